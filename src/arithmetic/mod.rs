@@ -1,0 +1,7 @@
+//! Pure numbers on plain slices: the formula, log-softmax, running statistics.
+//!
+//! In: rows of logits `[n_vocab]`. Out: rows and scalars. No I/O, no `unsafe`, nothing that names llama.cpp.
+
+pub mod offset;
+pub mod softmax;
+pub mod statistics;

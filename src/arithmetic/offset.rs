@@ -1,0 +1,160 @@
+//! The formula, in one place: `logits = base + Σ_k α_k · (expert_k − antiexpert_k)`.
+//!
+//! Proxy-tuning (Liu et al. 2024, arXiv 2401.08565, equation 1), the same sum as `DExperts` (Liu et al. 2021, arXiv
+//! 2105.03023) with several pairs. Constants that differ between a model's logits and its log-probabilities cancel
+//! in the softmax, so raw logits serve.
+
+/// One pair at one position: `alpha · (expert − antiexpert)`, each side a row of raw logits.
+///
+/// A missing side counts as zero: expert alone is a product of experts, antiexpert alone is contrastive decoding.
+/// Rows may be shorter or longer than the base's: an id that either present side lacks gets no offset, an id that
+/// only they have is never asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Term<'a> {
+    pub alpha: f32,
+    pub expert: Option<&'a [f32]>,
+    pub antiexpert: Option<&'a [f32]>,
+}
+
+impl Term<'_> {
+    /// How many ids this pair has an offset for; `n_vocab` when it has no side at all.
+    fn n_ids(&self, n_vocab: usize) -> usize {
+        let expert = self.expert.map_or(n_vocab, <[f32]>::len);
+        let antiexpert = self.antiexpert.map_or(n_vocab, <[f32]>::len);
+        n_vocab.min(expert).min(antiexpert)
+    }
+
+    /// The offset of one id. Zero where a present side does not have the id.
+    #[inline]
+    fn at(&self, id: usize) -> f32 {
+        let (expert, antiexpert) = match (self.expert, self.antiexpert) {
+            (Some(expert), Some(antiexpert)) => (expert.get(id), antiexpert.get(id)),
+            (Some(expert), None) => (expert.get(id), Some(&0.0)),
+            (None, Some(antiexpert)) => (Some(&0.0), antiexpert.get(id)),
+            (None, None) => return 0.0,
+        };
+        match (expert, antiexpert) {
+            (Some(expert), Some(antiexpert)) => self.alpha * (expert - antiexpert),
+            _ => 0.0,
+        }
+    }
+
+    /// The offsets of the first `n` ids, at most [`Self::n_ids`]: the dense kernel.
+    #[inline]
+    fn each(&self, n: usize, mut f: impl FnMut(usize, f32)) {
+        let alpha = self.alpha;
+        match (self.expert, self.antiexpert) {
+            (Some(expert), Some(antiexpert)) => {
+                for (id, (e, a)) in expert[..n].iter().zip(&antiexpert[..n]).enumerate() {
+                    f(id, alpha * (e - a));
+                }
+            }
+            (Some(expert), None) => {
+                for (id, e) in expert[..n].iter().enumerate() {
+                    f(id, alpha * e);
+                }
+            }
+            (None, Some(antiexpert)) => {
+                for (id, a) in antiexpert[..n].iter().enumerate() {
+                    f(id, alpha * (0.0 - a));
+                }
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// A logit together with the token it belongs to, as llama.cpp's candidates have it.
+pub trait Candidate {
+    fn id(&self) -> usize;
+    fn logit_mut(&mut self) -> &mut f32;
+}
+
+/// An offset is NaN or infinite, since a logit of a small model is; nothing was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotFinite {
+    pub id: usize,
+}
+
+/// Adds the offset to `row[id]` for every id of a dense row `[n_vocab]`; leaves the row alone on an error.
+pub fn add_dense(row: &mut [f32], terms: &[Term<'_>]) -> Result<(), NotFinite> {
+    check(row.len(), terms)?;
+    for term in terms {
+        let n = term.n_ids(row.len());
+        let row = &mut row[..n];
+        term.each(row.len(), |id, offset| row[id] += offset);
+    }
+    Ok(())
+}
+
+/// Adds the offset to every candidate by its token id; leaves the candidates alone on an error.
+///
+/// A full array in id order, which is what a chain starts from, takes the dense kernel; an array that other
+/// samplers have sorted or truncated goes id by id.
+pub fn add_by_id<C: Candidate>(candidates: &mut [C], terms: &[Term<'_>]) -> Result<(), NotFinite> {
+    if candidates.iter().enumerate().all(|(i, candidate)| candidate.id() == i) {
+        check(candidates.len(), terms)?;
+        for term in terms {
+            let n = term.n_ids(candidates.len());
+            let row = &mut candidates[..n];
+            term.each(row.len(), |id, offset| *row[id].logit_mut() += offset);
+        }
+        return Ok(());
+    }
+    let finite = |id: usize| terms.iter().all(|term| term.at(id).is_finite());
+    if let Some(candidate) = candidates.iter().find(|candidate| !finite(candidate.id())) {
+        return Err(NotFinite { id: candidate.id() });
+    }
+    for candidate in candidates {
+        for term in terms {
+            let offset = term.at(candidate.id());
+            *candidate.logit_mut() += offset;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses terms with an offset that is not finite among the first `n_vocab` ids.
+fn check(n_vocab: usize, terms: &[Term<'_>]) -> Result<(), NotFinite> {
+    for term in terms {
+        let mut exponents = Exponents::default();
+        term.each(term.n_ids(n_vocab), |_, offset| exponents.see(offset));
+        if !exponents.all_finite() {
+            let id = (0..n_vocab).find(|&id| !term.at(id).is_finite()).unwrap_or_default();
+            return Err(NotFinite { id });
+        }
+    }
+    Ok(())
+}
+
+/// The first id of a row whose logit is NaN or infinite.
+#[must_use]
+pub fn first_non_finite_logit(row: &[f32]) -> Option<usize> {
+    let mut exponents = Exponents::default();
+    for &logit in row {
+        exponents.see(logit);
+    }
+    if exponents.all_finite() {
+        return None;
+    }
+    row.iter().position(|logit| !logit.is_finite())
+}
+
+/// Whether every number seen was finite, by integer arithmetic so that the loop around it stays vectorised.
+#[derive(Default)]
+struct Exponents(u32);
+
+impl Exponents {
+    #[inline]
+    fn see(&mut self, x: f32) {
+        // An exponent of all ones (NaN or infinity) plus one carries into the sign bit; no other exponent does.
+        self.0 |= (x.to_bits() & 0x7f80_0000).wrapping_add(0x0080_0000);
+    }
+
+    fn all_finite(&self) -> bool {
+        self.0 & 0x8000_0000 == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Entry {
+    id: usize,
+    logit: f32,
+}
+
+impl Candidate for Entry {
+    fn id(&self) -> usize {
+        self.id
+    }
+    fn logit_mut(&mut self) -> &mut f32 {
+        &mut self.logit
+    }
+}
+
+fn term<'a>(alpha: f32, expert: impl Into<Option<&'a [f32]>>, antiexpert: impl Into<Option<&'a [f32]>>) -> Term<'a> {
+    Term { alpha, expert: expert.into(), antiexpert: antiexpert.into() }
+}
+
+fn dense(base: &[f32], terms: &[Term<'_>]) -> Vec<f32> {
+    let mut row = base.to_vec();
+    add_dense(&mut row, terms).expect("finite rows");
+    row
+}
+
+/// The formula in f64, written down as it stands in the paper.
+fn oracle(base: &[f32], terms: &[Term<'_>]) -> Vec<f64> {
+    let side = |row: Option<&[f32]>, id: usize| row.map_or(0.0, |row| f64::from(row[id]));
+    (0..base.len())
+        .map(|id| {
+            let offset = |term: &Term<'_>| {
+                let has = |row: Option<&[f32]>| row.is_none_or(|row| id < row.len());
+                if has(term.expert) && has(term.antiexpert) {
+                    f64::from(term.alpha) * (side(term.expert, id) - side(term.antiexpert, id))
+                } else {
+                    0.0
+                }
+            };
+            f64::from(base[id]) + terms.iter().map(offset).sum::<f64>()
+        })
+        .collect()
+}
+
+const BASE: [f32; 4] = [0.0, 1.0, 2.0, 3.0];
+const EXPERT: [f32; 4] = [4.0, 0.0, -1.0, 1.0];
+const ANTIEXPERT: [f32; 4] = [1.0, 1.0, 1.0, 1.0];
+
+#[test]
+fn four_tokens() {
+    let table: [(&[Term<'_>], [f32; 4]); 8] = [
+        (&[], BASE),
+        (&[term(1.0, &EXPERT[..], &ANTIEXPERT[..])], [3.0, 0.0, 0.0, 3.0]),
+        (&[term(0.0, &EXPERT[..], &ANTIEXPERT[..])], BASE),
+        (&[term(0.5, &EXPERT[..], &ANTIEXPERT[..])], [1.5, 0.5, 1.0, 3.0]),
+        (&[term(-1.0, &EXPERT[..], &ANTIEXPERT[..])], [-3.0, 2.0, 4.0, 3.0]),
+        (&[term(1.0, &EXPERT[..], None)], [4.0, 1.0, 1.0, 4.0]),
+        (&[term(2.0, None, &EXPERT[..])], [-8.0, 1.0, 4.0, 1.0]),
+        (&[term(1.0, &EXPERT[..], &ANTIEXPERT[..]), term(0.5, &ANTIEXPERT[..], &BASE[..])], [3.5, 0.0, -0.5, 2.0]),
+    ];
+    for (terms, expected) in table {
+        assert_eq!(dense(&BASE, terms), expected, "{terms:?}");
+    }
+}
+
+#[test]
+fn the_base_as_antiexpert_leaves_the_expert() {
+    assert_eq!(dense(&BASE, &[term(1.0, &EXPERT[..], &BASE[..])]), EXPERT);
+}
+
+#[test]
+fn ids_that_one_side_lacks_get_no_offset() {
+    let short = &EXPERT[..2];
+    assert_eq!(dense(&BASE, &[term(1.0, short, &ANTIEXPERT[..])]), [3.0, 0.0, 2.0, 3.0]);
+    assert_eq!(dense(&BASE, &[term(1.0, &EXPERT[..], &ANTIEXPERT[..3])]), [3.0, 0.0, 0.0, 3.0]);
+    let long = [4.0, 0.0, -1.0, 1.0, 99.0, f32::NAN];
+    assert_eq!(dense(&BASE, &[term(1.0, &long[..], &ANTIEXPERT[..])]), [3.0, 0.0, 0.0, 3.0]);
+}
+
+#[test]
+fn a_masked_candidate_stays_masked() {
+    let base = [0.0, f32::NEG_INFINITY, 2.0, 3.0];
+    assert_eq!(dense(&base, &[term(1.0, &EXPERT[..], &ANTIEXPERT[..])])[1], f32::NEG_INFINITY);
+}
+
+#[test]
+fn offsets_that_are_not_finite_are_named() {
+    let inf = f32::INFINITY;
+    for (expert, antiexpert) in [
+        ([0.0, 0.0, f32::NAN, 0.0], [0.0; 4]),
+        ([0.0; 4], [0.0, 0.0, inf, 0.0]),
+        ([0.0, 0.0, -inf, 0.0], [0.0, 0.0, -inf, 0.0]),
+        ([0.0, 0.0, f32::MAX, 0.0], [0.0, 0.0, -f32::MAX, 0.0]),
+    ] {
+        let terms = [term(1.0, &expert[..], &antiexpert[..])];
+        assert_eq!(add_dense(&mut BASE.clone(), &terms), Err(NotFinite { id: 2 }));
+        let mut sorted = [3, 2, 0].map(|id| Entry { id, logit: BASE[id] });
+        assert_eq!(add_by_id(&mut sorted, &terms), Err(NotFinite { id: 2 }));
+        let mut without = [3, 0].map(|id| Entry { id, logit: BASE[id] });
+        assert_eq!(add_by_id(&mut without, &terms), Ok(()));
+    }
+    assert_eq!(first_non_finite_logit(&[0.0, f32::MAX, -0.0, 1e-45]), None);
+    assert_eq!(first_non_finite_logit(&[0.0, f32::NEG_INFINITY, f32::NAN]), Some(1));
+}
+
+prop_compose! {
+    fn rows()(n in 1_usize..200)(
+        base in prop::collection::vec(-60.0_f32..60.0, n),
+        sides in prop::collection::vec(
+            (-4.0_f32..4.0, prop::option::of(prop::collection::vec(-60.0_f32..60.0, 1..220)),
+             prop::option::of(prop::collection::vec(-60.0_f32..60.0, 1..220))), 0..4),
+        order in Just((0..n).collect::<Vec<usize>>()).prop_shuffle(),
+        kept in 0..=n,
+    ) -> (Vec<f32>, Vec<(f32, Option<Vec<f32>>, Option<Vec<f32>>)>, Vec<usize>) {
+        (base, sides, order[..kept].to_vec())
+    }
+}
+
+proptest! {
+    /// On any permutation and truncation, each candidate ends with exactly the logit its id has in the dense row.
+    #[test]
+    fn by_id_equals_dense((base, sides, order) in rows()) {
+        let terms: Vec<_> = sides.iter().map(|(alpha, e, a)| term(*alpha, e.as_deref(), a.as_deref())).collect();
+        let row = dense(&base, &terms);
+        let mut candidates: Vec<_> = order.iter().map(|&id| Entry { id, logit: base[id] }).collect();
+        add_by_id(&mut candidates, &terms).expect("finite rows");
+        for candidate in candidates {
+            prop_assert_eq!(candidate.logit, row[candidate.id]);
+        }
+    }
+
+    #[test]
+    fn dense_agrees_with_f64((base, sides, _) in rows()) {
+        let terms: Vec<_> = sides.iter().map(|(alpha, e, a)| term(*alpha, e.as_deref(), a.as_deref())).collect();
+        for (got, expected) in dense(&base, &terms).iter().zip(oracle(&base, &terms)) {
+            prop_assert!((f64::from(*got) - expected).abs() <= 1e-3, "{got} {expected}");
+        }
+    }
+}
