@@ -1,0 +1,11 @@
+//! A base, the pairs that steer it, and the defaults they come with; on disk a TOML file.
+//!
+//! In: a path or the name of a bundled recipe. Out: plain types with every value checked. Nothing is loaded here.
+
+pub mod error;
+pub mod file;
+pub mod sampling;
+
+pub use error::Error;
+pub use file::{Pair, Recipe, Side};
+pub use sampling::Sampling;
