@@ -1,0 +1,41 @@
+//! llama.cpp's candidate array: what a chain works on.
+
+use llama_cpp_sys_2::{llama_token_data, llama_token_data_array};
+
+use super::{Error, Token};
+use crate::arithmetic::offset::{self, Candidate};
+
+/// Room for one row of candidates, reused from position to position.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    data: Vec<llama_token_data>,
+}
+
+impl Candidate for llama_token_data {
+    #[inline]
+    fn id(&self) -> usize {
+        self.id as usize
+    }
+    #[inline]
+    fn logit_mut(&mut self) -> &mut f32 {
+        &mut self.logit
+    }
+}
+
+impl Candidates {
+    /// Takes a row of the base's logits `[n_vocab]`, in id order.
+    pub fn fill(&mut self, row: &[f32]) -> Result<(), Error> {
+        if let Some(id) = offset::first_non_finite_logit(row) {
+            return Err(Error::NotFinite { id, value: row[id] });
+        }
+        self.data.clear();
+        let with_id = |(id, &logit)| llama_token_data { id: id as Token, logit, p: 0.0 };
+        self.data.extend(row.iter().enumerate().map(with_id));
+        Ok(())
+    }
+
+    /// The array as llama.cpp wants it; borrows the data for as long as it is used.
+    pub(super) fn array(&mut self) -> llama_token_data_array {
+        llama_token_data_array { data: self.data.as_mut_ptr(), size: self.data.len(), selected: -1, sorted: false }
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong at the boundary to llama.cpp.
+
+use std::path::PathBuf;
+
+use super::Token;
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("llama.cpp could not load {}: {reason}", path.display())]
+    Load { path: PathBuf, reason: String },
+
+    #[error("loading was cancelled")]
+    LoadCancelled,
+
+    #[error("{} cannot generate text: {reason}", path.display())]
+    NotGenerative { path: PathBuf, reason: &'static str },
+
+    #[error("llama.cpp could not create a context of {n_ctx} tokens for {}: {reason}", path.display())]
+    Context { path: PathBuf, n_ctx: u32, reason: String },
+
+    #[error("no device is called {name:?}, there are: {}", known.join(", "))]
+    Device { name: String, known: Vec<String> },
+
+    #[error("cannot use the RPC server {endpoint:?}: {reason}")]
+    Rpc { endpoint: String, reason: &'static str },
+
+    #[error("the text cannot be tokenised: {reason}")]
+    Tokenize { reason: String },
+
+    #[error("token {token} is outside the vocabulary of {n_vocab}")]
+    TokenRange { token: Token, n_vocab: usize },
+
+    #[error("the context is full: {n_past} tokens are in it, {n_new} more do not fit into {n_ctx}")]
+    ContextFull { n_past: usize, n_new: usize, n_ctx: usize },
+
+    #[error("a batch of {n_tokens} tokens was asked for, this lane takes 1 to {n_batch}")]
+    BatchSize { n_tokens: usize, n_batch: usize },
+
+    #[error("llama.cpp failed to decode {n_tokens} tokens at position {n_past}: {reason} (code {code})")]
+    Decode { n_past: usize, n_tokens: usize, code: i32, reason: String },
+
+    #[error("row {row} was asked for, the last decode put out {n_rows}")]
+    Row { row: usize, n_rows: usize },
+
+    #[error("the logit of token {id} is {value}: the model's weights or the computation are damaged")]
+    NotFinite { id: usize, value: f32 },
+
+    #[error("{name} is {value}, expected {expected}")]
+    Parameter { name: &'static str, value: String, expected: String },
+
+    #[error("unknown sampler {name:?}, expected some of: {expected}")]
+    Sampler { name: String, expected: String },
+
+    #[error("the grammar is not valid: {reason}")]
+    Grammar { reason: String },
+
+    #[error("the sampler chain left no token to choose: every candidate is masked")]
+    NothingToChoose,
+
+    #[error("the grammar cannot take token {token} that the chain chose")]
+    GrammarRefused { token: Token },
+
+    #[error(transparent)]
+    Stage(#[from] super::stage::Failure),
+}
+
+impl Error {
+    /// The error for a sampling parameter outside its range.
+    pub(crate) fn parameter(name: &'static str, value: impl std::fmt::Display, expected: impl Into<String>) -> Self {
+        Self::Parameter { name, value: value.to_string(), expected: expected.into() }
+    }
+}

@@ -1,0 +1,81 @@
+//! Grammars on their way to llama.cpp, whose parser follows nesting with its own stack.
+
+use super::Error;
+
+/// A GBNF grammar of more bytes is refused.
+pub const MAX_BYTES: usize = 64 << 10;
+/// Parentheses nested deeper are refused.
+pub const MAX_DEPTH: usize = 256;
+/// A JSON schema nested deeper is refused.
+pub const MAX_SCHEMA_DEPTH: usize = 64;
+/// A schema may unfold into a grammar of at most this many bytes.
+const MAX_UNFOLDED_BYTES: usize = 1 << 20;
+
+/// Refuses what would run llama.cpp's grammar parser out of stack.
+pub fn check(grammar: &str) -> Result<(), Error> {
+    refuse_if(grammar.trim().is_empty(), || "it is empty, expected a rule `root ::= …`".to_owned())?;
+    refuse_if(grammar.len() > MAX_BYTES, || {
+        format!("it has {} bytes, at most {MAX_BYTES} are accepted", grammar.len())
+    })?;
+    let depth = depth(grammar, "(", ")");
+    refuse_if(depth > MAX_DEPTH, || format!("its parentheses nest {depth} deep, at most {MAX_DEPTH} are accepted"))
+}
+
+/// The grammar of the JSON documents that a schema describes.
+pub fn from_json_schema(schema: &str) -> Result<String, Error> {
+    refuse_if(schema.len() > MAX_BYTES, || {
+        format!("the JSON schema has {} bytes, at most {MAX_BYTES} are accepted", schema.len())
+    })?;
+    let depth = depth(schema, "{[", "}]");
+    refuse_if(depth > MAX_SCHEMA_DEPTH, || {
+        format!("the JSON schema nests {depth} deep, at most {MAX_SCHEMA_DEPTH} levels are accepted")
+    })?;
+    serde_json::from_str::<serde_json::Value>(schema)
+        .map_err(|error| Error::Grammar { reason: format!("the JSON schema is not JSON: {error}") })?;
+    let grammar = llama_cpp_2::json_schema_to_grammar(schema)
+        .map_err(|_| Error::Grammar { reason: "llama.cpp cannot turn this JSON schema into a grammar".to_owned() })?;
+    refuse_if(grammar.len() > MAX_UNFOLDED_BYTES, || {
+        format!("the JSON schema unfolds to {} bytes, at most {MAX_UNFOLDED_BYTES} are accepted", grammar.len())
+    })?;
+    Ok(grammar)
+}
+
+fn refuse_if(refuse: bool, reason: impl FnOnce() -> String) -> Result<(), Error> {
+    if refuse { Err(Error::Grammar { reason: reason() }) } else { Ok(()) }
+}
+
+/// How deep brackets nest, strings not told apart: an upper bound.
+fn depth(text: &str, open: &str, close: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for c in text.chars() {
+        if open.contains(c) {
+            depth += 1;
+            deepest = deepest.max(depth);
+        } else if close.contains(c) {
+            depth = depth.saturating_sub(1);
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nesting_and_size_are_bounded() {
+        assert!(check("root ::= \"a\"").is_ok());
+        for grammar in [String::new(), "(".repeat(5000), "a".repeat(MAX_BYTES + 1)] {
+            assert!(matches!(check(&grammar), Err(Error::Grammar { .. })));
+        }
+    }
+
+    #[test]
+    fn schemas_become_grammars_or_reasons() {
+        let grammar = from_json_schema(r#"{"type":"object","properties":{"a":{"type":"integer"}}}"#);
+        assert!(grammar.expect("a plain schema").contains("root ::="));
+        for schema in ["{", r#"{"type":"nonsense"}"#, &"[".repeat(5000)] {
+            assert!(matches!(from_json_schema(schema), Err(Error::Grammar { .. })), "{schema:.20}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! A loaded GGUF file.
+
+use std::ffi::{CString, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+use llama_cpp_sys_2 as sys;
+
+use super::backend::Backend;
+use super::{Error, log};
+
+/// How a file becomes a model. The defaults are llama.cpp's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelParams {
+    /// Layers moved to devices, from the last one; `None` moves all that exist.
+    pub n_gpu_layers: Option<u32>,
+    /// Indices from [`super::device`]; `None` uses all devices, an empty list none.
+    pub devices: Option<Vec<usize>>,
+    pub split_mode: SplitMode,
+    pub main_gpu: u32,
+    /// Share of the layers per device, in the order of the devices; empty lets llama.cpp decide.
+    pub tensor_split: Vec<f32>,
+    pub load_mode: LoadMode,
+    /// Repack weights for this CPU where that is faster.
+    pub repack: bool,
+    /// Read every tensor and refuse values that are not finite.
+    pub check_tensors: bool,
+}
+
+impl Default for ModelParams {
+    fn default() -> Self {
+        Self {
+            n_gpu_layers: None,
+            devices: None,
+            split_mode: SplitMode::Layer,
+            main_gpu: 0,
+            tensor_split: Vec::new(),
+            load_mode: LoadMode::Auto,
+            repack: true,
+            check_tensors: false,
+        }
+    }
+}
+
+/// `--split-mode`: how a model is spread over several devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitMode {
+    None,
+    Layer,
+    Row,
+}
+
+/// `--load-mode`: how weights get into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadMode {
+    Auto,
+    None,
+    Mmap,
+    Mlock,
+    MmapMlock,
+    DirectIo,
+}
+
+impl LoadMode {
+    fn raw(self) -> sys::llama_load_mode {
+        match self {
+            Self::Auto => sys::LLAMA_LOAD_MODE_AUTO,
+            Self::None => sys::LLAMA_LOAD_MODE_NONE,
+            Self::Mmap => sys::LLAMA_LOAD_MODE_MMAP,
+            Self::Mlock => sys::LLAMA_LOAD_MODE_MLOCK,
+            Self::MmapMlock => sys::LLAMA_LOAD_MODE_MMAP_MLOCK,
+            Self::DirectIo => sys::LLAMA_LOAD_MODE_DIRECT_IO,
+        }
+    }
+}
+
+/// One file's weights and vocabulary. Shared by every lane that uses the file.
+#[derive(Debug)]
+pub struct Model {
+    raw: NonNull<sys::llama_model>,
+    path: PathBuf,
+    uses_devices: bool,
+    _backend: Backend,
+}
+
+// SAFETY: after loading, llama.cpp only reads a `llama_model` (weights, hyper-parameters, vocabulary); the exception,
+// creating contexts, is serialised in `Lane::new`.
+unsafe impl Send for Model {}
+// SAFETY: as above.
+unsafe impl Sync for Model {}
+
+impl Model {
+    /// Loads the file at `path`. `progress` hears a share of 0 to 1 and answers whether to go on.
+    pub fn load(
+        backend: &Backend,
+        path: &Path,
+        params: &ModelParams,
+        mut progress: impl FnMut(f32) -> bool,
+    ) -> Result<Self, Error> {
+        let failed = |reason: &str| Error::Load { path: path.to_path_buf(), reason: reason.to_owned() };
+        let c_path = path.to_str().ok_or_else(|| failed("its path is not UTF-8"))?;
+        let c_path = CString::new(c_path).map_err(|_| failed("its path contains a NUL byte"))?;
+
+        let mut devices: Vec<sys::ggml_backend_dev_t> = Vec::new();
+        // SAFETY: the count bounds the indices that ggml accepts.
+        let n_devices = unsafe { sys::ggml_backend_dev_count() };
+        for &index in params.devices.iter().flatten() {
+            if index >= n_devices {
+                return Err(failed(&format!("there is no device {index}, only {n_devices}")));
+            }
+            // SAFETY: index < count.
+            devices.push(unsafe { sys::ggml_backend_dev_get(index) });
+        }
+        devices.push(std::ptr::null_mut());
+        // SAFETY: takes no argument.
+        let n_split = unsafe { sys::llama_max_devices() };
+        if params.tensor_split.len() > n_split {
+            let n = params.tensor_split.len();
+            return Err(failed(&format!("the tensor split names {n} devices, llama.cpp takes {n_split}")));
+        }
+        let mut tensor_split = params.tensor_split.clone();
+        tensor_split.resize(n_split, 0.0);
+        let mut cancelled = false;
+        let mut report = |share| {
+            let go_on = progress(share);
+            cancelled |= !go_on;
+            go_on
+        };
+        let mut report: &mut dyn FnMut(f32) -> bool = &mut report;
+
+        // SAFETY: takes no argument.
+        let mut c_params = unsafe { sys::llama_model_default_params() };
+        c_params.n_gpu_layers = params.n_gpu_layers.map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
+        if params.devices.is_some() {
+            c_params.devices = devices.as_mut_ptr();
+        }
+        c_params.split_mode = match params.split_mode {
+            SplitMode::None => sys::LLAMA_SPLIT_MODE_NONE,
+            SplitMode::Layer => sys::LLAMA_SPLIT_MODE_LAYER,
+            SplitMode::Row => sys::LLAMA_SPLIT_MODE_ROW,
+        };
+        c_params.main_gpu = i32::try_from(params.main_gpu).unwrap_or(i32::MAX);
+        if !params.tensor_split.is_empty() {
+            c_params.tensor_split = tensor_split.as_ptr();
+        }
+        c_params.load_mode = params.load_mode.raw();
+        c_params.use_extra_bufts = params.repack;
+        c_params.check_tensors = params.check_tensors;
+        c_params.progress_callback = Some(on_progress);
+        c_params.progress_callback_user_data = (&raw mut report).cast();
+
+        log::take_errors("");
+        // SAFETY: the path is NUL-terminated; devices, split and callback data outlive the call, which copies the
+        // first two and calls the callback only while it runs.
+        let raw = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), c_params) };
+        let Some(raw) = NonNull::new(raw) else {
+            return Err(if cancelled { Error::LoadCancelled } else { failed(&log::take_errors("it gave no reason")) });
+        };
+        let no_devices = params.n_gpu_layers == Some(0) || params.devices.as_ref().is_some_and(Vec::is_empty);
+        let uses_devices = !no_devices && !super::device::offload(backend).is_empty();
+        let model = Self { raw, path: path.to_path_buf(), uses_devices, _backend: backend.clone() };
+        model.check_generative()?;
+        Ok(model)
+    }
+
+    /// Refuses what `llama_decode` cannot use: encoders, and files without a tokenizer.
+    fn check_generative(&self) -> Result<(), Error> {
+        // SAFETY: the model is valid.
+        let (has_encoder, has_decoder, vocab_type) = unsafe {
+            let model = self.raw.as_ptr();
+            (
+                sys::llama_model_has_encoder(model),
+                sys::llama_model_has_decoder(model),
+                sys::llama_vocab_type(self.vocab()),
+            )
+        };
+        let reason = if has_encoder || !has_decoder {
+            "it is an encoder or encoder-decoder, expected a decoder-only language model"
+        } else if vocab_type == sys::LLAMA_VOCAB_TYPE_NONE {
+            "it has no tokenizer"
+        } else {
+            return Ok(());
+        };
+        Err(Error::NotGenerative { path: self.path.clone(), reason })
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The longest text the model was trained on, in tokens.
+    #[must_use]
+    pub fn n_ctx_train(&self) -> usize {
+        // SAFETY: the model is valid.
+        unsafe { sys::llama_model_n_ctx_train(self.raw.as_ptr()) }.try_into().unwrap_or(0)
+    }
+
+    #[must_use]
+    pub fn n_params(&self) -> u64 {
+        // SAFETY: the model is valid.
+        unsafe { sys::llama_model_n_params(self.raw.as_ptr()) }
+    }
+
+    /// Bytes of all tensors.
+    #[must_use]
+    pub fn n_bytes(&self) -> u64 {
+        // SAFETY: the model is valid.
+        unsafe { sys::llama_model_size(self.raw.as_ptr()) }
+    }
+
+    /// Whether some of its layers may live on a device other than the CPU, so that decoding is asynchronous.
+    #[must_use]
+    pub fn uses_devices(&self) -> bool {
+        self.uses_devices
+    }
+
+    pub(super) fn raw(&self) -> NonNull<sys::llama_model> {
+        self.raw
+    }
+
+    /// llama.cpp's vocabulary of this model; lives as long as the model.
+    pub(super) fn vocab(&self) -> *const sys::llama_vocab {
+        // SAFETY: the model is valid.
+        unsafe { sys::llama_model_get_vocab(self.raw.as_ptr()) }
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from llama_model_load_from_file; contexts hold an Arc of the model, so none is left.
+        unsafe { sys::llama_model_free(self.raw.as_ptr()) };
+    }
+}
+
+unsafe extern "C" fn on_progress(share: f32, data: *mut c_void) -> bool {
+    catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: `data` is the `&mut &mut dyn FnMut` that `Model::load` keeps alive for the call.
+        let report = unsafe { &mut *data.cast::<&mut dyn FnMut(f32) -> bool>() };
+        report(share)
+    }))
+    .unwrap_or(false)
+}

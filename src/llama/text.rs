@@ -1,0 +1,172 @@
+//! Text to tokens and back, by a model's own vocabulary.
+
+use std::ffi::c_char;
+
+use llama_cpp_sys_2 as sys;
+
+use super::model::Model;
+use super::{Error, Token};
+
+impl Model {
+    /// Size of the vocabulary, padding included: the length of a row of logits.
+    #[must_use]
+    pub fn n_vocab(&self) -> usize {
+        // SAFETY: the vocabulary is valid while the model is.
+        unsafe { sys::llama_vocab_n_tokens(self.vocab()) }.try_into().unwrap_or(0)
+    }
+
+    /// Whether a token ends the generation (EOS, EOT and their like).
+    #[must_use]
+    pub fn is_eog(&self, token: Token) -> bool {
+        // SAFETY: the vocabulary is valid, the id is checked.
+        self.has(token) && unsafe { sys::llama_vocab_is_eog(self.vocab(), token) }
+    }
+
+    /// The beginning-of-text token, if tokenised text starts with it.
+    #[must_use]
+    pub fn leading_bos(&self) -> Option<Token> {
+        // SAFETY: the vocabulary is valid.
+        let (add, bos) = unsafe { (sys::llama_vocab_get_add_bos(self.vocab()), sys::llama_vocab_bos(self.vocab())) };
+        (add && self.has(bos)).then_some(bos)
+    }
+
+    /// Tokenises `text`, with the special tokens the model wants around a text. What looks like a special token in
+    /// the text is text.
+    pub fn tokenize(&self, text: &str) -> Result<Vec<Token>, Error> {
+        self.refuse_missing_specials()?;
+        // llama.cpp splits some vocabularies with a recursive std::regex: about 320 bytes of stack a character of the
+        // longest run of one class. Long runs go to a thread whose stack can hold them.
+        let stack_bytes = longest_run(text).saturating_mul(512);
+        if stack_bytes < 256 << 10 {
+            return self.tokenize_here(text);
+        }
+        std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .stack_size(stack_bytes + (1 << 20))
+                .spawn_scoped(scope, || self.tokenize_here(text))
+                .map_err(|error| Error::Tokenize { reason: format!("no thread for its longest word: {error}") })?
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Tokenising with a BOS or EOS that the file asks for and does not have aborts the process.
+    fn refuse_missing_specials(&self) -> Result<(), Error> {
+        // SAFETY: the vocabulary is valid.
+        let wanted = unsafe {
+            let vocab = self.vocab();
+            [
+                ("BOS", sys::llama_vocab_get_add_bos(vocab), sys::llama_vocab_bos(vocab)),
+                ("EOS", sys::llama_vocab_get_add_eos(vocab), sys::llama_vocab_eos(vocab)),
+            ]
+        };
+        match wanted.into_iter().find(|&(_, add, id)| add && !self.has(id)) {
+            Some((name, ..)) => {
+                let path = self.path().display();
+                Err(Error::Tokenize { reason: format!("{path} asks for a {name} token and has none") })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn tokenize_here(&self, text: &str) -> Result<Vec<Token>, Error> {
+        let too_long = || Error::Tokenize { reason: format!("{} bytes are too many at once", text.len()) };
+        let n_text = i32::try_from(text.len()).map_err(|_| too_long())?;
+        let mut tokens: Vec<Token> = vec![0; text.len() / 3 + 8];
+        loop {
+            let room = i32::try_from(tokens.len()).map_err(|_| too_long())?;
+            // SAFETY: text and tokens are valid for the lengths passed; the text is UTF-8, as llama.cpp demands.
+            let n = unsafe {
+                sys::llama_tokenize(
+                    self.vocab(),
+                    text.as_ptr().cast::<c_char>(),
+                    n_text,
+                    tokens.as_mut_ptr(),
+                    room,
+                    true,
+                    false,
+                )
+            };
+            if let Ok(n) = usize::try_from(n) {
+                tokens.truncate(n);
+                return Ok(tokens);
+            }
+            if n == i32::MIN {
+                return Err(too_long());
+            }
+            tokens.resize(n.unsigned_abs() as usize, 0);
+        }
+    }
+
+    /// Appends the bytes of a token to `text`; a control token has none. Bytes, since a character may take several
+    /// tokens.
+    pub fn append_piece(&self, token: Token, text: &mut Vec<u8>) -> Result<(), Error> {
+        self.check(token)?;
+        let mut piece = vec![0_u8; 64];
+        loop {
+            let room = i32::try_from(piece.len()).unwrap_or(i32::MAX);
+            // SAFETY: the token is in the vocabulary, the buffer is valid for its length.
+            let n = unsafe {
+                sys::llama_token_to_piece(self.vocab(), token, piece.as_mut_ptr().cast::<c_char>(), room, 0, false)
+            };
+            if let Ok(n) = usize::try_from(n) {
+                text.extend_from_slice(&piece[..n]);
+                return Ok(());
+            }
+            piece.resize(n.unsigned_abs() as usize, 0);
+        }
+    }
+
+    /// A token's text for a person to read: lossy, and control tokens by their name.
+    #[must_use]
+    pub fn piece(&self, token: Token) -> String {
+        let mut bytes = Vec::new();
+        if self.append_piece(token, &mut bytes).is_err() {
+            return String::new();
+        }
+        if bytes.is_empty() {
+            // SAFETY: the token is in the vocabulary; its text is NUL-terminated and lives as long as the model.
+            bytes =
+                unsafe { std::ffi::CStr::from_ptr(sys::llama_vocab_get_text(self.vocab(), token)) }.to_bytes().to_vec();
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub(super) fn has(&self, token: Token) -> bool {
+        usize::try_from(token).is_ok_and(|id| id < self.n_vocab())
+    }
+
+    /// Refuses a token id that would make llama.cpp read outside its tables.
+    pub(super) fn check(&self, token: Token) -> Result<(), Error> {
+        if self.has(token) { Ok(()) } else { Err(Error::TokenRange { token, n_vocab: self.n_vocab() }) }
+    }
+}
+
+/// The length in characters of the longest run of one class: letters, digits, white space or the rest.
+fn longest_run(text: &str) -> usize {
+    let class = |c: char| match c {
+        c if c.is_alphabetic() => 0,
+        c if c.is_numeric() => 1,
+        c if c.is_whitespace() => 2,
+        _ => 3,
+    };
+    let (mut longest, mut run, mut last) = (0, 0, None);
+    for class in text.chars().map(class) {
+        run = if last == Some(class) { run + 1 } else { 1 };
+        last = Some(class);
+        longest = longest.max(run);
+    }
+    longest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::longest_run;
+
+    #[test]
+    fn runs_of_one_class() {
+        for (text, expected) in [("", 0), ("ab 12", 2), ("a!!!b", 3), ("été", 3), ("    \n", 5)] {
+            assert_eq!(longest_run(text), expected, "{text:?}");
+        }
+    }
+}
