@@ -1,0 +1,37 @@
+//! What can go wrong between the lanes.
+
+use std::path::PathBuf;
+
+use super::Role;
+use crate::vocab::compare::Differences;
+use crate::{gguf, llama};
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("{role}: {source}")]
+    File { role: Role, source: gguf::Error },
+
+    #[error("{role}: {} has the token {token:?} twice, as id {first} and id {second}", path.display())]
+    DuplicateToken { role: Role, path: PathBuf, token: String, first: usize, second: usize },
+
+    #[error("the {role} {} has another vocabulary than the base: {differences}", path.display())]
+    Vocabulary { role: Role, path: PathBuf, differences: Box<Differences> },
+
+    #[error("{role}: {source}")]
+    Lane { role: Role, source: llama::Error },
+
+    #[error("{role}: the prompt is empty and the model puts no token in front of it")]
+    EmptyPrompt { role: Role },
+
+    #[error("{role}: the prompt has {n_prompt} tokens, a context of {n_ctx} leaves no room for an answer")]
+    PromptTooLong { role: Role, n_prompt: usize, n_ctx: usize },
+
+    #[error("the lanes could not be brought back in step after an earlier error")]
+    OutOfStep,
+}
+
+/// Names the role whose lane failed.
+pub(super) fn in_lane(role: Role) -> impl Fn(llama::Error) -> Error {
+    move |source| Error::Lane { role, source }
+}
