@@ -1,0 +1,169 @@
+//! From a prompt to an end, one round at a time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::probs::Position;
+use super::text::TextStream;
+use crate::llama::candidates::Candidates;
+use crate::llama::chain::Chain;
+use crate::llama::{self, Token};
+use crate::recipe::Sampling;
+use crate::steer::{Error, Prompts, Role, Steered};
+
+/// What is asked of one generation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
+    pub sampling: Sampling,
+    /// Most tokens to generate; `None` until the model ends or the context is full.
+    pub n_predict: Option<usize>,
+    /// Strings that end the text; they are not part of it.
+    pub stop: Vec<String>,
+    /// Candidates to report at each position; 0 looks at the chosen token alone, `None` at nothing.
+    pub n_probs: Option<usize>,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// An end-of-generation token of the base or of an expert, or a stop string.
+    Stop,
+    /// `n_predict` tokens, or a full context.
+    Length,
+    Cancelled,
+}
+
+impl Finish {
+    /// As `OpenAI`'s and llama.cpp's APIs spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One generated token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub token: Token,
+    /// Text that this token decided: often its own, sometimes none yet, sometimes some that earlier ones left open.
+    pub text: String,
+    pub position: Option<Position>,
+}
+
+/// A running generation. [`Self::step`] until it gives `None`; then [`Self::finish`] says why.
+///
+/// Whatever ends it, an error too, what was given out before stays true.
+pub struct Generation<'a> {
+    steered: &'a mut Steered,
+    chain: Chain,
+    candidates: Candidates,
+    text: TextStream,
+    cancel: &'a AtomicBool,
+    n_left: usize,
+    n_probs: Option<usize>,
+    /// The token that was chosen and is not in the lanes yet.
+    pending: Option<Token>,
+    finish: Option<Finish>,
+    piece: Vec<u8>,
+    composed: Vec<f32>,
+}
+
+impl<'a> Generation<'a> {
+    /// Builds the chain and decodes the prompts. `cancel` is looked at between decodes.
+    pub fn start(
+        steered: &'a mut Steered,
+        prompts: &Prompts,
+        request: &Request,
+        cancel: &'a AtomicBool,
+    ) -> Result<Self, Error> {
+        let base = steered.base();
+        let in_base = |source| Error::Lane { role: Role::Base, source };
+        let mut chain = Chain::new(base.model(), &request.sampling, base.n_ctx(), steered.eog()).map_err(in_base)?;
+        chain.accept_prompt(prompts.base()).map_err(in_base)?;
+        let done = steered.prefill(prompts, || !cancel.load(Ordering::Relaxed))?;
+        let n_left = request.n_predict.unwrap_or(usize::MAX);
+        let finish = match (done, n_left) {
+            (false, _) => Some(Finish::Cancelled),
+            (true, 0) => Some(Finish::Length),
+            _ => None,
+        };
+        Ok(Self {
+            steered,
+            chain,
+            candidates: Candidates::default(),
+            text: TextStream::new(&request.stop),
+            cancel,
+            n_left,
+            n_probs: request.n_probs,
+            pending: None,
+            finish,
+            piece: Vec::new(),
+            composed: Vec::new(),
+        })
+    }
+
+    /// The next token; `None` when the generation has ended.
+    pub fn step(&mut self) -> Result<Option<Step>, Error> {
+        if self.finish.is_none() && self.cancel.load(Ordering::Relaxed) {
+            self.finish = Some(Finish::Cancelled);
+        }
+        if self.finish.is_some() {
+            return Ok(None);
+        }
+        if let Some(token) = self.pending.take() {
+            self.steered.decode(&[token])?;
+        }
+        let (token, position) = self.choose()?;
+        let mut text = self.append(token)?;
+        self.n_left -= 1;
+        self.finish = if self.steered.is_eog(token) || self.text.stopped() {
+            Some(Finish::Stop)
+        } else if self.n_left == 0 || self.steered.n_left() == 0 {
+            Some(Finish::Length)
+        } else {
+            None
+        };
+        if self.finish.is_some() {
+            text += &self.text.finish();
+        } else {
+            self.pending = Some(token);
+        }
+        Ok(Some(Step { token, text, position }))
+    }
+
+    /// Chooses from the only row of the last decode, and tells the chain.
+    fn choose(&mut self) -> Result<(Token, Option<Position>), Error> {
+        let (base, terms) = self.steered.row(0)?;
+        let chosen = self.candidates.fill(base).and_then(|()| self.chain.sample(&mut self.candidates, &terms));
+        let token = chosen.map_err(|error| self.steered.blame(0, error))?;
+        let look = |n| Position::at(self.steered, 0, token, n, &mut self.composed);
+        let position = self.n_probs.map(look).transpose()?;
+        self.chain.accept(token).map_err(|error| self.steered.blame(0, error))?;
+        Ok((token, position))
+    }
+
+    /// The text that a token decides. An end-of-generation token has none.
+    fn append(&mut self, token: Token) -> Result<String, Error> {
+        if self.steered.is_eog(token) {
+            return Ok(String::new());
+        }
+        self.piece.clear();
+        let piece = self.steered.base().model().append_piece(token, &mut self.piece);
+        piece.map_err(|source: llama::Error| Error::Lane { role: Role::Base, source })?;
+        Ok(self.text.push(&self.piece))
+    }
+
+    /// Text that was held back when the generation was cancelled or failed.
+    pub fn rest(&mut self) -> String {
+        self.text.finish()
+    }
+
+    /// Why it ended; `None` while it goes on.
+    #[must_use]
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+}
