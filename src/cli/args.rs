@@ -1,0 +1,471 @@
+//! What can be typed. Names, meanings and defaults are llama.cpp's wherever it has them.
+
+#![allow(clippy::doc_markdown, reason = "doc comments are the help texts")]
+#![allow(clippy::struct_excessive_bools, reason = "flags are flags")]
+#![allow(clippy::struct_field_names, reason = "fields are named as the flags are")]
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::llama::lane::{CacheType, FlashAttention};
+use crate::llama::model::{LoadMode, SplitMode};
+
+/// Steer a large GGUF model with two small ones while it decodes.
+///
+/// At each step the logits are base + α·(expert − antiexpert): the base writes in the manner of the expert, its
+/// weights untouched. Without models the bundled demo is used.
+#[derive(Debug, Parser)]
+#[command(name = "proxytune", version, max_term_width = 110, propagate_version = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Args {
+    pub fn verbose(&self) -> bool {
+        match &self.command {
+            Command::Generate(args) => args.models.verbose,
+            Command::Compare(args) => args.models.verbose,
+            Command::Perplexity(args) => args.models.verbose,
+            Command::Devices => false,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Continue a prompt, steered.
+    Generate(Generate),
+    /// The same prompt through the base alone, the expert alone and steered.
+    Compare(Compare),
+    /// How well each role, and the steered model at several α, predict a text.
+    Perplexity(Perplexity),
+    /// List the devices that layers can be moved to.
+    Devices,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Generate {
+    #[command(flatten)]
+    pub models: Models,
+    #[command(flatten)]
+    pub prompt: Prompt,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// How far to steer: 0 is the base alone [default: 1, or the recipe's]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Models")]
+    pub alpha: Option<f32>,
+    /// Print one JSON object instead of streaming the text
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// With --json: the N best candidates of every position, with each role's log-probability
+    #[arg(long, value_name = "N", requires = "json", help_heading = "Output")]
+    pub n_probs: Option<usize>,
+    /// Print the prompt in front of the text
+    #[arg(long, overrides_with = "no_display_prompt", help_heading = "Output")]
+    pub display_prompt: bool,
+    #[arg(long, hide = true)]
+    pub no_display_prompt: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Compare {
+    #[command(flatten)]
+    pub models: Models,
+    #[command(flatten)]
+    pub prompt: Prompt,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// How far to steer [default: 1, or the recipe's]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Models")]
+    pub alpha: Option<f32>,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Perplexity {
+    #[command(flatten)]
+    pub models: Models,
+    /// The text to predict
+    #[arg(short, long, value_name = "FNAME")]
+    pub file: PathBuf,
+    /// Values of α to try, between commas
+    #[arg(long, allow_negative_numbers = true, value_delimiter = ',', value_name = "N,…", default_value = "0.5,1,1.5")]
+    pub alpha: Vec<f32>,
+    /// Read at most N windows of --ctx-size tokens
+    #[arg(long, value_name = "N")]
+    pub chunks: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which models, and how they run.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Models")]
+pub struct Models {
+    /// The base: the large model to steer
+    #[arg(short, long, value_name = "FNAME")]
+    pub model: Option<PathBuf>,
+    /// -me: the expert, a small model tuned for the manner; `base` or `none` are possible
+    #[arg(long, value_name = "FNAME")]
+    pub expert: Option<PathBuf>,
+    /// -ma: the antiexpert, the expert before its tuning; `base` or `none` are possible
+    #[arg(long, value_name = "FNAME")]
+    pub antiexpert: Option<PathBuf>,
+    /// A recipe file, or the name of a bundled one; flags override it
+    #[arg(short = 'R', long, value_name = "FILE|NAME")]
+    pub recipe: Option<String>,
+
+    /// Tokens that the context holds, prompt and answer; 0 for what the models were trained on
+    /// [default: that, at most 4096; perplexity: windows of 512]
+    #[arg(short, long, value_name = "N", help_heading = "Computing")]
+    pub ctx_size: Option<usize>,
+    /// Most tokens in one decode of a prompt
+    #[arg(short, long, value_name = "N", default_value_t = 2048, help_heading = "Computing")]
+    pub batch_size: usize,
+    /// -ub: most tokens computed at once
+    #[arg(long, value_name = "N", default_value_t = 512, help_heading = "Computing")]
+    pub ubatch_size: usize,
+    /// Threads for every model [default: the number of cores]
+    #[arg(short, long, value_name = "N", help_heading = "Computing")]
+    pub threads: Option<usize>,
+    /// -fa: flash attention
+    #[arg(long, value_name = "on|off|auto", default_value = "auto", num_args = 0..=1, default_missing_value = "on",
+          value_parser = flash_attention, help_heading = "Computing")]
+    pub flash_attn: FlashAttention,
+    /// -ctk: type of the K cache: f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0, q5_1
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = cache_type, help_heading = "Computing")]
+    pub cache_type_k: CacheType,
+    /// -ctv: type of the V cache
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = cache_type, help_heading = "Computing")]
+    pub cache_type_v: CacheType,
+    /// -nkvo: keep the KV cache in main memory
+    #[arg(long, help_heading = "Computing")]
+    pub no_kv_offload: bool,
+    /// -lm: how weights get into memory
+    #[arg(long, value_name = "MODE", default_value = "auto", help_heading = "Computing")]
+    pub load_mode: LoadModeArg,
+    #[arg(long, hide = true)]
+    pub no_mmap: bool,
+    #[arg(long, hide = true)]
+    pub mlock: bool,
+    /// -nr: do not repack weights for this CPU
+    #[arg(long, help_heading = "Computing")]
+    pub no_repack: bool,
+    /// Refuse weights that are not finite
+    #[arg(long, help_heading = "Computing")]
+    pub check_tensors: bool,
+
+    /// -ngl: layers moved to devices: a number, or `auto` or `all` for all
+    #[arg(long, alias = "n-gpu-layers", value_name = "N", default_value = "auto", value_parser = gpu_layers,
+          allow_negative_numbers = true, help_heading = "Devices")]
+    pub gpu_layers: GpuLayers,
+    /// -dev: devices to use, between commas; `none` for the CPU alone
+    #[arg(long, value_delimiter = ',', value_name = "DEV,…", help_heading = "Devices")]
+    pub device: Option<Vec<String>>,
+    /// -sm: how a model is spread over several devices
+    #[arg(long, value_name = "none|layer|row", default_value = "layer", help_heading = "Devices")]
+    pub split_mode: SplitModeArg,
+    /// -ts: share of the layers for each device, between commas
+    #[arg(long, value_delimiter = ',', value_name = "N,…", help_heading = "Devices")]
+    pub tensor_split: Vec<f32>,
+    /// -mg: the device for a model that is not split
+    #[arg(long, value_name = "INDEX", default_value_t = 0, help_heading = "Devices")]
+    pub main_gpu: u32,
+    /// RPC servers whose devices join the list, between commas
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…", help_heading = "Devices")]
+    pub rpc: Vec<String>,
+    #[command(flatten)]
+    pub expert_placement: ExpertPlacement,
+    #[command(flatten)]
+    pub antiexpert_placement: AntiexpertPlacement,
+
+    /// Show llama.cpp's messages
+    #[arg(short, long, help_heading = "Output")]
+    pub verbose: bool,
+}
+
+/// Where a role's model runs, as far as it differs from the base's.
+#[derive(Clone, Copy)]
+pub struct Placement<'a> {
+    pub layers: Option<GpuLayers>,
+    pub devices: Option<&'a [String]>,
+    pub cache_type_k: Option<CacheType>,
+    pub cache_type_v: Option<CacheType>,
+}
+
+macro_rules! placement {
+    ($name:ident, $role:literal, $ngl:ident, $device:ident, $ctk:ident, $ctv:ident) => {
+        #[derive(Debug, ClapArgs)]
+        pub struct $name {
+            #[doc = concat!("Layers of the ", $role, " moved to devices [default: as the base]")]
+            #[arg(long = concat!($role, "-ngl"), alias = concat!($role, "-gpu-layers"), value_name = "N",
+                  value_parser = gpu_layers, allow_negative_numbers = true, help_heading = "Devices")]
+            pub $ngl: Option<GpuLayers>,
+            #[doc = concat!("Devices of the ", $role, " [default: as the base]")]
+            #[arg(long = concat!($role, "-device"), value_delimiter = ',', value_name = "DEV,…", help_heading = "Devices")]
+            pub $device: Option<Vec<String>>,
+            #[doc = concat!("Type of the ", $role, "'s K cache [default: as the base]")]
+            #[arg(long = concat!($role, "-ctk"), alias = concat!($role, "-cache-type-k"), value_name = "TYPE",
+                  value_parser = cache_type, help_heading = "Devices")]
+            pub $ctk: Option<CacheType>,
+            #[doc = concat!("Type of the ", $role, "'s V cache [default: as the base]")]
+            #[arg(long = concat!($role, "-ctv"), alias = concat!($role, "-cache-type-v"), value_name = "TYPE",
+                  value_parser = cache_type, help_heading = "Devices")]
+            pub $ctv: Option<CacheType>,
+        }
+
+        impl $name {
+            pub fn get(&self) -> Placement<'_> {
+                Placement {
+                    layers: self.$ngl,
+                    devices: self.$device.as_deref(),
+                    cache_type_k: self.$ctk,
+                    cache_type_v: self.$ctv,
+                }
+            }
+        }
+    };
+}
+
+placement!(ExpertPlacement, "expert", expert_ngl, expert_device, expert_ctk, expert_ctv);
+placement!(AntiexpertPlacement, "antiexpert", antiexpert_ngl, antiexpert_device, antiexpert_ctk, antiexpert_ctv);
+
+/// What to continue, and how far.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Prompt")]
+pub struct Prompt {
+    /// The text to continue; \n, \t and their like are unescaped
+    #[arg(short, long, value_name = "PROMPT", allow_hyphen_values = true, conflicts_with = "file")]
+    pub prompt: Option<String>,
+    /// A file with the text to continue; `-` for stdin, which is also read when it is piped in
+    #[arg(short, long, value_name = "FNAME")]
+    pub file: Option<PathBuf>,
+    /// Take the prompt as it is typed
+    #[arg(long)]
+    pub no_escape: bool,
+    #[arg(short, long, hide = true)]
+    pub escape: bool,
+    /// Most tokens to generate; -1 until the model ends or the context is full
+    #[arg(short = 'n', long = "predict", alias = "n-predict", value_name = "N", default_value_t = -1,
+          allow_negative_numbers = true)]
+    pub n_predict: i64,
+    /// A text that ends the answer; may be repeated
+    #[arg(short = 'r', long = "stop", alias = "reverse-prompt", value_name = "TEXT", allow_hyphen_values = true)]
+    pub stop: Vec<String>,
+}
+
+/// llama.cpp's sampling parameters; what is not given is the recipe's, else llama.cpp's default.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingArgs {
+    /// Order of the samplers between semicolons; `proxy` stands first unless it is placed
+    #[arg(long, value_name = "NAMES")]
+    pub samplers: Option<String>,
+    /// The same by llama.cpp's letters; `P` is proxy
+    #[arg(long, alias = "sampling-seq", value_name = "LETTERS", conflicts_with = "samplers")]
+    pub sampler_seq: Option<String>,
+    /// Seed of the random numbers; -1 for a new one each time
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
+    pub seed: Option<i64>,
+    /// Temperature; 0 takes the most likely token [default: 0.8]
+    #[arg(long, alias = "temperature", value_name = "N", allow_negative_numbers = true)]
+    pub temp: Option<f32>,
+    /// Keep the N most likely tokens; 0 keeps all [default: 40]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub top_k: Option<i32>,
+    /// Keep the most likely tokens that reach probability N [default: 0.95]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub top_p: Option<f32>,
+    /// Keep tokens of at least N times the best one's probability [default: 0.05]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub min_p: Option<f32>,
+    /// Keep tokens within N standard deviations of the best logit; -1 is off [default: -1]
+    #[arg(long, alias = "top-n-sigma", value_name = "N", allow_negative_numbers = true)]
+    pub top_nsigma: Option<f32>,
+    /// Locally typical sampling; 1 is off [default: 1]
+    #[arg(long, alias = "typical-p", value_name = "N", allow_negative_numbers = true)]
+    pub typical: Option<f32>,
+    /// Chance to drop the most likely tokens; 0 is off [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub xtc_probability: Option<f32>,
+    /// Probability above which XTC drops [default: 0.1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub xtc_threshold: Option<f32>,
+    /// Tokens that repetition penalties look back; -1 for the whole context [default: 64]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub repeat_last_n: Option<i32>,
+    /// Divide the logits of repeated tokens; 1 is off [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub repeat_penalty: Option<f32>,
+    /// Subtract from the logits of tokens that occurred [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub presence_penalty: Option<f32>,
+    /// Subtract for each time a token occurred [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f32>,
+    /// Strength of DRY; 0 is off [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub dry_multiplier: Option<f32>,
+    /// Base of DRY's growth [default: 1.75]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub dry_base: Option<f32>,
+    /// Repetitions of N tokens go unpunished [default: 2]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub dry_allowed_length: Option<i32>,
+    /// Tokens that DRY looks back; -1 for the whole context [default: 64]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub dry_penalty_last_n: Option<i32>,
+    /// A text that DRY does not look across; may be repeated, `none` for nothing [default: newline, : " *]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub dry_sequence_breaker: Vec<String>,
+    /// Probability that adaptive-p aims at [default: off]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub adaptive_target: Option<f32>,
+    /// How slowly adaptive-p forgets [default: 0.9]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub adaptive_decay: Option<f32>,
+    /// Dynamic temperature: temp ± N [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub dynatemp_range: Option<f32>,
+    /// Dynamic temperature's exponent [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub dynatemp_exp: Option<f32>,
+    /// Mirostat 1 or 2 in place of the truncating samplers; 0 is off [default: 0]
+    #[arg(long, value_name = "N")]
+    pub mirostat: Option<u8>,
+    /// Mirostat's learning rate [default: 0.1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub mirostat_lr: Option<f32>,
+    /// Mirostat's target entropy [default: 5]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub mirostat_ent: Option<f32>,
+    /// -l: add to the logit of a token, as in 15043+1 or 15043-inf; may be repeated
+    #[arg(short, long, value_name = "ID±BIAS", value_parser = logit_bias)]
+    pub logit_bias: Vec<(i32, f32)>,
+    /// A GBNF grammar that the answer keeps to
+    #[arg(long, value_name = "GRAMMAR")]
+    pub grammar: Option<String>,
+    /// A file with such a grammar
+    #[arg(long, value_name = "FNAME", conflicts_with = "grammar")]
+    pub grammar_file: Option<PathBuf>,
+    /// A JSON schema that the answer keeps to
+    #[arg(short = 'j', long, value_name = "SCHEMA", conflicts_with_all = ["grammar", "grammar_file"])]
+    pub json_schema: Option<String>,
+    /// -jf: a file with such a schema
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["grammar", "grammar_file", "json_schema"])]
+    pub json_schema_file: Option<PathBuf>,
+    /// Never end by the model's choice
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub ignore_eos: bool,
+}
+
+/// `-ngl`: `None` moves all layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuLayers(pub Option<u32>);
+
+fn gpu_layers(text: &str) -> Result<GpuLayers, String> {
+    match text {
+        "auto" | "all" | "-1" => Ok(GpuLayers(None)),
+        n => n.parse().map(|n| GpuLayers(Some(n))).map_err(|_| "expected a number, `auto` or `all`".to_owned()),
+    }
+}
+
+fn flash_attention(text: &str) -> Result<FlashAttention, String> {
+    match text {
+        "on" | "1" | "true" | "enabled" => Ok(FlashAttention::On),
+        "off" | "0" | "false" | "disabled" => Ok(FlashAttention::Off),
+        "auto" | "-1" => Ok(FlashAttention::Auto),
+        _ => Err("expected on, off or auto".to_owned()),
+    }
+}
+
+fn cache_type(text: &str) -> Result<CacheType, String> {
+    Ok(match text {
+        "f32" => CacheType::F32,
+        "f16" => CacheType::F16,
+        "bf16" => CacheType::Bf16,
+        "q8_0" => CacheType::Q8_0,
+        "q4_0" => CacheType::Q4_0,
+        "q4_1" => CacheType::Q4_1,
+        "iq4_nl" => CacheType::Iq4Nl,
+        "q5_0" => CacheType::Q5_0,
+        "q5_1" => CacheType::Q5_1,
+        _ => return Err("expected f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1".to_owned()),
+    })
+}
+
+fn logit_bias(text: &str) -> Result<(i32, f32), String> {
+    let expected = || "expected a token id and a signed bias, as in 15043+1 or 15043-inf".to_owned();
+    let at = text.find(['+', '-']).ok_or_else(expected)?;
+    let (id, bias) = text.split_at(at);
+    Ok((id.parse().map_err(|_| expected())?, bias.parse().map_err(|_| expected())?))
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LoadModeArg {
+    Auto,
+    None,
+    Mmap,
+    Mlock,
+    #[value(name = "mmap+mlock")]
+    MmapMlock,
+    Dio,
+}
+
+impl Models {
+    /// `--load-mode`, or what llama.cpp's older flags meant.
+    pub fn load_mode(&self) -> LoadMode {
+        match (self.load_mode, self.no_mmap, self.mlock) {
+            (LoadModeArg::Mlock, ..) | (_, true, true) => LoadMode::Mlock,
+            (LoadModeArg::None, ..) | (_, true, false) => LoadMode::None,
+            (LoadModeArg::MmapMlock, ..) | (_, false, true) => LoadMode::MmapMlock,
+            (LoadModeArg::Auto, ..) => LoadMode::Auto,
+            (LoadModeArg::Mmap, ..) => LoadMode::Mmap,
+            (LoadModeArg::Dio, ..) => LoadMode::DirectIo,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SplitModeArg {
+    None,
+    Layer,
+    Row,
+}
+
+impl From<SplitModeArg> for SplitMode {
+    fn from(mode: SplitModeArg) -> Self {
+        match mode {
+            SplitModeArg::None => Self::None,
+            SplitModeArg::Layer => Self::Layer,
+            SplitModeArg::Row => Self::Row,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn biases_parse_with_their_sign() {
+        assert_eq!(logit_bias("15043+1.5"), Ok((15043, 1.5)));
+        assert_eq!(logit_bias("7-inf"), Ok((7, f32::NEG_INFINITY)));
+        assert_eq!(logit_bias("7-1e-3"), Ok((7, -1e-3)));
+        for text in ["", "7", "+1", "x+1", "7+x"] {
+            assert!(logit_bias(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `proxytune compare`: the same prompt and seed through the base alone, the expert alone and steered.
+
+use std::io::{IsTerminal, Write};
+use std::time::Instant;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::args;
+use super::generate::{Answer, request};
+use super::resolve::{self, Resolved};
+use super::{Done, interrupt};
+use crate::steer::{ModelSource, Plan, SidePlan, Steered};
+
+const BOLD: &str = "\x1b[1m";
+const CHANGED: &str = "\x1b[32m";
+const PLAIN: &str = "\x1b[0m";
+
+/// One of the three, ready to run.
+struct Run {
+    label: &'static str,
+    plan: Plan,
+}
+
+pub fn run(args: &args::Compare) -> Result<Done> {
+    let stopped = interrupt::listen();
+    let mut resolved = Resolved::new(&args.models, args.alpha)?;
+    let prompt = resolve::prompt(&args.prompt, &resolved.recipe)?;
+    let sampling = resolve::sampling(&args.sampling, &resolved.recipe.sampling)?;
+    let seed = sampling.seed;
+    let request = request(&args.prompt, sampling, Some(0));
+    let mut plan = resolved.plan.clone();
+    resolve::set_ctx(&mut plan, args.models.ctx_size)?;
+
+    let mut out = std::io::stdout().lock();
+    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let paint = |style: &'static str| if colour { style } else { "" };
+    if !args.json {
+        writeln!(out, "{}prompt{}  {}", paint(BOLD), paint(PLAIN), prompt.trim_end())?;
+    }
+    let mut results = Vec::new();
+    let mut done = Done::Fine;
+    for Run { label, plan } in runs(plan) {
+        let mut steered = resolved.load(&plan)?;
+        let prompts = steered.tokenize(&prompt)?;
+        if !args.json {
+            writeln!(out, "\n{}{label}{}  {}", paint(BOLD), paint(PLAIN), what(&steered))?;
+        }
+        let mut answer = Answer::default();
+        let began = Instant::now();
+        let changes = label == "steered";
+        answer.generate(&mut steered, &prompts, &request, stopped, |text, position| {
+            if args.json {
+                return Ok(());
+            }
+            let changed = changes && position.is_some_and(|position| position.changed);
+            let (style, plain) = if changed { (paint(CHANGED), paint(PLAIN)) } else { ("", "") };
+            write!(out, "{style}{text}{plain}")?;
+            out.flush()
+        })?;
+        let seconds = began.elapsed().as_secs_f64();
+        let per_second = answer.tokens.len() as f64 / seconds;
+        let n_changed = answer.positions.iter().filter(|position| position.changed).count();
+        if args.json {
+            let mut object = answer.json(&steered, &prompts);
+            object.remove("probs");
+            object.insert("run".to_owned(), json!(label));
+            object.insert("tokens_per_second".to_owned(), json!(per_second));
+            let changed: Vec<_> = answer.positions.iter().map(|position| position.changed).collect();
+            object.insert("changed".to_owned(), json!(changed));
+            results.push(Value::Object(object));
+        } else {
+            if !answer.text.ends_with('\n') {
+                writeln!(out)?;
+            }
+            let n = answer.tokens.len();
+            write!(out, "[{n} tokens, {per_second:.0} tokens/s")?;
+            if changes {
+                write!(out, "; at {n_changed} the best token is not the base's")?;
+                if colour {
+                    write!(out, ", {CHANGED}shown so{PLAIN}")?;
+                }
+            }
+            writeln!(out, "]")?;
+        }
+        done = answer.done();
+        if matches!(done, Done::Interrupted) {
+            break;
+        }
+    }
+    if args.json {
+        writeln!(out, "{}", json!({"prompt": prompt, "seed": seed, "runs": results}))?;
+    }
+    Ok(done)
+}
+
+/// The base alone, the first expert alone, and the plan itself.
+fn runs(plan: Plan) -> impl Iterator<Item = Run> {
+    let alone = |source: &ModelSource| Plan { base: source.clone(), pairs: Vec::new() };
+    let base = Run { label: "base", plan: alone(&plan.base) };
+    let expert = plan.pairs.iter().find_map(|pair| match &pair.expert {
+        Some(SidePlan::Model(source)) => Some(Run { label: "expert", plan: alone(source) }),
+        _ => None,
+    });
+    std::iter::once(base).chain(expert).chain([Run { label: "steered", plan }])
+}
+
+/// The size of what runs, and α.
+fn what(steered: &Steered) -> String {
+    let millions = |(_, lane): (_, &crate::llama::lane::Lane)| format!("{:.1} M", lane.model().n_params() as f64 / 1e6);
+    let sizes: Vec<_> = steered.lanes().map(millions).collect();
+    let alphas: Vec<_> = steered.offset().alphas().map(|alpha| alpha.to_string()).collect();
+    let sizes = sizes.join(" + ");
+    if alphas.is_empty() {
+        format!("{sizes} parameters")
+    } else {
+        format!("{sizes} parameters, α = {}", alphas.join(", "))
+    }
+}

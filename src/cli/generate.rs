@@ -1,0 +1,151 @@
+//! `proxytune generate`
+
+use std::io::Write;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use super::args;
+use super::resolve::{self, Resolved};
+use super::{Done, interrupt};
+use crate::generate::probs::{Logprob, Position};
+use crate::generate::{Finish, Generation, Request};
+use crate::llama::Token;
+use crate::llama::lane::Timings;
+use crate::steer::{Prompts, Role, Steered};
+
+pub fn run(args: &args::Generate) -> Result<Done> {
+    let stopped = interrupt::listen();
+    let mut resolved = Resolved::new(&args.models, args.alpha)?;
+    let prompt = resolve::prompt(&args.prompt, &resolved.recipe)?;
+    let request = request(&args.prompt, resolve::sampling(&args.sampling, &resolved.recipe.sampling)?, args.n_probs);
+    let mut plan = resolved.plan.clone();
+    resolve::set_ctx(&mut plan, args.models.ctx_size)?;
+    let mut steered = resolved.load(&plan)?;
+    let prompts = steered.tokenize(&prompt)?;
+
+    let mut out = std::io::stdout().lock();
+    if args.display_prompt && !args.json {
+        write!(out, "{prompt}")?;
+    }
+    let mut answer = Answer::default();
+    let show = |text: &str, _: Option<&Position>| -> std::io::Result<()> {
+        if args.json {
+            return Ok(());
+        }
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    };
+    answer.generate(&mut steered, &prompts, &request, stopped, show)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let mut object = answer.json(&steered, &prompts);
+        object.insert("seed".to_owned(), json!(request.sampling.seed));
+        writeln!(out, "{}", Value::Object(object))?;
+    } else if !answer.text.ends_with('\n') {
+        writeln!(out)?;
+    }
+    Ok(answer.done())
+}
+
+/// The generation that prompt flags and sampling ask for.
+pub fn request(args: &args::Prompt, sampling: crate::recipe::Sampling, n_probs: Option<usize>) -> Request {
+    Request { sampling, n_predict: usize::try_from(args.n_predict).ok(), stop: args.stop.clone(), n_probs }
+}
+
+/// What a generation gave, gathered while it ran.
+#[derive(Default)]
+pub struct Answer {
+    pub text: String,
+    pub tokens: Vec<Token>,
+    pub positions: Vec<Position>,
+    finish: Option<Finish>,
+}
+
+impl Answer {
+    /// Runs a generation to its end; `show` gets text as it is decided, with what was seen at
+    /// its position.
+    pub fn generate(
+        &mut self,
+        steered: &mut Steered,
+        prompts: &Prompts,
+        request: &Request,
+        stopped: &std::sync::atomic::AtomicBool,
+        mut show: impl FnMut(&str, Option<&Position>) -> std::io::Result<()>,
+    ) -> Result<()> {
+        steered.reset_timings();
+        let mut generation = Generation::start(steered, prompts, request, stopped)?;
+        let ended = loop {
+            match generation.step() {
+                Ok(Some(step)) => {
+                    show(&step.text, step.position.as_ref())?;
+                    self.text += &step.text;
+                    self.tokens.push(step.token);
+                    self.positions.extend(step.position);
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        // What a stop string or a broken character held back, when nothing more will come.
+        let rest = generation.rest();
+        show(&rest, None)?;
+        self.text += &rest;
+        self.finish = generation.finish();
+        ended?;
+        Ok(())
+    }
+
+    pub fn done(&self) -> Done {
+        if self.finish == Some(Finish::Cancelled) { Done::Interrupted } else { Done::Fine }
+    }
+
+    /// `text`, `tokens`, `finish_reason`, `prompt_tokens`, `timings` and, where they were asked for, `probs`.
+    pub fn json(&self, steered: &Steered, prompts: &Prompts) -> Map<String, Value> {
+        let mut prompt_tokens = Map::new();
+        let mut timings = Map::new();
+        for (name, role) in [("base", Role::Base), ("expert", Role::Expert(0)), ("antiexpert", Role::Antiexpert(0))] {
+            if let Some((tokens, lane)) = steered.role(role, prompts) {
+                prompt_tokens.insert(name.to_owned(), json!(tokens));
+                timings.insert(name.to_owned(), timing(lane.timings()));
+            }
+        }
+        let mut object = Map::new();
+        object.insert("text".to_owned(), json!(self.text));
+        object.insert("tokens".to_owned(), json!(self.tokens));
+        object.insert("finish_reason".to_owned(), json!(self.finish.map(Finish::name)));
+        object.insert("prompt_tokens".to_owned(), Value::Object(prompt_tokens));
+        object.insert("timings".to_owned(), Value::Object(timings));
+        if !self.positions.is_empty() {
+            let model = steered.base().model();
+            let entry = |p: &Logprob| {
+                json!({"id": p.id, "piece": model.piece(p.id), "logprob": finite(p.composed), "base": finite(p.base),
+                       "expert": p.expert.map(finite), "antiexpert": p.antiexpert.map(finite)})
+            };
+            let position = |position: &Position| {
+                let mut value = entry(&position.chosen);
+                value["changed"] = json!(position.changed);
+                value["top"] = position.top.iter().map(entry).collect();
+                value
+            };
+            object.insert("probs".to_owned(), self.positions.iter().map(position).collect());
+        }
+        object
+    }
+}
+
+/// JSON has no infinity; llama.cpp writes the lowest f32 in its place.
+fn finite(logprob: f64) -> f64 {
+    logprob.max(f64::from(f32::MIN))
+}
+
+/// llama-server's names.
+fn timing(t: Timings) -> Value {
+    let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    let per_second = |n: usize, time: std::time::Duration| if n == 0 { 0.0 } else { n as f64 / time.as_secs_f64() };
+    json!({
+        "prompt_n": t.n_prompt, "prompt_ms": ms(t.t_prompt), "prompt_per_second": per_second(t.n_prompt, t.t_prompt),
+        "predicted_n": t.n_decode, "predicted_ms": ms(t.t_decode),
+        "predicted_per_second": per_second(t.n_decode, t.t_decode),
+    })
+}

@@ -1,0 +1,47 @@
+//! The command line: what was typed → what is meant → one file a command.
+//!
+//! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C.
+
+mod args;
+mod compare;
+mod generate;
+mod interrupt;
+mod perplexity;
+mod progress;
+mod report;
+mod resolve;
+mod spelling;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Args, Command};
+
+/// What a command that did not fail ended with.
+enum Done {
+    Fine,
+    Interrupted,
+}
+
+/// Runs a command line, program name included.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<_> = spelling::long(args).collect();
+    let parsed = match Args::try_parse_from(&args) {
+        Ok(parsed) => parsed,
+        Err(error) => return report::usage(&error, &args),
+    };
+    crate::llama::log::capture(parsed.verbose());
+    let done = match &parsed.command {
+        Command::Generate(args) => generate::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Perplexity(args) => perplexity::run(args),
+        Command::Devices => resolve::list_devices(),
+    };
+    match done {
+        Ok(Done::Fine) => ExitCode::SUCCESS,
+        Ok(Done::Interrupted) => ExitCode::from(130),
+        Err(error) => report::failure(&error),
+    }
+}

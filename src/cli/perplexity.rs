@@ -1,0 +1,95 @@
+//! `proxytune perplexity`
+
+use std::io::Write;
+
+use anyhow::{Result, anyhow};
+use serde_json::json;
+
+use super::args;
+use super::report::Hinted;
+use super::resolve::{self, Resolved};
+use super::{Done, interrupt, progress};
+use crate::eval::perplexity::{Predictor, Report, Row, measure};
+use crate::recipe::file::check_alpha;
+use crate::steer::Role;
+
+/// llama-perplexity's window.
+const DEFAULT_WINDOW: usize = 512;
+/// What the rows of one decode may take, for each lane.
+const ROWS_BYTES: usize = 64 << 20;
+
+pub fn run(args: &args::Perplexity) -> Result<Done> {
+    let stopped = interrupt::listen();
+    args.alpha.iter().try_for_each(|&alpha| check_alpha(alpha))?;
+    let mut resolved = Resolved::new(&args.models, None)?;
+    let text = resolve::read_text(&args.file)?;
+    let mut plan = resolved.plan.clone();
+    resolve::set_ctx(&mut plan, Some(args.models.ctx_size.unwrap_or(DEFAULT_WINDOW)))?;
+    let n_vocab = plan.n_vocab()?;
+    for lane in plan.lanes_mut() {
+        lane.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * n_vocab)).clamp(1, lane.n_batch);
+    }
+    let mut steered = resolved.load(&plan)?;
+
+    let bar = progress::tokens(text.len());
+    let report = measure(&mut steered, &text, &args.alpha, args.chunks, |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        !interrupt::stopped()
+    })?;
+    bar.finish_and_clear();
+    if report.n_tokens == 0 {
+        return Err(anyhow!("{} holds no token to predict", args.file.display()))
+            .hint("give a text of a few sentences");
+    }
+    let printed = if args.json { print_json(&report) } else { print_table(&report) };
+    printed?;
+    Ok(if stopped.load(std::sync::atomic::Ordering::Relaxed) { Done::Interrupted } else { Done::Fine })
+}
+
+fn name(row: &Row) -> String {
+    match row.predictor {
+        Predictor::Alone(role) => role.to_string(),
+        Predictor::Steered(alpha) => format!("steered α = {alpha}"),
+    }
+}
+
+fn print_table(report: &Report) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let Report { n_tokens, n_windows, n_ctx, rows } = report;
+    writeln!(out, "{n_tokens} tokens predicted in {n_windows} windows of {n_ctx}\n")?;
+    writeln!(
+        out,
+        "{:<18} {:>10} {:>8} {:>11}   {:>12} {:>8}",
+        "", "nats/token", "±", "perplexity", "against base", "±"
+    )?;
+    for row in rows {
+        let (loss, error) = (row.loss.mean(), row.loss.standard_error());
+        write!(out, "{:<18} {loss:>10.4} {error:>8.4} {:>11.2}", name(row), row.perplexity())?;
+        if row.predictor == Predictor::Alone(Role::Base) {
+            writeln!(out)?;
+        } else {
+            let (mean, error) = (row.against_base.mean(), row.against_base.standard_error());
+            writeln!(out, "   {mean:>+12.4} {error:>8.4}")?;
+        }
+    }
+    Ok(())
+}
+
+fn print_json(report: &Report) -> std::io::Result<()> {
+    let row = |row: &Row| {
+        let (role, alpha) = match row.predictor {
+            Predictor::Alone(role) => (role.to_string(), None),
+            Predictor::Steered(alpha) => ("steered".to_owned(), Some(alpha)),
+        };
+        json!({
+            "role": role, "alpha": alpha, "nats_per_token": row.loss.mean(),
+            "standard_error": row.loss.standard_error(), "perplexity": row.perplexity(),
+            "against_base": row.against_base.mean(), "against_base_standard_error": row.against_base.standard_error(),
+        })
+    };
+    let rows: Vec<_> = report.rows.iter().map(row).collect();
+    let object =
+        json!({"n_tokens": report.n_tokens, "n_windows": report.n_windows, "n_ctx": report.n_ctx, "results": rows});
+    writeln!(std::io::stdout().lock(), "{object}")
+}

@@ -1,0 +1,43 @@
+//! Bars for long work, on a terminal only.
+
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::steer::Role;
+
+/// A bar for the file that is being loaded; gone when it is.
+#[derive(Default)]
+pub struct Loading(Option<(Role, ProgressBar)>);
+
+impl Loading {
+    pub fn report(&mut self, role: Role, path: &Path, share: f32) {
+        if self.0.as_ref().is_none_or(|(shown, _)| *shown != role) {
+            let bar = bar(1000, "{msg} {wide_bar} {percent:>3} %");
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            bar.set_message(format!("loading {role} {name}"));
+            self.0 = Some((role, bar));
+        }
+        if let Some((_, bar)) = &self.0 {
+            bar.set_position((share * 1000.0) as u64);
+        }
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        if let Some((_, bar)) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar that counts `len` tokens.
+pub fn tokens(len: usize) -> ProgressBar {
+    bar(len as u64, "{wide_bar} {pos}/{len} tokens, {per_sec}, {eta} left")
+}
+
+fn bar(len: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(len).with_style(style)
+}

@@ -1,0 +1,156 @@
+//! Errors for people: what, expected and got, and a `hint:` with the next step.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::process::ExitCode;
+
+use anyhow::{Error, Result};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::spelling;
+use crate::{gguf, llama, recipe, steer};
+
+/// An error that knows the next step.
+#[derive(Debug)]
+struct WithHint {
+    hint: String,
+    source: Error,
+}
+
+impl fmt::Display for WithHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.source)
+    }
+}
+
+impl std::error::Error for WithHint {}
+
+/// Adds the next step to an error.
+pub trait Hinted<T> {
+    fn hint(self, hint: impl Into<String>) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Hinted<T> for Result<T, E> {
+    fn hint(self, hint: impl Into<String>) -> Result<T> {
+        self.map_err(|source| WithHint { hint: hint.into(), source: source.into() }.into())
+    }
+}
+
+/// Prints why a command failed. A closed pipe is no failure: the reader has had enough.
+pub fn failure(error: &Error) -> ExitCode {
+    let is_closed_pipe = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(is_closed_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    if matches!(error.downcast_ref(), Some(steer::Error::Lane { source: llama::Error::LoadCancelled, .. })) {
+        return ExitCode::from(130);
+    }
+    eprintln!("error: {error:#}");
+    if let Some(hint) = hint(error) {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(if is_bad_usage(error) { 2 } else { 1 })
+}
+
+/// A value that was typed wrong, and not a file or a computation.
+fn is_bad_usage(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(recipe::Error::Parameter { .. } | recipe::Error::Unknown { .. }))
+        || matches!(error.downcast_ref(), Some(llama::Error::Device { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(steer::Error::Lane {
+                source: llama::Error::Parameter { .. } | llama::Error::TokenRange { .. } | llama::Error::Grammar { .. },
+                ..
+            })
+        )
+}
+
+fn hint(error: &Error) -> Option<String> {
+    if let Some(WithHint { hint, .. }) = error.downcast_ref() {
+        return Some(hint.clone());
+    }
+    let hint = if let Some(error) = error.downcast_ref::<steer::Error>() {
+        match error {
+            steer::Error::File { source, .. } => in_file(source)?,
+            steer::Error::Vocabulary { .. } => {
+                "base, expert and antiexpert must come from one family with one tokenizer"
+            }
+            steer::Error::DuplicateToken { .. } => "the file was converted wrongly; convert it again",
+            steer::Error::PromptTooLong { .. } => "shorten the prompt, or give more room with -c",
+            steer::Error::EmptyPrompt { .. } => "give a prompt with -p TEXT or -f FILE",
+            steer::Error::Lane { source, .. } => in_llama(source)?,
+            steer::Error::OutOfStep => return None,
+        }
+    } else if let Some(error) = error.downcast_ref::<gguf::Error>() {
+        in_file(error)?
+    } else if let Some(error) = error.downcast_ref::<llama::Error>() {
+        in_llama(error)?
+    } else {
+        match error.downcast_ref::<recipe::Error>()? {
+            recipe::Error::Io { .. } | recipe::Error::Unknown { .. } => {
+                "-R takes a recipe file, or the name of a bundled recipe such as demo"
+            }
+            _ => return None,
+        }
+    };
+    Some(hint.to_owned())
+}
+
+fn in_file(error: &gguf::Error) -> Option<&'static str> {
+    match error {
+        gguf::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Some("check the path; models are not downloaded")
+        }
+        gguf::Error::NotGguf { .. } => Some("convert the model with llama.cpp's convert_hf_to_gguf.py"),
+        gguf::Error::Version { .. } => Some("convert the model again with a current llama.cpp"),
+        gguf::Error::Truncated { .. } => Some("download or copy the file again"),
+        _ => None,
+    }
+}
+
+fn in_llama(error: &llama::Error) -> Option<&'static str> {
+    match error {
+        llama::Error::Load { .. } => Some("-v shows all that llama.cpp says"),
+        llama::Error::Context { .. } => {
+            Some("a smaller context (-c) or a smaller KV cache type (-ctk, -ctv) needs less memory")
+        }
+        llama::Error::NothingToChoose => Some("the grammar, a logit bias or the samplers leave no token"),
+        llama::Error::NotFinite { .. } => Some("--check-tensors tells whether the file is damaged"),
+        llama::Error::Device { .. } => Some("`proxytune devices` lists them"),
+        _ => None,
+    }
+}
+
+/// llama.cpp's options that proxytune does not have, with what to do instead.
+const NOT_HERE: [(&str, &str); 13] = [
+    ("--hf-repo", "download the file and name it with -m, -me or -ma"),
+    ("--hf-file", "download the file and name it with -m, -me or -ma"),
+    ("--hf-token", "download the file and name it with -m, -me or -ma"),
+    ("--model-url", "download the file and name it with -m"),
+    ("--model-draft", "the small models are named with -me and -ma"),
+    ("--threads-batch", "-t sets the threads of every model, for prompts and tokens alike"),
+    ("--override-tensor", "-ngl and -dev place whole layers"),
+    ("--cpu-moe", "-ngl and -dev place whole layers"),
+    ("--n-cpu-moe", "-ngl and -dev place whole layers"),
+    ("--parallel", "one sequence is generated at a time"),
+    ("--conversation", "every role continues plain text"),
+    ("--system-prompt", "put it in front of the prompt; every role continues plain text"),
+    ("--backend-sampling", "the stage runs on the CPU, and so does the chain around it"),
+];
+
+/// Prints what clap found wrong, or the help that was asked for.
+pub fn usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(arg))) => Some(arg.as_str()),
+        _ => None,
+    };
+    if let Some((long, advice)) = NOT_HERE.iter().find(|(long, _)| unknown == Some(*long)) {
+        let was_typed = |(short, l): &&(&str, &str)| l == long && !args.iter().any(|arg| arg == l) && !short.is_empty();
+        let typed = spelling::TABLE.iter().find(was_typed).map_or(*long, |(short, _)| *short);
+        eprintln!("error: `{typed}` is an option of llama.cpp that proxytune does not have");
+        eprintln!("hint: {advice}");
+        return ExitCode::from(2);
+    }
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}

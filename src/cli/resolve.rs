@@ -1,0 +1,362 @@
+//! Args and recipe → what is meant: a plan, a request, a prompt.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::args::{GpuLayers, Models, Placement, Prompt, SamplingArgs};
+use super::report::Hinted;
+use super::{Done, progress};
+use crate::gguf::Header;
+use crate::llama::backend::{self, Backend};
+use crate::llama::device;
+use crate::llama::lane::LaneParams;
+use crate::llama::model::ModelParams;
+use crate::recipe::sampling::Samplers;
+use crate::recipe::{Pair, Recipe, Sampling, Side};
+use crate::steer::load::Models as Loaded;
+use crate::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
+
+/// The recipe that is used when no model is named.
+const DEMO: &str = "demo";
+/// Context when none is asked for: enough for a chat, small enough for three KV caches.
+const DEFAULT_CTX: usize = 4096;
+
+/// A plan with everything that is needed to run it.
+pub struct Resolved {
+    pub recipe: Recipe,
+    pub plan: Plan,
+    pub backend: Backend,
+    pub models: Loaded,
+}
+
+impl Resolved {
+    /// What the models flags mean. `alpha` overrides the recipe's.
+    pub fn new(args: &Models, alpha: Option<f32>) -> Result<Self> {
+        let recipe = recipe(args, alpha)?;
+        let backend = backend::shared();
+        for endpoint in &args.rpc {
+            device::add_rpc_server(&backend, endpoint)?;
+        }
+        let plan = plan(args, &recipe, &backend)?;
+        Ok(Self { recipe, plan, backend, models: Loaded::default() })
+    }
+
+    /// Loads what the plan needs, with a bar for each file on a terminal.
+    pub fn load(&mut self, plan: &Plan) -> Result<Steered> {
+        let mut bars = progress::Loading::default();
+        let steered = Steered::load(&self.backend, plan, &mut self.models, &mut |role, path, share| {
+            bars.report(role, path, share);
+            !super::interrupt::stopped()
+        });
+        Ok(steered?)
+    }
+}
+
+/// The recipe that is named, or the demo's where no model is, with the flags' models over it.
+fn recipe(args: &Models, alpha: Option<f32>) -> Result<Recipe> {
+    let named = args.model.is_some() || args.expert.is_some() || args.antiexpert.is_some();
+    let mut recipe = match (&args.recipe, &args.model) {
+        (Some(name), _) => Recipe::open(name)?,
+        (None, Some(base)) => bare(base.clone()),
+        (None, None) if !named => Recipe::open(DEMO)
+            .hint("name models with -m, -me and -ma, or set PROXYTUNE_MODELS to the folder that holds demo/")?,
+        (None, None) => {
+            return Err(anyhow!("an expert or antiexpert is given without a base")).hint("name the base with -m FILE");
+        }
+    };
+    if let Some(base) = &args.model {
+        recipe.base.clone_from(base);
+    }
+    if args.expert.is_some() || args.antiexpert.is_some() {
+        let mut pair = recipe.pairs.drain(..).next().unwrap_or(Pair { alpha: 1.0, expert: None, antiexpert: None });
+        override_side(&mut pair.expert, args.expert.as_deref());
+        override_side(&mut pair.antiexpert, args.antiexpert.as_deref());
+        if args.recipe.is_none() && (args.expert.is_none() || args.antiexpert.is_none()) {
+            let (given, missing, flag) = if args.expert.is_some() {
+                ("an expert", "antiexpert", "-ma")
+            } else {
+                ("an antiexpert", "expert", "-me")
+            };
+            return Err(anyhow!("{given} is given without an {missing}"))
+                .hint(format!("name it with {flag} FILE; {flag} none leaves that side out of the sum on purpose"));
+        }
+        recipe.pairs.push(pair);
+    }
+    if recipe.pairs.is_empty() {
+        return Err(anyhow!("there is nothing to steer {} with", recipe.base.display()))
+            .hint("name a small tuned model with -me and the same model before its tuning with -ma");
+    }
+    if let Some(alpha) = alpha {
+        recipe.pairs.iter_mut().for_each(|pair| pair.alpha = alpha);
+    }
+    recipe.validate()?;
+    Ok(recipe)
+}
+
+fn bare(base: PathBuf) -> Recipe {
+    Recipe { description: None, base, pairs: Vec::new(), sampling: Sampling::default(), example_prompt: None }
+}
+
+fn override_side(side: &mut Option<Side>, typed: Option<&Path>) {
+    match typed {
+        None => {}
+        Some(path) if path.as_os_str() == "none" => *side = None,
+        Some(path) => *side = Some(path.to_path_buf().into()),
+    }
+}
+
+fn plan(args: &Models, recipe: &Recipe, backend: &Backend) -> Result<Plan> {
+    let devices = |names: &[String]| device::by_name(backend, names);
+    let base_model = ModelParams {
+        n_gpu_layers: args.gpu_layers.0,
+        devices: args.device.as_deref().map(devices).transpose()?,
+        split_mode: args.split_mode.into(),
+        main_gpu: args.main_gpu,
+        tensor_split: args.tensor_split.clone(),
+        load_mode: args.load_mode(),
+        repack: !args.no_repack,
+        check_tensors: args.check_tensors,
+    };
+    let defaults = LaneParams::default();
+    let base_lane = LaneParams {
+        n_ctx: 0,
+        n_batch: args.batch_size.min(args.ubatch_size),
+        n_threads: args.threads.unwrap_or(defaults.n_threads),
+        flash_attention: args.flash_attn,
+        cache_type_k: args.cache_type_k,
+        cache_type_v: args.cache_type_v,
+        offload_kqv: !args.no_kv_offload,
+        ..defaults
+    };
+    let side = |side: &Option<Side>, place: Placement<'_>| -> Result<Option<SidePlan>> {
+        let path = match side {
+            None => return Ok(None),
+            Some(Side::Base) => return Ok(Some(SidePlan::Base)),
+            Some(Side::File(path)) => path.clone(),
+        };
+        let (mut model, mut lane) = (base_model.clone(), base_lane.clone());
+        if let Some(GpuLayers(layers)) = place.layers {
+            model.n_gpu_layers = layers;
+        }
+        if let Some(names) = place.devices {
+            model.devices = Some(devices(names)?);
+        }
+        lane.cache_type_k = place.cache_type_k.unwrap_or(lane.cache_type_k);
+        lane.cache_type_v = place.cache_type_v.unwrap_or(lane.cache_type_v);
+        Ok(Some(SidePlan::Model(ModelSource { path, model, lane })))
+    };
+    let mut pairs = Vec::new();
+    for pair in &recipe.pairs {
+        let expert = side(&pair.expert, args.expert_placement.get())?;
+        let antiexpert = side(&pair.antiexpert, args.antiexpert_placement.get())?;
+        pairs.push(PairPlan { alpha: pair.alpha, expert, antiexpert });
+    }
+    Ok(Plan { base: ModelSource { path: recipe.base.clone(), model: base_model, lane: base_lane }, pairs })
+}
+
+/// Gives every lane of a plan the same context: what was asked for, else what every model was trained on, up to a
+/// bound; 0 lifts the bound.
+pub fn set_ctx(plan: &mut Plan, asked: Option<usize>) -> Result<()> {
+    plan.check()?;
+    let trained = trained_ctx(plan)?;
+    let n_ctx = match asked {
+        None => trained.min(DEFAULT_CTX),
+        Some(0) => trained,
+        Some(n) => {
+            if n > trained {
+                eprintln!("note: a context of {n} tokens is longer than the {trained} that every model was trained on");
+            }
+            n
+        }
+    };
+    plan.lanes_mut().for_each(|lane| lane.n_ctx = n_ctx);
+    Ok(())
+}
+
+/// The longest text that every model of a plan was trained on, by their files.
+fn trained_ctx(plan: &Plan) -> Result<usize> {
+    let mut shortest = None;
+    for (_, source) in plan.sources() {
+        let header = Header::read(&source.path)?;
+        let architecture = header.text("general.architecture").unwrap_or_default();
+        let key = format!("{architecture}.context_length");
+        let n = header.integer(&key).and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+        let n = n.ok_or_else(|| header.unusable(&key, "a positive number"))?;
+        shortest = Some(shortest.map_or(n, |shortest: usize| shortest.min(n)));
+    }
+    Ok(shortest.unwrap_or(DEFAULT_CTX))
+}
+
+/// The recipe's sampling with the flags over it. A random seed is drawn here, so that it can be told.
+pub fn sampling(args: &SamplingArgs, recipe: &Sampling) -> Result<Sampling> {
+    let mut s = recipe.clone();
+    if let Some(names) = &args.samplers {
+        s.samplers = names.parse()?;
+    }
+    if let Some(letters) = &args.sampler_seq {
+        s.samplers = Samplers::from_letters(letters)?;
+    }
+    match args.seed {
+        None => {}
+        Some(-1) => s.seed = None,
+        Some(seed) => {
+            let seed = u32::try_from(seed).ok().filter(|&seed| seed != u32::MAX);
+            s.seed = Some(seed.ok_or_else(|| anyhow!("seed is out of range, expected -1 to {}", u32::MAX - 1))?);
+        }
+    }
+    s.seed = s.seed.or_else(|| Some(random_seed()));
+    let set = |to: &mut f32, from: Option<f32>| *to = from.unwrap_or(*to);
+    set(&mut s.temp, args.temp);
+    set(&mut s.top_p, args.top_p);
+    set(&mut s.min_p, args.min_p);
+    set(&mut s.top_n_sigma, args.top_nsigma);
+    set(&mut s.typical_p, args.typical);
+    set(&mut s.xtc_probability, args.xtc_probability);
+    set(&mut s.xtc_threshold, args.xtc_threshold);
+    set(&mut s.repeat_penalty, args.repeat_penalty);
+    set(&mut s.presence_penalty, args.presence_penalty);
+    set(&mut s.frequency_penalty, args.frequency_penalty);
+    set(&mut s.dry_multiplier, args.dry_multiplier);
+    set(&mut s.dry_base, args.dry_base);
+    set(&mut s.adaptive_target, args.adaptive_target);
+    set(&mut s.adaptive_decay, args.adaptive_decay);
+    set(&mut s.dynatemp_range, args.dynatemp_range);
+    set(&mut s.dynatemp_exponent, args.dynatemp_exp);
+    set(&mut s.mirostat_eta, args.mirostat_lr);
+    set(&mut s.mirostat_tau, args.mirostat_ent);
+    let set = |to: &mut i32, from: Option<i32>| *to = from.unwrap_or(*to);
+    set(&mut s.top_k, args.top_k);
+    set(&mut s.repeat_last_n, args.repeat_last_n);
+    set(&mut s.dry_allowed_length, args.dry_allowed_length);
+    set(&mut s.dry_penalty_last_n, args.dry_penalty_last_n);
+    s.mirostat = args.mirostat.unwrap_or(s.mirostat);
+    s.logit_bias.extend_from_slice(&args.logit_bias);
+    s.ignore_eos |= args.ignore_eos;
+    match args.dry_sequence_breaker.as_slice() {
+        [] => {}
+        [none] if none == "none" => s.dry_sequence_breakers.clear(),
+        texts => s.dry_sequence_breakers = texts.to_vec(),
+    }
+    if let Some(grammar) = text_or_file(args.grammar.as_ref(), args.grammar_file.as_deref())? {
+        (s.grammar, s.json_schema) = (Some(grammar), None);
+    }
+    if let Some(schema) = text_or_file(args.json_schema.as_ref(), args.json_schema_file.as_deref())? {
+        (s.grammar, s.json_schema) = (None, Some(schema));
+    }
+    s.validate()?;
+    Ok(s)
+}
+
+fn text_or_file(text: Option<&String>, file: Option<&Path>) -> Result<Option<String>> {
+    match (text, file) {
+        (Some(text), _) => Ok(Some(text.clone())),
+        (None, Some(path)) => read_text(path).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A number that differs from run to run.
+fn random_seed() -> u32 {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    (random >> 33) as u32
+}
+
+/// The prompt: typed, from a file, piped in, or the recipe's example.
+pub fn prompt(args: &Prompt, recipe: &Recipe) -> Result<String> {
+    let piped = || !std::io::stdin().is_terminal();
+    match (&args.prompt, &args.file) {
+        (Some(text), _) if args.no_escape => Ok(text.clone()),
+        (Some(text), _) => Ok(unescape(text)),
+        (None, Some(path)) if path.as_os_str() == "-" => stdin(),
+        (None, Some(path)) => read_text(path),
+        (None, None) => {
+            let typed = if piped() { stdin()? } else { String::new() };
+            if !typed.is_empty() {
+                return Ok(typed);
+            }
+            let example = recipe.example_prompt.clone().ok_or_else(|| anyhow!("there is no prompt"));
+            example.hint("give one with -p TEXT or -f FILE, or pipe it in")
+        }
+    }
+}
+
+fn stdin() -> Result<String> {
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).context("cannot read the prompt from stdin")?;
+    utf8(bytes, "stdin")
+}
+
+/// A text file, UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    utf8(bytes, &path.display().to_string())
+}
+
+fn utf8(bytes: Vec<u8>, from: &str) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow!("{from} is not UTF-8 text: byte {at} is {:#04x}", error.as_bytes()[at])
+    })
+}
+
+/// What llama.cpp makes of `\n`, `\r`, `\t`, `\'`, `\"`, `\\` and `\xHH` (ASCII) in a prompt.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out += before;
+        let simple = after.chars().next().and_then(|c| match c {
+            'n' => Some('\n'),
+            'r' => Some('\r'),
+            't' => Some('\t'),
+            '\'' | '"' | '\\' => Some(c),
+            _ => None,
+        });
+        let hex =
+            || after.strip_prefix('x').and_then(|hex| u8::from_str_radix(hex.get(..2)?, 16).ok()).filter(u8::is_ascii);
+        rest = if let Some(c) = simple {
+            out.push(c);
+            &after[1..]
+        } else if let Some(byte) = hex() {
+            out.push(char::from(byte));
+            &after[3..]
+        } else {
+            out.push('\\');
+            after
+        };
+    }
+    out + rest
+}
+
+/// `proxytune devices`
+pub fn list_devices() -> Result<Done> {
+    let mut out = std::io::stdout().lock();
+    let backend = backend::shared();
+    for device in device::list(&backend) {
+        let gib = |bytes: usize| bytes as f64 / (1_u64 << 30) as f64;
+        let (free, total) = (gib(device.memory_free), gib(device.memory_total));
+        writeln!(out, "{}\t{}\t{free:.1} of {total:.1} GiB free", device.name, device.description)?;
+    }
+    Ok(Done::Fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+
+    #[test]
+    fn escapes_are_llama_cpps() {
+        for (typed, expected) in [
+            (r"a\nb", "a\nb"),
+            (r"\t\\n\'", "\t\\n'"),
+            (r"\x41\xe9\x4", r"A\xe9\x4"),
+            (r"end\", r"end\"),
+            ("é\\é", "é\\é"),
+        ] {
+            assert_eq!(unescape(typed), expected);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! llama.cpp's spellings: `-ngl 99`, `-fa on`, `--top_k`. clap has no long options behind a single dash, so they are
+//! rewritten before it parses.
+
+use std::ffi::OsString;
+
+/// llama.cpp's spelling, and ours behind two dashes.
+pub const TABLE: [(&str, &str); 30] = [
+    ("-me", "--expert"),
+    ("-ma", "--antiexpert"),
+    ("-ub", "--ubatch-size"),
+    ("-fa", "--flash-attn"),
+    ("-ctk", "--cache-type-k"),
+    ("-ctv", "--cache-type-v"),
+    ("-nkvo", "--no-kv-offload"),
+    ("-ngl", "--gpu-layers"),
+    ("-dev", "--device"),
+    ("-sm", "--split-mode"),
+    ("-ts", "--tensor-split"),
+    ("-mg", "--main-gpu"),
+    ("-lm", "--load-mode"),
+    ("-nr", "--no-repack"),
+    ("-jf", "--json-schema-file"),
+    ("-tb", "--threads-batch"),
+    ("-hf", "--hf-repo"),
+    ("-hfr", "--hf-repo"),
+    ("-hff", "--hf-file"),
+    ("-hft", "--hf-token"),
+    ("-mu", "--model-url"),
+    ("-md", "--model-draft"),
+    ("-ot", "--override-tensor"),
+    ("-cmoe", "--cpu-moe"),
+    ("-ncmoe", "--n-cpu-moe"),
+    ("-np", "--parallel"),
+    ("-cnv", "--conversation"),
+    ("-sys", "--system-prompt"),
+    ("-bs", "--backend-sampling"),
+    ("-lv", "--verbosity"),
+];
+
+/// Options whose value is free text and must stay as it is.
+const FREE_TEXT: [&str; 9] = [
+    "-p",
+    "--prompt",
+    "-r",
+    "--reverse-prompt",
+    "--stop",
+    "--grammar",
+    "-j",
+    "--json-schema",
+    "--dry-sequence-breaker",
+];
+
+/// Rewrites llama.cpp's spellings to the ones that clap knows.
+pub fn long(args: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut keep = false;
+    let mut only_values = false;
+    args.into_iter().map(move |arg| {
+        let Some(text) = arg.to_str() else { return arg };
+        if only_values || std::mem::take(&mut keep) {
+            return arg;
+        }
+        only_values = text == "--";
+        keep = FREE_TEXT.contains(&text);
+        match TABLE.iter().find(|(short, _)| *short == text) {
+            Some((_, long)) => (*long).into(),
+            None => with_dashes(text).map_or(arg, Into::into),
+        }
+    })
+}
+
+/// `--top_k` as llama.cpp takes it too: dashes in the name, the value untouched.
+fn with_dashes(text: &str) -> Option<String> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    if !name.starts_with("--") || !name.contains('_') {
+        return None;
+    }
+    let name = name.replace('_', "-");
+    Some(value.map_or(name.clone(), |value| format!("{name}={value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewrite(line: &[&str]) -> Vec<String> {
+        long(line.iter().map(OsString::from)).map(|arg| arg.into_string().expect("UTF-8")).collect()
+    }
+
+    #[test]
+    fn every_spelling_of_the_table() {
+        for (short, expected) in TABLE {
+            assert_eq!(rewrite(&["proxytune", "generate", short])[2], expected);
+        }
+    }
+
+    #[test]
+    fn values_and_prompts_stay() {
+        assert_eq!(rewrite(&["-p", "-me", "-me", "x.gguf"]), ["-p", "-me", "--expert", "x.gguf"]);
+        assert_eq!(
+            rewrite(&["--top_k", "4", "--min_p=0.1", "--stop", "--a_b"]),
+            ["--top-k", "4", "--min-p=0.1", "--stop", "--a_b"]
+        );
+        assert_eq!(rewrite(&["--", "-me", "--a_b"]), ["--", "-me", "--a_b"]);
+        assert_eq!(rewrite(&["-n", "-1", "models/a_b.gguf"]), ["-n", "-1", "models/a_b.gguf"]);
+    }
+}

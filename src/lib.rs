@@ -1,0 +1,24 @@
+//! proxytune steers a large GGUF model with two small ones while it decodes, without touching its weights:
+//! proxy-tuning (Liu et al. 2024, arXiv 2401.08565) as a stage of llama.cpp's sampler chain.
+//!
+//! ```text
+//! text ─ prompt ─► tokens ─ lane × n ─► logits ─ stage (offset) ─► candidates ─ chain ─► token ─ text ─► reader
+//!                    ▲                                                             │
+//!                    └──────────────── accepted token goes back to every lane ─────┘
+//! ```
+//!
+//! The modules, each using only those behind it in the list:
+//! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures; [`generate`] runs one sequence;
+//! [`steer`] keeps the lanes of base and pairs in step; [`llama`] is the boundary to llama.cpp and the only `unsafe`;
+//! [`vocab`] compares vocabularies; [`recipe`] holds what is asked for; [`gguf`] reads a file's header; [`arithmetic`]
+//! is the formula.
+
+pub mod arithmetic;
+pub mod cli;
+pub mod eval;
+pub mod generate;
+pub mod gguf;
+pub mod llama;
+pub mod recipe;
+pub mod steer;
+pub mod vocab;
