@@ -93,7 +93,7 @@ pub struct Perplexity {
     #[arg(short, long, value_name = "FNAME")]
     pub file: PathBuf,
     /// Values of α to try, between commas
-    #[arg(long, allow_negative_numbers = true, value_delimiter = ',', value_name = "N,…", default_value = "0.5,1,1.5")]
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…", default_value = "0.5,1,1.5")]
     pub alpha: Vec<f32>,
     /// Read at most N windows of --ctx-size tokens
     #[arg(long, value_name = "N")]

@@ -27,10 +27,10 @@ enum Done {
 
 /// Runs a command line, program name included.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<_> = spelling::long(args).collect();
-    let parsed = match Args::try_parse_from(&args) {
+    let typed: Vec<_> = args.into_iter().collect();
+    let parsed = match Args::try_parse_from(spelling::long(typed.clone())) {
         Ok(parsed) => parsed,
-        Err(error) => return report::usage(&error, &args),
+        Err(error) => return report::usage(&error, &typed),
     };
     crate::llama::log::capture(parsed.verbose());
     let done = match &parsed.command {

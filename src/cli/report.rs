@@ -138,16 +138,16 @@ const NOT_HERE: [(&str, &str); 13] = [
     ("--backend-sampling", "the stage runs on the CPU, and so does the chain around it"),
 ];
 
-/// Prints what clap found wrong, or the help that was asked for.
-pub fn usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
+/// Prints what clap found wrong with what was `typed`, or the help that was asked for.
+pub fn usage(error: &clap::Error, typed: &[OsString]) -> ExitCode {
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(arg))) => Some(arg.as_str()),
         _ => None,
     };
     if let Some((long, advice)) = NOT_HERE.iter().find(|(long, _)| unknown == Some(*long)) {
-        let was_typed = |(short, l): &&(&str, &str)| l == long && !args.iter().any(|arg| arg == l) && !short.is_empty();
-        let typed = spelling::TABLE.iter().find(was_typed).map_or(*long, |(short, _)| *short);
-        eprintln!("error: `{typed}` is an option of llama.cpp that proxytune does not have");
+        let was_typed = |(short, l): &&(&str, &str)| l == long && typed.iter().any(|arg| arg == *short);
+        let shown = spelling::TABLE.iter().find(was_typed).map_or(*long, |(short, _)| *short);
+        eprintln!("error: `{shown}` is an option of llama.cpp that proxytune does not have");
         eprintln!("hint: {advice}");
         return ExitCode::from(2);
     }

@@ -1,1 +1,14 @@
-#![allow(missing_docs)]
+//! All integration tests in one binary: one link of llama.cpp. A module a topic.
+
+#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_possible_wrap)]
+
+#[path = "../support/gguf.rs"]
+mod gguf;
+
+mod chain;
+mod command_line;
+mod faults;
+mod layering;
+mod perplexity;
+mod steering;
+mod trio;

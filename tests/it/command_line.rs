@@ -1,0 +1,339 @@
+//! The program as people run it: what it prints, and how it says no.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::gguf::Spec;
+use crate::trio::{PROMPT, file, greedy};
+
+fn proxytune(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
+    // One thread, since tests run beside one another; no terminal, so nothing waits for input.
+    command.args(args).stdin(Stdio::null()).env_remove("PROXYTUNE_MODELS");
+    if args.first().is_some_and(|command| ["generate", "compare", "perplexity"].contains(command)) {
+        command.args(["-t", "1"]);
+    }
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    proxytune(args).output().expect("it starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = run(args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    serde_json::from_slice(&output.stdout).expect("one JSON object")
+}
+
+/// Runs what must fail: the exit code, and stderr with one `error:` line and no panic.
+fn refused(args: &[&str], code: i32) -> String {
+    let output = run(args);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    assert!(said.contains("error: ") && !said.contains("panicked"), "{args:?}: {said}");
+    said
+}
+
+#[test]
+fn generate_streams_the_text_that_the_library_gives() {
+    let expected = crate::trio::answer(&crate::trio::demo(1.0), &greedy(24));
+    let output = run(&["generate", "-p", PROMPT, "-n", "24", "--temp", "0", "-c", "256"]);
+    assert_eq!(stdout(&output), format!("{}\n", expected.text));
+    assert_eq!(stderr(&output), "", "nothing to say beside the text");
+}
+
+#[test]
+fn without_models_the_demo_runs_its_own_prompt() {
+    let output = run(&["generate", "-n", "8", "--temp", "0", "--display-prompt"]);
+    assert!(stdout(&output).starts_with(PROMPT), "{}", stderr(&output));
+}
+
+#[test]
+fn the_json_object_has_every_part() {
+    let object = json(&["generate", "-p", PROMPT, "-n", "6", "-s", "5", "--json", "--n-probs", "3"]);
+    assert_eq!(object["tokens"].as_array().map(Vec::len), Some(6));
+    assert_eq!(object["finish_reason"], "length");
+    assert_eq!(object["seed"], 5);
+    for role in ["base", "expert", "antiexpert"] {
+        let n_prompt = object["prompt_tokens"][role].as_array().map(Vec::len).expect("ids");
+        assert_eq!(object["timings"][role]["prompt_n"], n_prompt);
+        assert_eq!(object["timings"][role]["predicted_n"], 5);
+        assert!(object["timings"][role]["predicted_per_second"].as_f64().is_some_and(|speed| speed > 0.0));
+    }
+    for (position, token) in
+        object["probs"].as_array().expect("positions").iter().zip(object["tokens"].as_array().expect("ids"))
+    {
+        assert_eq!(&position["id"], token);
+        let top = position["top"].as_array().expect("candidates");
+        assert_eq!(top.len(), 3);
+        for entry in top.iter().chain([position]) {
+            assert!(
+                ["logprob", "base", "expert", "antiexpert"]
+                    .iter()
+                    .all(|key| entry[key].as_f64().is_some_and(|x| x <= 0.0))
+            );
+            assert!(entry["piece"].is_string());
+        }
+        let logprob = |i: usize| top[i]["logprob"].as_f64();
+        assert!(logprob(0) >= logprob(1) && logprob(1) >= logprob(2));
+    }
+    let again = json(&["generate", "-p", PROMPT, "-n", "6", "-s", "5", "--json"]);
+    assert_eq!(again["tokens"], object["tokens"]);
+    assert!(again.get("probs").is_none());
+}
+
+#[test]
+fn the_prompt_comes_from_a_file_or_a_pipe_too() {
+    let args = ["-n", "8", "--temp", "0"];
+    let typed = stdout(&run(&[&["generate", "-p", PROMPT], &args[..]].concat()));
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(PROMPT.as_bytes()).expect("writable");
+    let path = file.path().to_str().expect("UTF-8");
+    assert_eq!(stdout(&run(&[&["generate", "-f", path], &args[..]].concat())), typed);
+
+    let mut child = proxytune(&[&["generate"], &args[..]].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(PROMPT.as_bytes()).expect("it reads");
+    assert_eq!(stdout(&child.wait_with_output().expect("it ends")), typed);
+}
+
+#[test]
+fn llama_cpps_spellings_work() {
+    let plain = stdout(&run(&["generate", "-p", PROMPT, "-n", "8", "--temp", "0", "-c", "128"]));
+    let (base, expert, antiexpert) = (file("base"), file("expert"), file("antiexpert"));
+    let path = |file: &'static str| -> String { crate::trio::file(file).to_string_lossy().into_owned() };
+    assert!(base.is_file() && expert.is_file() && antiexpert.is_file());
+    let (base, expert, antiexpert) = (path("base"), path("expert"), path("antiexpert"));
+    let spelled = run(&[
+        "generate",
+        "-m",
+        &base,
+        "-me",
+        &expert,
+        "-ma",
+        &antiexpert,
+        "-p",
+        PROMPT,
+        "--n_predict",
+        "8",
+        "--temperature",
+        "0",
+        "-c",
+        "128",
+        "-ngl",
+        "0",
+        "-fa",
+        "auto",
+        "-ctk",
+        "f16",
+        "-ctv",
+        "f16",
+        "-nkvo",
+        "-sm",
+        "layer",
+        "-mg",
+        "0",
+        "-b",
+        "64",
+        "-ub",
+        "32",
+        "-lm",
+        "mmap",
+        "-dev",
+        "none",
+        "--expert-ngl",
+        "0",
+        "--antiexpert-device",
+        "none",
+        "--expert-ctk",
+        "f16",
+        "-s",
+        "-1",
+        "--samplers",
+        "top_k;temperature",
+        "--top_k",
+        "40",
+    ]);
+    assert_eq!(stdout(&spelled), plain, "{}", stderr(&spelled));
+}
+
+#[test]
+fn compare_labels_the_three() {
+    let output = run(&["compare", "-p", PROMPT, "-n", "12", "--temp", "0"]);
+    let text = stdout(&output);
+    for label in ["\nbase  ", "\nexpert  ", "\nsteered  ", "α = 1"] {
+        assert!(text.contains(label), "{label:?} in {text}");
+    }
+    assert!(!text.contains('\x1b'), "colours are for terminals");
+    let object = json(&["compare", "-p", PROMPT, "-n", "12", "--temp", "0", "--json"]);
+    let runs: Vec<_> = object["runs"].as_array().expect("three").iter().map(|run| &run["run"]).collect();
+    assert_eq!(runs, ["base", "expert", "steered"]);
+    let steered = json(&["generate", "-p", PROMPT, "-n", "12", "--temp", "0", "--json"]);
+    assert_eq!(object["runs"][2]["tokens"], steered["tokens"]);
+    assert_eq!(object["runs"][2]["changed"].as_array().map(Vec::len), Some(12));
+}
+
+#[test]
+fn perplexity_reports_every_role_and_alpha() {
+    let mut text = tempfile::NamedTempFile::new().expect("a temporary file");
+    write!(text, "{}", "The sun went down behind the hill, and the house was quiet. ".repeat(20)).expect("writable");
+    let path = text.path().to_str().expect("UTF-8");
+    let object = json(&["perplexity", "-f", path, "-c", "64", "--alpha", "-0.5,1", "--json"]);
+    let names: Vec<_> =
+        object["results"].as_array().expect("rows").iter().map(|row| row["role"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["base", "expert", "antiexpert", "steered", "steered"]);
+    let table = run(&["perplexity", "-f", path, "-c", "64", "--chunks", "2"]);
+    assert!(stdout(&table).contains("in 2 windows of 64"), "{}", stdout(&table));
+    assert!(stdout(&table).contains("steered α = 1.5"));
+}
+
+#[test]
+fn files_that_cannot_be_used_get_one_line_and_a_hint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let in_folder = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (text, empty, other, unknown) =
+        (in_folder("text.gguf"), in_folder("empty.gguf"), in_folder("other.gguf"), in_folder("unknown.gguf"));
+    std::fs::write(&text, "not a model at all").expect("writable");
+    std::fs::write(&empty, "").expect("writable");
+    Spec::tiny().write(Path::new(&other)).expect("writable");
+    Spec { architecture: "wonder".to_owned(), ..Spec::tiny() }.write(Path::new(&unknown)).expect("writable");
+    let base = file("base").to_str().expect("UTF-8").to_owned();
+    let with_base =
+        |file: &str| refused(&["generate", "-m", file, "-me", &base, "-ma", "base", "-p", "x", "-n", "1"], 1);
+    for (file, words) in [
+        (in_folder("nowhere.gguf").as_str(), ["cannot read", "hint: check the path"]),
+        (&text, ["is not a GGUF file", "hint: convert"]),
+        (&empty, ["is not a GGUF file", "hint: convert"]),
+        (&in_folder(""), ["is a folder", "expected a GGUF file"]),
+        (&other, ["has another vocabulary", "hint: base, expert and antiexpert must"]),
+        (&unknown, ["has another vocabulary", "hint:"]),
+    ] {
+        let said = with_base(file);
+        assert!(words.iter().all(|word| said.contains(word)), "{file}: {said}");
+    }
+    let said = refused(&["generate", "-m", &unknown, "-me", &unknown, "-ma", "none", "-p", "x"], 1);
+    assert!(said.contains("unknown model architecture: 'wonder'"), "{said}");
+}
+
+#[test]
+fn bad_values_are_bad_usage() {
+    for (args, words) in [
+        (&["--temp", "nan"][..], "temp is NaN"),
+        (&["--temp", "-1"], "temp is -1"),
+        (&["--alpha", "inf"], "alpha is inf, expected a number from -10 to 10"),
+        (&["--alpha", "x"], "invalid value 'x'"),
+        (&["--top-p", "2"], "top-p is 2, expected a number from 0 to 1"),
+        (&["--samplers", "top_k;wonder"], "\"wonder\""),
+        (&["-l", "99999999+1"], "outside the vocabulary"),
+        (&["-l", "5"], "expected a token id and a signed bias"),
+        (&["--grammar", "root ::= ("], "grammar"),
+        (&["-j", "{"], "not JSON"),
+        (&["-ctk", "q9"], "expected f32"),
+        (&["-ngl", "many"], "expected a number"),
+        (&["-dev", "CUDA99"], "no device is called \"CUDA99\""),
+        (&["-R", "wonder"], "no recipe is called"),
+        (&["--n-probs", "5"], "--json"),
+        (&["--wonder"], "unexpected argument"),
+    ] {
+        let said = refused(&[&["generate", "-p", "x", "-n", "1"], args].concat(), 2);
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+    refused(&["wonder"], 2);
+}
+
+#[test]
+fn options_of_llama_cpp_that_are_not_here_say_what_to_do() {
+    for (option, hint) in [("-hf", "download the file"), ("-tb", "-t sets"), ("--model-draft", "-me and -ma")] {
+        let said = refused(&["generate", option, "x"], 2);
+        assert!(said.contains(option) && said.contains("hint: ") && said.contains(hint), "{said}");
+    }
+}
+
+#[test]
+fn half_a_pair_and_no_base_are_asked_about() {
+    let base = file("base").to_str().expect("UTF-8").to_owned();
+    assert!(refused(&["generate", "-m", &base, "-p", "x"], 1).contains("nothing to steer"));
+    assert!(refused(&["generate", "-m", &base, "-me", &base, "-p", "x"], 1).contains("hint: name it with -ma"));
+    assert!(refused(&["generate", "-me", &base, "-p", "x"], 1).contains("without a base"));
+}
+
+#[test]
+fn a_prompt_must_be_there_be_text_and_fit() {
+    let base = file("base").to_str().expect("UTF-8").to_owned();
+    let said = refused(&["generate", "-m", &base, "-me", &base, "-ma", "none"], 1);
+    assert!(said.contains("there is no prompt") && said.contains("hint: give one with -p"), "{said}");
+    let mut binary = tempfile::NamedTempFile::new().expect("a temporary file");
+    binary.write_all(b"ab\xff\xfe").expect("writable");
+    let said = refused(&["generate", "-f", binary.path().to_str().expect("UTF-8")], 1);
+    assert!(said.contains("is not UTF-8 text: byte 2 is 0xff"), "{said}");
+    let said = refused(&["generate", "-p", &"word ".repeat(200), "-c", "64"], 1);
+    assert!(said.contains("leaves no room") && said.contains("hint: shorten"), "{said}");
+}
+
+/// A MiB of one class would run llama.cpp's regex out of stack on a plain thread.
+#[test]
+fn long_runs_of_one_class_are_tokenised() {
+    for run in ["a", "!", " ", "漢"] {
+        let mut text = tempfile::NamedTempFile::new().expect("a temporary file");
+        text.write_all(run.repeat((1 << 20) / run.len()).as_bytes()).expect("writable");
+        let said = refused(&["generate", "-f", text.path().to_str().expect("UTF-8"), "-n", "1"], 1);
+        assert!(said.contains("the prompt has"), "{run}: {said}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_cleanly_with_what_was_written() {
+    let mut child = proxytune(&["generate", "-p", PROMPT, "--ignore-eos", "-c", "1024"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut first = [0; 16];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("it writes");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+    let output = child.wait_with_output().expect("it ends");
+    // It may have reached the end of its context before the signal came.
+    assert!(matches!(output.status.code(), Some(130 | 0)), "{:?}", output.status);
+    assert!(output.stdout.ends_with(b"\n"));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let mut child = proxytune(&["generate", "-p", PROMPT, "-n", "200", "--ignore-eos"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn help_and_version_are_there() {
+    for args in
+        [&["--help"][..], &["generate", "--help"], &["compare", "-h"], &["perplexity", "--help"], &["--version"]]
+    {
+        let output = run(args);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{args:?}");
+    }
+    assert_eq!(run(&[]).status.code(), Some(2));
+    assert!(stdout(&run(&["devices"])).contains("CPU"));
+}
