@@ -97,11 +97,14 @@ fn create(context: Context) -> NonNull<sys::llama_sampler> {
     NonNull::new(sampler).expect("llama_sampler_init allocates or throws")
 }
 
+/// Slots behind those that this version of llama.cpp has, up to 32.
+const N_LATER: usize = 32 - size_of::<sys::llama_sampler_i>() / size_of::<usize>();
+
 /// The vtable. Hosts built against a later llama.cpp read slots that this one does not know: they find NULL.
 #[repr(C)]
 struct Table {
     iface: sys::llama_sampler_i,
-    later: [usize; 32 - size_of::<sys::llama_sampler_i>() / size_of::<usize>()],
+    later: [usize; N_LATER],
 }
 
 static TABLE: Table = Table {
@@ -119,7 +122,7 @@ static TABLE: Table = Table {
         backend_reset: None,
         copy_state: None,
     },
-    later: [0; _],
+    later: [0; N_LATER],
 };
 
 /// # Safety

@@ -1,1 +1,157 @@
-fn main() {}
+//! Does steering cost what the models cost? A steered step against the decodes of the three models alone, position by
+//! position, on a trio of realistic size with random weights.
+//!
+//!     make bench
+
+#![allow(clippy::cast_precision_loss)]
+
+#[allow(dead_code, reason = "the tests write more kinds of files")]
+#[path = "../support/gguf.rs"]
+mod gguf;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use proxytune::arithmetic::statistics::quantile;
+use proxytune::llama::candidates::Candidates;
+use proxytune::llama::chain::Chain;
+use proxytune::llama::lane::LaneParams;
+use proxytune::llama::model::ModelParams;
+use proxytune::llama::{Token, backend, log};
+use proxytune::recipe::Sampling;
+use proxytune::steer::load::Models;
+use proxytune::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
+
+use gguf::{Kind, Spec, byte_tokens};
+
+const N_POSITIONS: usize = 256;
+const N_WARM_UP: usize = 16;
+const N_VOCAB: usize = 32_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    log::capture(false);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    // TinyLlama's shape for the base; a ninth of it for the pair.
+    let small = |seed| Spec {
+        n_ctx: 2048,
+        n_embd: 768,
+        n_layer: 10,
+        n_head: 12,
+        n_head_kv: 12,
+        n_ff: 2048,
+        kind: Kind::Q8_0,
+        tokens: byte_tokens(N_VOCAB),
+        seed,
+        ..Spec::tiny()
+    };
+    let base = Spec { n_embd: 2048, n_layer: 22, n_head: 32, n_head_kv: 4, n_ff: 5632, kind: Kind::Q4_0, ..small(1) };
+    let base = write(&folder, "base", &base)?;
+    let expert = write(&folder, "expert", &small(2))?;
+    let antiexpert = write(&folder, "antiexpert", &small(3))?;
+
+    let mut models = Models::default();
+    let mut load = |plan: &Plan| Steered::load(&backend::shared(), plan, &mut models, &mut |_, _, _| true);
+    let alone = |source: &ModelSource| Plan { base: source.clone(), pairs: Vec::new() };
+    let model = |source: &ModelSource| Some(SidePlan::Model(source.clone()));
+    let pair = PairPlan { alpha: 1.0, expert: model(&expert), antiexpert: model(&antiexpert) };
+    let mut steered = load(&Plan { base: base.clone(), pairs: vec![pair] })?;
+    let mut singles = [load(&alone(&base))?, load(&alone(&expert))?, load(&alone(&antiexpert))?];
+    for (role, lane) in steered.lanes() {
+        println!(
+            "{role}: {:.2} B parameters, {} MB",
+            lane.model().n_params() as f64 / 1e9,
+            lane.model().n_bytes() >> 20
+        );
+    }
+
+    let sampling = Sampling { seed: Some(1), ignore_eos: true, ..Sampling::default() };
+    let mut chain = Chain::new(steered.base().model(), &sampling, 2048, steered.eog())?;
+    let mut candidates = Candidates::default();
+    let prompts = steered.tokenize(&"A line of text to begin with. ".repeat(4))?;
+    steered.prefill(&prompts, || true)?;
+    for single in &mut singles {
+        let prompts = single.tokenize(&"A line of text to begin with. ".repeat(4))?;
+        single.prefill(&prompts, || true)?;
+    }
+
+    let mut token = choose(&steered, &mut chain, &mut candidates)?;
+    let (mut ratios, mut outside, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+    let mut parts = [const { Vec::new() }; 3];
+    for position in 0..N_WARM_UP + N_POSITIONS {
+        let mut sum = 0.0;
+        let fed = token;
+        let mut time_alone = |parts: &mut [Vec<f64>; 3]| -> Result<(), Box<dyn Error>> {
+            for (single, part) in singles.iter_mut().zip(parts) {
+                let began = Instant::now();
+                single.decode(&[fed])?;
+                let spent = began.elapsed().as_secs_f64();
+                part.push(spent);
+                sum += spent;
+            }
+            Ok(())
+        };
+        // Taking turns, so that neither is always the one that finds the caches cold.
+        if position % 2 == 0 {
+            time_alone(&mut parts)?;
+        }
+        steered.reset_timings();
+        let began = Instant::now();
+        steered.decode(&[fed])?;
+        token = choose(&steered, &mut chain, &mut candidates)?;
+        let step = began.elapsed().as_secs_f64();
+        if position % 2 == 1 {
+            time_alone(&mut parts)?;
+        }
+        let inside: f64 = steered.timings().map(|(_, timings)| timings.t_decode.as_secs_f64()).sum();
+        if position >= N_WARM_UP {
+            ratios.push(step / sum);
+            outside.push((step - inside) / step);
+            steps.push(step * 1e3);
+        }
+    }
+    for (part, name) in parts.iter_mut().zip(["base", "expert", "antiexpert"]) {
+        let mut ms: Vec<_> = part.split_off(N_WARM_UP).into_iter().map(|seconds| seconds * 1e3).collect();
+        print(&format!("{name} alone, ms"), &mut ms);
+    }
+    print("steered step, ms", &mut steps);
+    print("steered step / sum of the three alone", &mut ratios);
+    print("share of the step outside llama_decode", &mut outside);
+    Ok(())
+}
+
+fn choose(steered: &Steered, chain: &mut Chain, candidates: &mut Candidates) -> Result<Token, Box<dyn Error>> {
+    let (base, terms) = steered.row(0)?;
+    candidates.fill(base)?;
+    let token = chain.sample(candidates, &terms)?;
+    chain.accept(token)?;
+    Ok(token)
+}
+
+/// Writes a model unless it is there.
+fn write(folder: &Path, name: &str, spec: &Spec) -> Result<ModelSource, Box<dyn Error>> {
+    let path = folder.join(name).with_extension("gguf");
+    if !path.is_file() {
+        let part = path.with_extension("part");
+        spec.write(&part)?;
+        std::fs::rename(&part, &path)?;
+    }
+    let lane = LaneParams { n_ctx: 2048, ..LaneParams::default() };
+    Ok(ModelSource { path, model: ModelParams::default(), lane })
+}
+
+/// The median with its 95 % interval (binomial, by rank), and the outer tenths.
+fn print(name: &str, numbers: &mut [f64]) {
+    numbers.sort_by(f64::total_cmp);
+    let n = numbers.len() as f64;
+    let reach = 0.98 / n.sqrt();
+    let at = |q| quantile(numbers, q);
+    println!(
+        "{name:<40} median {:8.4}  [{:.4}, {:.4}]   10 % {:8.4}   90 % {:8.4}   n = {n}",
+        at(0.5),
+        at(0.5 - reach),
+        at(0.5 + reach),
+        at(0.1),
+        at(0.9)
+    );
+}

@@ -30,7 +30,7 @@ fn the_losses_are_those_of_the_lanes() {
                 .map(|(_, lane)| lane.row(0).expect("a row").iter().map(|&logit| f64::from(logit)).collect())
                 .collect();
             let composed =
-                (0..rows[0].len()).map(|id| rows[0][id] + 0.7_f32 as f64 * (rows[1][id] - rows[2][id])).collect();
+                (0..rows[0].len()).map(|id| rows[0][id] + f64::from(0.7_f32) * (rows[1][id] - rows[2][id])).collect();
             for (sum, row) in sums.iter_mut().zip([&rows[0], &rows[1], &rows[2], &composed]) {
                 let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let log_sum = row.iter().map(|logit| (logit - max).exp()).sum::<f64>().ln() + max;

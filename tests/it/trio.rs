@@ -24,6 +24,7 @@ pub fn source(path: impl Into<PathBuf>) -> ModelSource {
     ModelSource { path: path.into(), model: ModelParams::default(), lane }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a side of a pair, to stand beside None")]
 pub fn model(path: impl Into<PathBuf>) -> Option<SidePlan> {
     Some(SidePlan::Model(source(path)))
 }

@@ -1,0 +1,22 @@
+# Every target installs what it needs first. All of them share one build of llama.cpp.
+.PHONY: demo test lint bench setup
+
+demo: setup
+	@cargo build --quiet
+	@cargo run --quiet -- compare -n 80 --temp 0
+
+test: setup
+	cargo test --workspace
+	cargo build --workspace --examples
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Writes models of 1.1 B and 0.12 B random parameters (0.9 GB) under target/ and times them: some minutes.
+bench: setup
+	cargo bench --profile dev --bench lockstep
+
+setup:
+	@scripts/setup.sh
