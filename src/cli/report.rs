@@ -55,7 +55,7 @@ pub fn failure(error: &Error) -> ExitCode {
 /// A value that was typed wrong, and not a file or a computation.
 fn is_bad_usage(error: &Error) -> bool {
     matches!(error.downcast_ref(), Some(recipe::Error::Parameter { .. } | recipe::Error::Unknown { .. }))
-        || matches!(error.downcast_ref(), Some(llama::Error::Device { .. }))
+        || matches!(error.downcast_ref(), Some(llama::Error::Device { .. } | llama::Error::Rpc { .. }))
         || matches!(
             error.downcast_ref(),
             Some(steer::Error::Lane {
@@ -116,6 +116,9 @@ fn in_llama(error: &llama::Error) -> Option<&'static str> {
         }
         llama::Error::NothingToChoose => Some("the grammar, a logit bias or the samplers leave no token"),
         llama::Error::NotFinite { .. } => Some("--check-tensors tells whether the file is damaged"),
+        llama::Error::Rpc { .. } => {
+            Some("start llama.cpp's rpc-server there, of the version that proxytune is built with")
+        }
         llama::Error::Device { .. } => Some("`proxytune devices` lists them"),
         _ => None,
     }

@@ -10,9 +10,9 @@ use super::report::Hinted;
 use super::{Done, progress};
 use crate::gguf::Header;
 use crate::llama::backend::{self, Backend};
-use crate::llama::device;
 use crate::llama::lane::LaneParams;
 use crate::llama::model::ModelParams;
+use crate::llama::{device, rpc};
 use crate::recipe::sampling::Samplers;
 use crate::recipe::{Pair, Recipe, Sampling, Side};
 use crate::steer::load::Models as Loaded;
@@ -37,7 +37,7 @@ impl Resolved {
         let recipe = recipe(args, alpha)?;
         let backend = backend::shared();
         for endpoint in &args.rpc {
-            device::add_rpc_server(&backend, endpoint)?;
+            rpc::add_server(&backend, endpoint)?;
         }
         let plan = plan(args, &recipe, &backend)?;
         Ok(Self { recipe, plan, backend, models: Loaded::default() })

@@ -23,7 +23,7 @@ pub enum Error {
     Device { name: String, known: Vec<String> },
 
     #[error("cannot use the RPC server {endpoint:?}: {reason}")]
-    Rpc { endpoint: String, reason: &'static str },
+    Rpc { endpoint: String, reason: String },
 
     #[error("the text cannot be tokenised: {reason}")]
     Tokenize { reason: String },

@@ -4,7 +4,7 @@
 //! sorted, masked or dropped. It depends only on the rows it was lent and on the array that comes in: two fresh
 //! copies of a row give the same result. The rows are lent for the length of one `apply` of the chain.
 //!
-//! A failure is sticky: the array is left as it came in, and [`Stage::failure`] tells until the stage is reset.
+//! A failure is sticky: the array is left as it came in, and the chain tells it until it is reset.
 
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,5 +10,6 @@ mod command_line;
 mod faults;
 mod layering;
 mod perplexity;
+mod rpc;
 mod steering;
 mod trio;

@@ -1,0 +1,83 @@
+//! Devices of other machines, through llama.cpp's RPC backend.
+//!
+//! The protocol has no authentication, and llama.cpp ends the process when a server answers nonsense: a server is
+//! asked for its version before llama.cpp hears of it. One that dies later still takes the process along.
+
+use std::ffi::{CString, c_char};
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use llama_cpp_sys_2 as sys;
+
+use super::Error;
+use super::backend::Backend;
+
+/// `RPC_CMD_HELLO`: 24 bytes of capabilities go out, a version of 4 bytes and 24 of capabilities come back.
+const HELLO: u8 = 14;
+const N_CAPABILITIES: usize = 24;
+const N_ANSWER: usize = 4 + N_CAPABILITIES;
+/// `RPC_PROTO_MAJOR_VERSION` of the llama.cpp that is built in.
+const MAJOR_VERSION: u8 = 7;
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `ggml_backend_rpc_add_server`
+type AddServer = unsafe extern "C" fn(*const c_char) -> sys::ggml_backend_reg_t;
+
+/// Adds the devices of a server (`host:port`) to the list. Call before models are loaded, and only for a machine in a
+/// network of one's own.
+pub fn add_server(_: &Backend, endpoint: &str) -> Result<(), Error> {
+    let refused = |reason: String| Error::Rpc { endpoint: endpoint.to_owned(), reason };
+    check_server(endpoint).map_err(refused)?;
+    let c_endpoint = CString::new(endpoint).map_err(|_| refused("it contains a NUL byte".to_owned()))?;
+    // SAFETY: the names are NUL-terminated, and a registry that is found answers look-ups.
+    let function = unsafe {
+        let registry = sys::ggml_backend_reg_by_name(c"RPC".as_ptr());
+        if registry.is_null() {
+            return Err(refused("this build has no RPC backend".to_owned()));
+        }
+        sys::ggml_backend_reg_get_proc_address(registry, c"ggml_backend_rpc_add_server".as_ptr())
+    };
+    if function.is_null() {
+        return Err(refused("this build's RPC backend cannot add servers".to_owned()));
+    }
+    // SAFETY: ggml documents the function behind this name with this signature (ggml-rpc.h).
+    let add_server = unsafe { std::mem::transmute::<*mut std::ffi::c_void, AddServer>(function) };
+    // SAFETY: the endpoint is NUL-terminated; a registry that comes back is ggml's to keep.
+    unsafe {
+        let server = add_server(c_endpoint.as_ptr());
+        if server.is_null() {
+            return Err(refused("it has no devices".to_owned()));
+        }
+        sys::ggml_backend_register(server);
+    }
+    Ok(())
+}
+
+/// Says what is wrong with a server unless it greets back in the protocol's version.
+fn check_server(endpoint: &str) -> Result<(), String> {
+    let port = endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    if !matches!(port, Some(Ok(_))) {
+        return Err("expected host:port".to_owned());
+    }
+    let mut addresses = endpoint.to_socket_addrs().map_err(|_| "the host is not known".to_owned())?;
+    let mut server = addresses
+        .find_map(|address| TcpStream::connect_timeout(&address, TIMEOUT).ok())
+        .ok_or_else(|| "nothing answers there".to_owned())?;
+    let mut greet = || -> std::io::Result<Vec<u8>> {
+        server.set_read_timeout(Some(TIMEOUT))?;
+        server.write_all(&[HELLO])?;
+        server.write_all(&(N_CAPABILITIES as u64).to_le_bytes())?;
+        server.write_all(&[0; N_CAPABILITIES])?;
+        let mut answer = vec![0; 8 + N_ANSWER];
+        server.read_exact(&mut answer)?;
+        Ok(answer)
+    };
+    match greet() {
+        Ok(answer) if answer[..8] == (N_ANSWER as u64).to_le_bytes() => match answer[8] {
+            MAJOR_VERSION => Ok(()),
+            major => Err(format!("it speaks version {major} of the RPC protocol, expected {MAJOR_VERSION}")),
+        },
+        _ => Err("it does not speak llama.cpp's RPC protocol".to_owned()),
+    }
+}

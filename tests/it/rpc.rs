@@ -1,0 +1,73 @@
+//! Layers on another machine's devices: a real server on loopback, and things that are none.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_char, c_void};
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+use llama_cpp_sys_2 as sys;
+use proxytune::llama::backend;
+
+use crate::trio::PROMPT;
+
+fn generate(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
+    command.args(["generate", "-p", PROMPT, "-n", "8", "--temp", "0", "-t", "1"]).args(args);
+    command.output().expect("it starts")
+}
+
+/// llama.cpp's own RPC server with the CPU as its device, on a thread that ends with the process.
+fn serve() -> String {
+    type Start = unsafe extern "C" fn(*const c_char, *const c_char, usize, usize, *mut sys::ggml_backend_dev_t);
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let endpoint = format!("127.0.0.1:{port}");
+    let c_endpoint = CString::new(endpoint.clone()).expect("no NUL");
+    let backend = backend::shared();
+    std::thread::spawn(move || {
+        let _backend = backend;
+        // SAFETY: ggml documents the function behind the name with this signature; the CPU is always a device.
+        unsafe {
+            let registry = sys::ggml_backend_reg_by_name(c"RPC".as_ptr());
+            let start = sys::ggml_backend_reg_get_proc_address(registry, c"ggml_backend_rpc_start_server".as_ptr());
+            let start = std::mem::transmute::<*mut c_void, Start>(start);
+            let mut cpu = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);
+            start(c_endpoint.as_ptr(), std::ptr::null(), 1, 1, &raw mut cpu);
+        }
+    });
+    while std::net::TcpStream::connect(&endpoint).is_err() {
+        std::thread::yield_now();
+    }
+    endpoint
+}
+
+#[test]
+fn a_base_on_a_remote_device_writes_the_same() {
+    let endpoint = serve();
+    let here = generate(&["-dev", "none"]);
+    let there =
+        generate(&["--rpc", &endpoint, "-dev", "RPC0", "--expert-device", "none", "--antiexpert-device", "none"]);
+    assert!(there.status.success(), "{}", String::from_utf8_lossy(&there.stderr));
+    assert_eq!(there.stdout, here.stdout);
+}
+
+#[test]
+fn what_is_no_rpc_server_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = listener.local_addr().expect("an address").to_string();
+    let web = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").expect("it reads");
+    });
+    for (endpoint, reason) in [
+        (endpoint.as_str(), "does not speak llama.cpp's RPC protocol"),
+        ("127.0.0.1:1", "nothing answers there"),
+        ("127.0.0.1", "expected host:port"),
+    ] {
+        let output = generate(&["--rpc", endpoint]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(reason) && said.contains("hint: "), "{said}");
+    }
+    web.join().expect("it was asked");
+}
