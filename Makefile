@@ -2,8 +2,11 @@
 .PHONY: demo test lint bench setup
 
 demo: setup
-	@cargo build --quiet
-	@cargo run --quiet -- compare -n 80 --temp 0
+	cargo build
+	@echo
+	@target/debug/proxytune compare -n 80 --temp 0
+	@echo
+	@echo 'Next: target/debug/proxytune generate -p "Once upon a time" -n 100'
 
 test: setup
 	cargo test --workspace

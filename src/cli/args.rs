@@ -202,19 +202,19 @@ macro_rules! placement {
     ($name:ident, $role:literal, $ngl:ident, $device:ident, $ctk:ident, $ctv:ident) => {
         #[derive(Debug, ClapArgs)]
         pub struct $name {
-            #[doc = concat!("Layers of the ", $role, " moved to devices [default: as the base]")]
-            #[arg(long = concat!($role, "-ngl"), alias = concat!($role, "-gpu-layers"), value_name = "N",
+            #[arg(help = concat!("Layers of the ", $role, " moved to devices [default: as the base]"),
+                  long = concat!($role, "-ngl"), alias = concat!($role, "-gpu-layers"), value_name = "N",
                   value_parser = gpu_layers, allow_negative_numbers = true, help_heading = "Devices")]
             pub $ngl: Option<GpuLayers>,
-            #[doc = concat!("Devices of the ", $role, " [default: as the base]")]
-            #[arg(long = concat!($role, "-device"), value_delimiter = ',', value_name = "DEV,…", help_heading = "Devices")]
+            #[arg(help = concat!("Devices of the ", $role, " [default: as the base]"),
+                  long = concat!($role, "-device"), value_delimiter = ',', value_name = "DEV,…", help_heading = "Devices")]
             pub $device: Option<Vec<String>>,
-            #[doc = concat!("Type of the ", $role, "'s K cache [default: as the base]")]
-            #[arg(long = concat!($role, "-ctk"), alias = concat!($role, "-cache-type-k"), value_name = "TYPE",
+            #[arg(help = concat!("Type of the ", $role, "'s K cache [default: as the base]"),
+                  long = concat!($role, "-ctk"), alias = concat!($role, "-cache-type-k"), value_name = "TYPE",
                   value_parser = cache_type, help_heading = "Devices")]
             pub $ctk: Option<CacheType>,
-            #[doc = concat!("Type of the ", $role, "'s V cache [default: as the base]")]
-            #[arg(long = concat!($role, "-ctv"), alias = concat!($role, "-cache-type-v"), value_name = "TYPE",
+            #[arg(help = concat!("Type of the ", $role, "'s V cache [default: as the base]"),
+                  long = concat!($role, "-ctv"), alias = concat!($role, "-cache-type-v"), value_name = "TYPE",
                   value_parser = cache_type, help_heading = "Devices")]
             pub $ctv: Option<CacheType>,
         }
@@ -344,7 +344,7 @@ pub struct SamplingArgs {
     /// Mirostat's target entropy [default: 5]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub mirostat_ent: Option<f32>,
-    /// -l: add to the logit of a token, as in 15043+1 or 15043-inf; may be repeated
+    /// Add to the logit of a token, as in 15043+1 or 15043-inf; may be repeated
     #[arg(short, long, value_name = "ID±BIAS", value_parser = logit_bias)]
     pub logit_bias: Vec<(i32, f32)>,
     /// A GBNF grammar that the answer keeps to

@@ -13,6 +13,7 @@ pub struct Loading(Option<(Role, ProgressBar)>);
 impl Loading {
     pub fn report(&mut self, role: Role, path: &Path, share: f32) {
         if self.0.as_ref().is_none_or(|(shown, _)| *shown != role) {
+            self.clear();
             let bar = bar(1000, "{msg} {wide_bar} {percent:>3} %");
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             bar.set_message(format!("loading {role} {name}"));
@@ -22,19 +23,23 @@ impl Loading {
             bar.set_position((share * 1000.0) as u64);
         }
     }
-}
 
-impl Drop for Loading {
-    fn drop(&mut self) {
+    fn clear(&self) {
         if let Some((_, bar)) = &self.0 {
             bar.finish_and_clear();
         }
     }
 }
 
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// A bar that counts `len` tokens.
 pub fn tokens(len: usize) -> ProgressBar {
-    bar(len as u64, "{wide_bar} {pos}/{len} tokens, {per_sec}, {eta} left")
+    bar(len as u64, "{wide_bar} {pos} of {len} tokens, {eta} left")
 }
 
 fn bar(len: u64, template: &str) -> ProgressBar {
