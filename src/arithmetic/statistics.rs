@@ -1,41 +1,61 @@
-//! Running mean and spread of a stream of numbers.
+//! Means with their errors, quantiles.
 
-/// Mean and standard error in one pass (Welford 1962), stable for long streams.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Mean {
-    n: u64,
-    so_far: f64,
-    /// Sum of squared deviations from the mean.
-    m2: f64,
+/// A mean over many numbers that come in groups: windows of a text whose tokens depend on one another.
+///
+/// Groups are taken as independent, numbers within one are not: the error is that of a ratio of two sums over groups
+/// (Cochran, Sampling Techniques, 1977, equation 6.5).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GroupedMean {
+    /// Sum and count of each group.
+    groups: Vec<(f64, f64)>,
 }
 
-impl Mean {
+impl GroupedMean {
+    /// Adds a number to the current group.
     pub fn push(&mut self, x: f64) {
-        self.n += 1;
-        let delta = x - self.so_far;
-        self.so_far += delta / self.n as f64;
-        self.m2 += delta * (x - self.so_far);
+        if let Some((sum, n)) = self.groups.last_mut() {
+            *sum += x;
+            *n += 1.0;
+        } else {
+            self.groups.push((x, 1.0));
+        }
     }
 
+    /// Ends the current group; an empty one does not count.
+    pub fn next_group(&mut self) {
+        if self.groups.last().is_none_or(|(_, n)| *n > 0.0) {
+            self.groups.push((0.0, 0.0));
+        }
+    }
+
+    fn full(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.groups.iter().copied().filter(|(_, n)| *n > 0.0)
+    }
+
+    /// How many numbers there are.
     #[must_use]
     pub fn n(&self) -> u64 {
-        self.n
+        self.full().map(|(_, n)| n as u64).sum()
     }
 
     /// NaN before the first number.
     #[must_use]
     pub fn mean(&self) -> f64 {
-        if self.n == 0 { f64::NAN } else { self.so_far }
+        let (sum, n) = self.full().fold((0.0, 0.0), |total, group| (total.0 + group.0, total.1 + group.1));
+        sum / n
     }
 
-    /// Standard error of the mean, the numbers taken as independent; NaN for fewer than two.
+    /// Standard error of the mean; NaN for fewer than two groups.
     #[must_use]
     pub fn standard_error(&self) -> f64 {
-        if self.n < 2 {
+        let n_groups = self.full().count() as f64;
+        if n_groups < 2.0 {
             return f64::NAN;
         }
-        let n = self.n as f64;
-        (self.m2 / (n - 1.0) / n).sqrt()
+        let mean = self.mean();
+        let squares: f64 = self.full().map(|(sum, n)| (sum - mean * n).powi(2)).sum();
+        let n: f64 = self.full().map(|(_, n)| n).sum();
+        (squares * n_groups / (n_groups - 1.0)).sqrt() / n
     }
 }
 
@@ -54,33 +74,36 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn mean_and_error_of_four() {
-        let mut mean = Mean::default();
-        for x in [1.0, 2.0, 3.0, 4.0] {
-            mean.push(x);
+    fn grouped(groups: &[&[f64]]) -> GroupedMean {
+        let mut mean = GroupedMean::default();
+        for group in groups {
+            mean.next_group();
+            group.iter().for_each(|&x| mean.push(x));
         }
-        assert_eq!(mean.mean(), 2.5);
+        mean
+    }
+
+    #[test]
+    fn groups_of_one_are_plain_numbers() {
+        let mean = grouped(&[&[1.0], &[2.0], &[3.0], &[4.0]]);
+        assert_eq!((mean.n(), mean.mean()), (4, 2.5));
         assert!((mean.standard_error() - (5.0_f64 / 3.0 / 4.0).sqrt()).abs() < 1e-15);
     }
 
     #[test]
-    fn too_few_numbers_have_no_error() {
-        let mut mean = Mean::default();
-        assert!(mean.mean().is_nan());
-        mean.push(7.0);
-        assert_eq!(mean.mean(), 7.0);
-        assert!(mean.standard_error().is_nan());
+    fn numbers_that_repeat_within_groups_tell_nothing_new() {
+        let once = grouped(&[&[1.0], &[2.0], &[6.0]]);
+        let thrice = grouped(&[&[1.0; 3], &[2.0; 3], &[6.0; 3]]);
+        assert_eq!(once.mean(), thrice.mean());
+        assert!((once.standard_error() - thrice.standard_error()).abs() < 1e-15);
     }
 
     #[test]
-    fn a_shift_changes_no_spread() {
-        let spread = |shift: f64| {
-            let mut mean = Mean::default();
-            (0..1000).for_each(|i| mean.push(shift + f64::from(i % 7)));
-            mean.standard_error()
-        };
-        assert!((spread(0.0) - spread(1e9)).abs() < 1e-9);
+    fn too_few_groups_have_no_error() {
+        assert!(GroupedMean::default().mean().is_nan());
+        let mean = grouped(&[&[], &[7.0, 9.0], &[]]);
+        assert_eq!((mean.n(), mean.mean()), (2, 8.0));
+        assert!(mean.standard_error().is_nan());
     }
 
     #[test]

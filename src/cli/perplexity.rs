@@ -64,16 +64,21 @@ fn print_table(report: &Report) -> std::io::Result<()> {
         "", "nats/token", "±", "perplexity", "against base", "±"
     )?;
     for row in rows {
-        let (loss, error) = (row.loss.mean(), row.loss.standard_error());
-        write!(out, "{:<18} {loss:>10.4} {error:>8.4} {:>11.2}", name(row), row.perplexity())?;
+        let (loss, error) = (row.loss.mean(), shown(row.loss.standard_error()));
+        write!(out, "{:<18} {loss:>10.4} {error:>8} {:>11.2}", name(row), row.perplexity())?;
         if row.predictor == Predictor::Alone(Role::Base) {
             writeln!(out)?;
         } else {
-            let (mean, error) = (row.against_base.mean(), row.against_base.standard_error());
-            writeln!(out, "   {mean:>+12.4} {error:>8.4}")?;
+            let (mean, error) = (row.against_base.mean(), shown(row.against_base.standard_error()));
+            writeln!(out, "   {mean:>+12.4} {error:>8}")?;
         }
     }
     Ok(())
+}
+
+/// One window has no spread.
+fn shown(error: f64) -> String {
+    if error.is_nan() { "–".to_owned() } else { format!("{error:.4}") }
 }
 
 fn print_json(report: &Report) -> std::io::Result<()> {

@@ -2,11 +2,11 @@
 //!
 //! Protocol: the text is cut into windows that do not overlap. A window holds as many tokens as the context, the
 //! model's BOS in front where it has one, and every token behind the first of the window is scored given those before
-//! it. Loss is in nats a token; the standard error takes tokens as independent.
+//! it. Loss is in nats a token; the standard error takes windows as independent.
 
 use crate::arithmetic::offset::{Term, add_dense};
 use crate::arithmetic::softmax;
-use crate::arithmetic::statistics::Mean;
+use crate::arithmetic::statistics::GroupedMean;
 use crate::llama::{self, Token, stage};
 use crate::steer::{Error, Role, Steered};
 
@@ -23,9 +23,9 @@ pub enum Predictor {
 pub struct Row {
     pub predictor: Predictor,
     /// Nats a token.
-    pub loss: Mean,
+    pub loss: GroupedMean,
     /// Its loss minus the base's, token by token: how much better (below 0) or worse it is.
-    pub against_base: Mean,
+    pub against_base: GroupedMean,
 }
 
 impl Row {
@@ -87,6 +87,7 @@ pub fn measure(
             }
             start = piece.end;
         }
+        scores.next_window();
         n_done += new.len();
         n_windows += 1;
     }
@@ -105,9 +106,16 @@ impl Scores {
     /// The base first; every later row is compared with it.
     fn new(steered: &Steered, alphas: &[f32]) -> Self {
         let alone = steered.lanes().map(|(role, _)| Predictor::Alone(role));
-        let row = |predictor| Row { predictor, loss: Mean::default(), against_base: Mean::default() };
+        let row = |predictor| Row { predictor, loss: GroupedMean::default(), against_base: GroupedMean::default() };
         let rows = alone.chain(alphas.iter().map(|&alpha| Predictor::Steered(alpha))).map(row).collect();
         Self { rows, composed: Vec::new() }
+    }
+
+    fn next_window(&mut self) {
+        for row in &mut self.rows {
+            row.loss.next_group();
+            row.against_base.next_group();
+        }
     }
 
     /// Scores the token that follows row `i`.
