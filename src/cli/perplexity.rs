@@ -24,10 +24,9 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     let mut resolved = Resolved::new(&args.models, None)?;
     let text = resolve::read_text(&args.file)?;
     let mut plan = resolved.plan.clone();
-    resolve::set_ctx(&mut plan, Some(args.models.ctx_size.unwrap_or(DEFAULT_WINDOW)))?;
-    let n_vocab = plan.n_vocab()?;
+    let facts = resolve::set_ctx(&mut plan, Some(args.models.ctx_size.unwrap_or(DEFAULT_WINDOW)))?;
     for lane in plan.lanes_mut() {
-        lane.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * n_vocab)).clamp(1, lane.n_batch);
+        lane.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, lane.n_batch);
     }
     let mut steered = resolved.load(&plan)?;
 

@@ -59,7 +59,7 @@ fn is_bad_usage(error: &Error) -> bool {
         || matches!(
             error.downcast_ref(),
             Some(steer::Error::Lane {
-                source: llama::Error::Parameter { .. } | llama::Error::TokenRange { .. } | llama::Error::Grammar { .. },
+                source: llama::Error::Parameter(_) | llama::Error::TokenRange { .. } | llama::Error::Grammar { .. },
                 ..
             })
         )

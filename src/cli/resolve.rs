@@ -8,14 +8,13 @@ use anyhow::{Context, Result, anyhow};
 use super::args::{GpuLayers, Models, Placement, Prompt, SamplingArgs};
 use super::report::Hinted;
 use super::{Done, progress};
-use crate::gguf::Header;
 use crate::llama::backend::{self, Backend};
 use crate::llama::lane::LaneParams;
 use crate::llama::model::ModelParams;
 use crate::llama::{device, rpc};
 use crate::recipe::sampling::Samplers;
 use crate::recipe::{Pair, Recipe, Sampling, Side};
-use crate::steer::load::Models as Loaded;
+use crate::steer::load::{Facts, Models as Loaded};
 use crate::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 
 /// The recipe that is used when no model is named.
@@ -157,10 +156,10 @@ fn plan(args: &Models, recipe: &Recipe, backend: &Backend) -> Result<Plan> {
 }
 
 /// Gives every lane of a plan the same context: what was asked for, else what every model was trained on, up to a
-/// bound; 0 lifts the bound.
-pub fn set_ctx(plan: &mut Plan, asked: Option<usize>) -> Result<()> {
-    plan.check()?;
-    let trained = trained_ctx(plan)?;
+/// bound; 0 lifts the bound. Answers what the files say.
+pub fn set_ctx(plan: &mut Plan, asked: Option<usize>) -> Result<Facts> {
+    let facts = plan.check()?;
+    let trained = facts.n_ctx_train;
     let n_ctx = match asked {
         None => trained.min(DEFAULT_CTX),
         Some(0) => trained,
@@ -172,21 +171,7 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<usize>) -> Result<()> {
         }
     };
     plan.lanes_mut().for_each(|lane| lane.n_ctx = n_ctx);
-    Ok(())
-}
-
-/// The longest text that every model of a plan was trained on, by their files.
-fn trained_ctx(plan: &Plan) -> Result<usize> {
-    let mut shortest = None;
-    for (_, source) in plan.sources() {
-        let header = Header::read(&source.path)?;
-        let architecture = header.text("general.architecture").unwrap_or_default();
-        let key = format!("{architecture}.context_length");
-        let n = header.integer(&key).and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
-        let n = n.ok_or_else(|| header.unusable(&key, "a positive number"))?;
-        shortest = Some(shortest.map_or(n, |shortest: usize| shortest.min(n)));
-    }
-    Ok(shortest.unwrap_or(DEFAULT_CTX))
+    Ok(facts)
 }
 
 /// The recipe's sampling with the flags over it. A random seed is drawn here, so that it can be told.

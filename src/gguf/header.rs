@@ -106,6 +106,14 @@ impl Header {
         }
     }
 
+    /// The longest text that the model was trained on, in tokens.
+    pub fn n_ctx_train(&self) -> Result<usize, Error> {
+        let architecture = self.text("general.architecture").unwrap_or_default();
+        let key = format!("{architecture}.context_length");
+        let n = self.integer(&key).and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+        n.ok_or_else(|| self.unusable(&key, "a positive number"))
+    }
+
     /// The error for a key that is missing or of the wrong kind.
     #[must_use]
     pub fn unusable(&self, key: &str, expected: &'static str) -> Error {

@@ -40,10 +40,7 @@ impl Chain {
     /// Builds the chain for a model. `n_ctx` bounds how far penalties look back; `eog` are the tokens that
     /// `ignore_eos` forbids.
     pub fn new(model: &Arc<Model>, sampling: &Sampling, n_ctx: usize, eog: &[Token]) -> Result<Self, Error> {
-        sampling.validate().map_err(|error| match error {
-            crate::recipe::Error::Parameter { name, value, expected } => Error::Parameter { name, value, expected },
-            other => Error::parameter("sampling", other, "valid parameters"),
-        })?;
+        sampling.validate()?;
         // SAFETY: the parameters are llama.cpp's own.
         let raw = unsafe {
             let mut params = sys::llama_sampler_chain_default_params();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Token;
+use crate::recipe;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,11 +47,8 @@ pub enum Error {
     #[error("the logit of token {id} is {value}: the model's weights or the computation are damaged")]
     NotFinite { id: usize, value: f32 },
 
-    #[error("{name} is {value}, expected {expected}")]
-    Parameter { name: &'static str, value: String, expected: String },
-
-    #[error("unknown sampler {name:?}, expected some of: {expected}")]
-    Sampler { name: String, expected: String },
+    #[error(transparent)]
+    Parameter(#[from] recipe::Error),
 
     #[error("the grammar is not valid: {reason}")]
     Grammar { reason: String },
@@ -63,11 +61,4 @@ pub enum Error {
 
     #[error(transparent)]
     Stage(#[from] super::stage::Failure),
-}
-
-impl Error {
-    /// The error for a sampling parameter outside its range.
-    pub(crate) fn parameter(name: &'static str, value: impl std::fmt::Display, expected: impl Into<String>) -> Self {
-        Self::Parameter { name, value: value.to_string(), expected: expected.into() }
-    }
 }

@@ -10,6 +10,7 @@ use super::batch::Batch;
 pub use super::batch::Outputs;
 use super::model::Model;
 use super::{Error, Token, log};
+use crate::recipe;
 
 /// How a lane computes. The defaults are llama.cpp's, but for the context, which is the caller's to choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl Lane {
             [("context size", params.n_ctx), ("batch size", params.n_batch), ("number of threads", params.n_threads)];
         for (name, value) in at_least_one {
             if value == 0 || i32::try_from(value).is_err() {
-                return Err(Error::parameter(name, value, "1 or more"));
+                return Err(recipe::Error::parameter(name, value, "1 or more").into());
             }
         }
         if params.cache_type_v.is_quantised() && params.flash_attention == FlashAttention::Off {

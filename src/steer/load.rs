@@ -65,37 +65,40 @@ impl Plan {
         std::iter::once(&mut self.base.lane).chain(lanes)
     }
 
-    /// The size of the base's vocabulary, by its file.
-    pub fn n_vocab(&self) -> Result<usize, Error> {
-        let in_base = |source| Error::File { role: Role::Base, source };
-        let header = Header::read(&self.base.path).map_err(in_base)?;
-        Ok(Vocabulary::of(&header).map_err(in_base)?.len())
-    }
-
     /// Reads every file's header: that it is GGUF, has a tokenizer, and counts its tokens as the base does.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<Facts, Error> {
         let mut checked: Vec<&Path> = Vec::new();
         let mut base = None;
+        let mut n_ctx_train = usize::MAX;
         for (role, ModelSource { path, .. }) in self.sources() {
             if checked.contains(&path.as_path()) {
                 continue;
             }
             checked.push(path);
             let in_file = |source| Error::File { role, source };
-            let vocabulary = Vocabulary::of(&Header::read(path).map_err(in_file)?).map_err(in_file)?;
+            let header = Header::read(path).map_err(in_file)?;
+            let vocabulary = Vocabulary::of(&header).map_err(in_file)?;
             if let Some((first, second)) = vocabulary.duplicate() {
-                let token = vocabulary
-                    .token(first)
-                    .map_or_else(String::new, |(bytes, _)| String::from_utf8_lossy(bytes).into_owned());
+                let token = vocabulary.shown(first).unwrap_or_default();
                 return Err(Error::DuplicateToken { role, path: path.clone(), token, first, second });
             }
+            n_ctx_train = n_ctx_train.min(header.n_ctx_train().map_err(in_file)?);
             let base = base.get_or_insert_with(|| vocabulary.clone());
             if let Verdict::Different(differences) = vocab::compare(base, &vocabulary) {
                 return Err(Error::Vocabulary { role, path: path.clone(), differences: Box::new(differences) });
             }
         }
-        Ok(())
+        Ok(Facts { n_ctx_train, n_vocab: base.map_or(0, |base| base.len()) })
     }
+}
+
+/// What the files of a plan say before they are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// The longest text that every model was trained on, in tokens.
+    pub n_ctx_train: usize,
+    /// Size of the base's vocabulary.
+    pub n_vocab: usize,
 }
 
 /// Models by file, so that each file is loaded once however many roles it plays.

@@ -53,6 +53,12 @@ impl Vocabulary {
         Some((self.tokens.get(id)?, self.types[id]))
     }
 
+    /// A token for a person to read: lossy where it is not UTF-8.
+    #[must_use]
+    pub fn shown(&self, id: usize) -> Option<String> {
+        self.tokens.get(id).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
     /// The first token string that stands under two ids, with both. llama.cpp aborts on such a file.
     #[must_use]
     pub fn duplicate(&self) -> Option<(usize, usize)> {
@@ -70,5 +76,11 @@ impl Vocabulary {
                 .map(|token| if token.starts_with("[PAD") { TYPE_UNUSED } else { TYPE_NORMAL })
                 .collect(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_unused(mut self, id: usize) -> Self {
+        self.types[id] = TYPE_UNUSED;
+        self
     }
 }
