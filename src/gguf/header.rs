@@ -1,25 +1,20 @@
-//! A bounded reader of a GGUF file's metadata (format: ggml's `docs/gguf.md`, versions 2 and 3, little-endian).
+//! A GGUF file's metadata and tensor table (format: ggml's `docs/gguf.md`, versions 2 and 3, little-endian).
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::reader::Reader;
+use super::tensors::{self, Tensor};
+use super::{Error, preflight};
 
-/// Metadata beyond this is not a model's: the largest vocabularies take a few tens of megabytes.
-const MAX_METADATA_BYTES: u64 = 256 << 20;
-/// The longest key that ggml accepts.
-const MAX_KEY_BYTES: u64 = 65_535;
-/// Arrays are skipped unless a reader of this crate asks for them.
-const KEPT_ARRAYS: [&str; 2] = ["tokenizer.ggml.tokens", "tokenizer.ggml.token_type"];
+const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// The metadata of one file.
+/// What one file declares, before its data.
 #[derive(Debug)]
 pub struct Header {
     path: PathBuf,
-    pub n_tensors: u64,
     metadata: BTreeMap<String, Value>,
+    tensors: Vec<Tensor>,
 }
 
 /// One metadata value. Strings are bytes: GGUF promises UTF-8, vocabularies do not keep the promise.
@@ -34,23 +29,18 @@ pub enum Value {
     Numbers(Vec<i64>),
     /// An array that was walked over, not kept.
     Skipped {
+        kind: u32,
         len: u64,
     },
 }
 
 impl Header {
-    /// Reads the metadata of the file at `path`; tensor data is not touched.
+    /// Reads a file up to its tensor data, and refuses what llama.cpp would not survive.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let io = |source| Error::Io { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(io)?;
-        let about = file.metadata().map_err(io)?;
-        if about.is_dir() {
-            return Err(Error::IsFolder { path: path.to_path_buf() });
-        }
-        let mut reader = Reader { path, input: BufReader::new(file), offset: 0, size: about.len() };
+        let mut reader = Reader::open(path)?;
         reader.magic()?;
-        match reader.number::<4>("the version").map(u32::from_le_bytes)? {
+        match reader.u32("the version")? {
             2 | 3 => {}
             version => return Err(Error::Version { path: path.to_path_buf(), version }),
         }
@@ -66,7 +56,21 @@ impl Header {
             }
             metadata.insert(key, value);
         }
-        Ok(Self { path: path.to_path_buf(), n_tensors, metadata })
+        let mut header = Self { path: path.to_path_buf(), metadata, tensors: Vec::new() };
+        let alignment = match header.get("general.alignment") {
+            None => DEFAULT_ALIGNMENT,
+            Some(Value::Unsigned(n)) if n.is_power_of_two() && u32::try_from(*n).is_ok() => *n,
+            Some(_) => return Err(header.unusable("general.alignment", "a power of two")),
+        };
+        header.tensors = tensors::read(&mut reader, n_tensors, alignment)?;
+        preflight::check(&header)?;
+        Ok(header)
+    }
+
+    /// The tensors in the order of their data. A file of a split model holds some, a vocabulary alone none.
+    #[must_use]
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
     }
 
     #[must_use]
@@ -77,6 +81,11 @@ impl Header {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.metadata.get(key)
+    }
+
+    /// All metadata, by key.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.metadata.iter().map(|(key, value)| (key.as_str(), value))
     }
 
     /// A string entry, lossily as text. For display and for names that are ASCII by definition.
@@ -126,7 +135,7 @@ impl Header {
 }
 
 impl Value {
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self {
             Self::Unsigned(x) => format!("the number {x}"),
             Self::Signed(x) => format!("the number {x}"),
@@ -135,174 +144,7 @@ impl Value {
             Self::String(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
             Self::Strings(items) => format!("{} strings", items.len()),
             Self::Numbers(items) => format!("{} numbers", items.len()),
-            Self::Skipped { len } => format!("an array of {len}"),
+            Self::Skipped { len, .. } => format!("an array of {len}"),
         }
-    }
-}
-
-/// The file from its start, never past its end.
-struct Reader<'a> {
-    path: &'a Path,
-    input: BufReader<File>,
-    offset: u64,
-    size: u64,
-}
-
-impl Reader<'_> {
-    fn magic(&mut self) -> Result<(), Error> {
-        let mut found = Vec::new();
-        let take = self.input.by_ref().take(4).read_to_end(&mut found);
-        take.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })?;
-        self.offset = found.len() as u64;
-        if found != b"GGUF" {
-            let found = String::from_utf8_lossy(&found).into_owned();
-            return Err(Error::NotGguf { path: self.path.to_path_buf(), found });
-        }
-        Ok(())
-    }
-
-    fn entry(&mut self) -> Result<(String, Value), Error> {
-        let key = self.string("a key", MAX_KEY_BYTES)?;
-        let key = String::from_utf8(key).map_err(|_| self.damaged("a key is not UTF-8"))?;
-        let kind = self.u32("a value's type")?;
-        let value = match kind {
-            STRING => Value::String(self.string("a string", MAX_METADATA_BYTES)?),
-            ARRAY => self.array(&key)?,
-            kind => self.scalar(kind, &key)?,
-        };
-        Ok((key, value))
-    }
-
-    fn array(&mut self, key: &str) -> Result<Value, Error> {
-        let kind = self.u32("an array's type")?;
-        let len = self.u64("an array's length")?;
-        let kept = KEPT_ARRAYS.contains(&key);
-        match kind {
-            STRING => {
-                self.expect(len, 8, "an array of strings")?;
-                let mut items = Vec::new();
-                for _ in 0..len {
-                    let item = self.string("a string", MAX_METADATA_BYTES)?;
-                    if kept {
-                        items.push(item.into_boxed_slice());
-                    }
-                }
-                Ok(if kept { Value::Strings(items) } else { Value::Skipped { len } })
-            }
-            ARRAY => Err(self.damaged(format!("`{key}` is an array of arrays"))),
-            kind => {
-                let width = width(kind).ok_or_else(|| self.damaged(format!("`{key}` has the unknown type {kind}")))?;
-                self.expect(len, width, "an array")?;
-                if !kept {
-                    self.skip(len * width)?;
-                    return Ok(Value::Skipped { len });
-                }
-                let mut items = Vec::new();
-                for _ in 0..len {
-                    items.push(match self.scalar(kind, key)? {
-                        Value::Unsigned(x) => x.cast_signed(),
-                        Value::Signed(x) => x,
-                        other => return Err(self.damaged(format!("`{key}` holds {}", other.describe()))),
-                    });
-                }
-                Ok(Value::Numbers(items))
-            }
-        }
-    }
-
-    fn scalar(&mut self, kind: u32, key: &str) -> Result<Value, Error> {
-        const WHAT: &str = "a number";
-        Ok(match kind {
-            0 => Value::Unsigned(u8::from_le_bytes(self.number(WHAT)?).into()),
-            1 => Value::Signed(i8::from_le_bytes(self.number(WHAT)?).into()),
-            2 => Value::Unsigned(u16::from_le_bytes(self.number(WHAT)?).into()),
-            3 => Value::Signed(i16::from_le_bytes(self.number(WHAT)?).into()),
-            4 => Value::Unsigned(u32::from_le_bytes(self.number(WHAT)?).into()),
-            5 => Value::Signed(i32::from_le_bytes(self.number(WHAT)?).into()),
-            6 => Value::Float(f32::from_le_bytes(self.number(WHAT)?).into()),
-            7 => match self.number::<1>(WHAT)? {
-                [0] => Value::Bool(false),
-                [1] => Value::Bool(true),
-                [x] => return Err(self.damaged(format!("`{key}` is the bool {x}"))),
-            },
-            10 => Value::Unsigned(u64::from_le_bytes(self.number(WHAT)?)),
-            11 => Value::Signed(i64::from_le_bytes(self.number(WHAT)?)),
-            12 => Value::Float(f64::from_le_bytes(self.number(WHAT)?)),
-            kind => return Err(self.damaged(format!("`{key}` has the unknown type {kind}"))),
-        })
-    }
-
-    fn string(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, Error> {
-        let len = self.u64(what)?;
-        self.expect(len, 1, what)?;
-        if len > most {
-            return Err(self.damaged(format!("{what} of {len} bytes, at most {most} are accepted")));
-        }
-        let mut bytes = vec![0; len as usize];
-        self.exact(&mut bytes, what)?;
-        Ok(bytes)
-    }
-
-    fn u32(&mut self, what: &'static str) -> Result<u32, Error> {
-        self.number(what).map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self, what: &'static str) -> Result<u64, Error> {
-        self.number(what).map(u64::from_le_bytes)
-    }
-
-    fn number<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Error> {
-        let mut bytes = [0; N];
-        self.exact(&mut bytes, what)?;
-        Ok(bytes)
-    }
-
-    fn exact(&mut self, bytes: &mut [u8], what: &'static str) -> Result<(), Error> {
-        self.expect(bytes.len() as u64, 1, what)?;
-        let read = self.input.read_exact(bytes);
-        read.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })?;
-        self.offset += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn skip(&mut self, n: u64) -> Result<(), Error> {
-        let skipped = self.input.seek_relative(n.cast_signed());
-        skipped.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })?;
-        self.offset += n;
-        Ok(())
-    }
-
-    /// Refuses `n` items of at least `width` bytes unless the file, and the bound on metadata, can hold them.
-    fn expect(&self, n: u64, width: u64, what: &'static str) -> Result<(), Error> {
-        let needed = n.saturating_mul(width);
-        let left = self.size.saturating_sub(self.offset);
-        if needed > left {
-            let path = self.path.to_path_buf();
-            return Err(Error::Truncated { path, what, offset: self.offset, needed, left });
-        }
-        if self.offset + needed > MAX_METADATA_BYTES {
-            return Err(
-                self.damaged(format!("{what} reaches past the {MAX_METADATA_BYTES} bytes of metadata accepted"))
-            );
-        }
-        Ok(())
-    }
-
-    fn damaged(&self, what: impl Into<String>) -> Error {
-        Error::Damaged { path: self.path.to_path_buf(), what: what.into(), offset: self.offset }
-    }
-}
-
-const STRING: u32 = 8;
-const ARRAY: u32 = 9;
-
-/// Bytes of one number of a GGUF type; `None` for strings, arrays and unknown types.
-fn width(kind: u32) -> Option<u64> {
-    match kind {
-        0 | 1 | 7 => Some(1),
-        2 | 3 => Some(2),
-        4..=6 => Some(4),
-        10..=12 => Some(8),
-        _ => None,
     }
 }

@@ -1,10 +1,13 @@
 //! What a file says of itself before anything loads it.
 //!
-//! In: a path. Out: its metadata, with strings as the raw bytes they are. Everything is bounded by the size of the
+//! In: a path. Out: its metadata, with strings as the raw bytes they are, and its table of tensors. Everything is bounded by the size of the
 //! file before it is read, and nothing here calls llama.cpp, which aborts the process on some damaged files.
 
 pub mod error;
 pub mod header;
+mod preflight;
+mod reader;
+pub mod tensors;
 
 pub use error::Error;
 pub use header::Header;

@@ -8,6 +8,7 @@ mod gguf;
 mod chain;
 mod command_line;
 mod faults;
+mod hostile;
 mod layering;
 mod perplexity;
 mod rpc;

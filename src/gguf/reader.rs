@@ -1,0 +1,211 @@
+//! A file from its start, never past its end: nothing is allocated that the file is too small to hold.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use super::Error;
+use super::header::Value;
+
+/// Metadata beyond this is not a model's: the largest vocabularies take a few tens of megabytes.
+const MAX_METADATA_BYTES: u64 = 256 << 20;
+/// The longest key that ggml accepts.
+const MAX_KEY_BYTES: u64 = 65_535;
+/// Arrays are skipped unless a reader of this crate asks for them.
+const KEPT_ARRAYS: [&str; 2] = ["tokenizer.ggml.tokens", "tokenizer.ggml.token_type"];
+
+pub(super) struct Reader<'a> {
+    path: &'a Path,
+    input: BufReader<File>,
+    offset: u64,
+    size: u64,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn open(path: &'a Path) -> Result<Self, Error> {
+        let io = |source| Error::Io { path: path.to_path_buf(), source };
+        let file = File::open(path).map_err(io)?;
+        let about = file.metadata().map_err(io)?;
+        if about.is_dir() {
+            return Err(Error::IsFolder { path: path.to_path_buf() });
+        }
+        Ok(Self { path, input: BufReader::new(file), offset: 0, size: about.len() })
+    }
+
+    pub(super) fn magic(&mut self) -> Result<(), Error> {
+        let mut found = Vec::new();
+        let take = self.input.by_ref().take(4).read_to_end(&mut found);
+        take.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })?;
+        self.offset = found.len() as u64;
+        if found != b"GGUF" {
+            let found = String::from_utf8_lossy(&found).into_owned();
+            return Err(Error::NotGguf { path: self.path.to_path_buf(), found });
+        }
+        Ok(())
+    }
+
+    pub(super) fn entry(&mut self) -> Result<(String, Value), Error> {
+        let key = self.string("a key", MAX_KEY_BYTES)?;
+        let key = String::from_utf8(key).map_err(|_| self.damaged("a key is not UTF-8"))?;
+        let kind = self.u32("a value's type")?;
+        let value = match kind {
+            STRING => Value::String(self.string("a string", MAX_METADATA_BYTES)?),
+            ARRAY => self.array(&key)?,
+            kind => self.scalar(kind, &key)?,
+        };
+        Ok((key, value))
+    }
+
+    fn array(&mut self, key: &str) -> Result<Value, Error> {
+        let kind = self.u32("an array's type")?;
+        let len = self.u64("an array's length")?;
+        let kept = KEPT_ARRAYS.contains(&key);
+        match kind {
+            STRING => {
+                self.expect(len, 8, "an array of strings")?;
+                let mut items = Vec::new();
+                for _ in 0..len {
+                    let item = self.string("a string", MAX_METADATA_BYTES)?;
+                    if kept {
+                        items.push(item.into_boxed_slice());
+                    }
+                }
+                Ok(if kept { Value::Strings(items) } else { Value::Skipped { kind, len } })
+            }
+            ARRAY => Err(self.damaged(format!("`{key}` is an array of arrays"))),
+            kind => {
+                let width = width(kind).ok_or_else(|| self.damaged(format!("`{key}` has the unknown type {kind}")))?;
+                self.expect(len, width, "an array")?;
+                // llama.cpp reads token types as 32-bit integers, whatever they are.
+                if !kept || !matches!(kind, U32 | I32) {
+                    self.skip(len * width)?;
+                    return Ok(Value::Skipped { kind, len });
+                }
+                let mut items = Vec::new();
+                for _ in 0..len {
+                    items.push(match self.scalar(kind, key)? {
+                        Value::Unsigned(x) => x.cast_signed(),
+                        Value::Signed(x) => x,
+                        other => return Err(self.damaged(format!("`{key}` holds {}", other.describe()))),
+                    });
+                }
+                Ok(Value::Numbers(items))
+            }
+        }
+    }
+
+    fn scalar(&mut self, kind: u32, key: &str) -> Result<Value, Error> {
+        const WHAT: &str = "a number";
+        Ok(match kind {
+            0 => Value::Unsigned(u8::from_le_bytes(self.number(WHAT)?).into()),
+            1 => Value::Signed(i8::from_le_bytes(self.number(WHAT)?).into()),
+            2 => Value::Unsigned(u16::from_le_bytes(self.number(WHAT)?).into()),
+            3 => Value::Signed(i16::from_le_bytes(self.number(WHAT)?).into()),
+            4 => Value::Unsigned(u32::from_le_bytes(self.number(WHAT)?).into()),
+            5 => Value::Signed(i32::from_le_bytes(self.number(WHAT)?).into()),
+            6 => Value::Float(f32::from_le_bytes(self.number(WHAT)?).into()),
+            7 => match self.number::<1>(WHAT)? {
+                [0] => Value::Bool(false),
+                [1] => Value::Bool(true),
+                [x] => return Err(self.damaged(format!("`{key}` is the bool {x}"))),
+            },
+            10 => Value::Unsigned(u64::from_le_bytes(self.number(WHAT)?)),
+            11 => Value::Signed(i64::from_le_bytes(self.number(WHAT)?)),
+            12 => Value::Float(f64::from_le_bytes(self.number(WHAT)?)),
+            kind => return Err(self.damaged(format!("`{key}` has the unknown type {kind}"))),
+        })
+    }
+
+    pub(super) fn string(&mut self, what: &'static str, most: u64) -> Result<Vec<u8>, Error> {
+        let len = self.u64(what)?;
+        self.expect(len, 1, what)?;
+        if len > most {
+            return Err(self.damaged(format!("{what} of {len} bytes, at most {most} are accepted")));
+        }
+        let mut bytes = vec![0; len as usize];
+        self.exact(&mut bytes, what)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn u32(&mut self, what: &'static str) -> Result<u32, Error> {
+        self.number(what).map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self, what: &'static str) -> Result<u64, Error> {
+        self.number(what).map(u64::from_le_bytes)
+    }
+
+    fn number<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        self.exact(&mut bytes, what)?;
+        Ok(bytes)
+    }
+
+    fn exact(&mut self, bytes: &mut [u8], what: &'static str) -> Result<(), Error> {
+        self.expect(bytes.len() as u64, 1, what)?;
+        let read = self.input.read_exact(bytes);
+        read.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn skip(&mut self, n: u64) -> Result<(), Error> {
+        let skipped = self.input.seek_relative(n.cast_signed());
+        skipped.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })?;
+        self.offset += n;
+        Ok(())
+    }
+
+    /// Refuses `n` items of at least `width` bytes unless the file, and the bound on metadata, can hold them.
+    pub(super) fn expect(&self, n: u64, width: u64, what: &'static str) -> Result<(), Error> {
+        let needed = n.saturating_mul(width);
+        let left = self.size.saturating_sub(self.offset);
+        if needed > left {
+            let path = self.path.to_path_buf();
+            return Err(Error::Truncated { path, what, offset: self.offset, needed, left });
+        }
+        if self.offset + needed > MAX_METADATA_BYTES {
+            return Err(
+                self.damaged(format!("{what} reaches past the {MAX_METADATA_BYTES} bytes of metadata accepted"))
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses a data section of `needed` bytes, which begins at the next multiple of `alignment`, unless the file
+    /// holds it.
+    pub(super) fn expect_data(&self, needed: u64, alignment: u64) -> Result<(), Error> {
+        let offset = self.offset.next_multiple_of(alignment);
+        let left = self.size.saturating_sub(offset);
+        if needed > left {
+            return Err(Error::Truncated {
+                path: self.path.to_path_buf(),
+                what: "the tensor data",
+                offset,
+                needed,
+                left,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn damaged(&self, what: impl Into<String>) -> Error {
+        Error::Damaged { path: self.path.to_path_buf(), what: what.into(), offset: self.offset }
+    }
+}
+
+const U32: u32 = 4;
+const I32: u32 = 5;
+const STRING: u32 = 8;
+const ARRAY: u32 = 9;
+
+/// Bytes of one number of a GGUF type; `None` for strings, arrays and unknown types.
+fn width(kind: u32) -> Option<u64> {
+    match kind {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        4..=6 => Some(4),
+        10..=12 => Some(8),
+        _ => None,
+    }
+}
