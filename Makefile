@@ -4,9 +4,9 @@
 demo: setup
 	cargo build
 	@echo
-	@target/debug/proxytune compare -n 80 --temp 0
+	@cargo run --quiet -- compare -n 80 --temp 0 </dev/null
 	@echo
-	@echo 'Next: target/debug/proxytune generate -p "Once upon a time" -n 100'
+	@echo 'Next: cargo run -- generate -p "Once upon a time" -n 100'
 
 test: setup
 	cargo test --workspace

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plan = Plan { base: source(&recipe.base), pairs: recipe.pairs.iter().map(pair).collect() };
 
     // Three lanes, kept in step.
-    let mut steered = Steered::load(&backend::shared(), &plan, &mut Models::default(), &mut |_, _, _| true)?;
+    let mut steered = Steered::load(&backend::shared()?, &plan, &mut Models::default(), &mut |_, _, _| true)?;
     let prompts = steered.tokenize(&prompt)?;
     let request = Request { n_predict: Some(80), ..Request::default() };
     let stop = AtomicBool::new(false);

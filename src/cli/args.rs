@@ -16,7 +16,7 @@ use crate::llama::model::{LoadMode, SplitMode};
 /// At each step the logits are base + α·(expert − antiexpert): the base writes in the manner of the expert, its
 /// weights untouched. Without models the bundled demo is used.
 #[derive(Debug, Parser)]
-#[command(name = "proxytune", version, max_term_width = 110, propagate_version = true)]
+#[command(name = "proxytune", version, max_term_width = 110, propagate_version = true, args_override_self = true)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -131,8 +131,8 @@ pub struct Models {
     #[arg(long, value_name = "N", default_value_t = 512, help_heading = "Computing")]
     pub ubatch_size: usize,
     /// Threads for every model [default: the number of cores]
-    #[arg(short, long, value_name = "N", help_heading = "Computing")]
-    pub threads: Option<usize>,
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, help_heading = "Computing")]
+    pub threads: Option<i64>,
     /// -fa: flash attention
     #[arg(long, value_name = "on|off|auto", default_value = "auto", num_args = 0..=1, default_missing_value = "on",
           value_parser = flash_attention, help_heading = "Computing")]
@@ -245,14 +245,14 @@ pub struct Prompt {
     /// A file with the text to continue; `-` for stdin, which is also read when it is piped in
     #[arg(short, long, value_name = "FNAME")]
     pub file: Option<PathBuf>,
-    /// Take the prompt as it is typed
+    /// Take prompt, stop texts and DRY's breakers as they are typed
     #[arg(long)]
     pub no_escape: bool,
     #[arg(short, long, hide = true)]
     pub escape: bool,
     /// Most tokens to generate; -1 until the model ends or the context is full
     #[arg(short = 'n', long = "predict", alias = "n-predict", value_name = "N", default_value_t = -1,
-          allow_negative_numbers = true)]
+          value_parser = clap::value_parser!(i64).range(-1..), allow_negative_numbers = true)]
     pub n_predict: i64,
     /// A text that ends the answer; may be repeated
     #[arg(short = 'r', long = "stop", alias = "reverse-prompt", value_name = "TEXT", allow_hyphen_values = true)]

@@ -1,7 +1,6 @@
 //! `proxytune compare`: the same prompt and seed through the base alone, the expert alone and steered.
 
 use std::io::{IsTerminal, Write};
-use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -26,11 +25,11 @@ pub fn run(args: &args::Compare) -> Result<Done> {
     let stopped = interrupt::listen();
     let mut resolved = Resolved::new(&args.models, args.alpha)?;
     let prompt = resolve::prompt(&args.prompt, &resolved.recipe)?;
-    let sampling = resolve::sampling(&args.sampling, &resolved.recipe.sampling)?;
+    let sampling = resolve::sampling(&args.sampling, !args.prompt.no_escape, &resolved.recipe.sampling)?;
     let seed = sampling.seed;
     let request = request(&args.prompt, sampling, Some(0));
     let mut plan = resolved.plan.clone();
-    resolve::set_ctx(&mut plan, args.models.ctx_size)?;
+    resolve::set_ctx(&mut plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
 
     let mut out = std::io::stdout().lock();
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -47,7 +46,6 @@ pub fn run(args: &args::Compare) -> Result<Done> {
             writeln!(out, "\n{}{label}{}  {}", paint(BOLD), paint(PLAIN), what(&steered))?;
         }
         let mut answer = Answer::default();
-        let began = Instant::now();
         let changes = label == "steered";
         answer.generate(&mut steered, &prompts, &request, stopped, |text, position| {
             if args.json {
@@ -58,8 +56,7 @@ pub fn run(args: &args::Compare) -> Result<Done> {
             write!(out, "{style}{text}{plain}")?;
             out.flush()
         })?;
-        let seconds = began.elapsed().as_secs_f64();
-        let per_second = answer.tokens.len() as f64 / seconds;
+        let per_second = answer.tokens.len() as f64 / answer.seconds;
         let n_changed = answer.positions.iter().filter(|position| position.changed).count();
         if args.json {
             let mut object = answer.json(&steered, &prompts);

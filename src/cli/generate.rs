@@ -1,6 +1,7 @@
 //! `proxytune generate`
 
 use std::io::Write;
+use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -18,9 +19,10 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     let stopped = interrupt::listen();
     let mut resolved = Resolved::new(&args.models, args.alpha)?;
     let prompt = resolve::prompt(&args.prompt, &resolved.recipe)?;
-    let request = request(&args.prompt, resolve::sampling(&args.sampling, &resolved.recipe.sampling)?, args.n_probs);
+    let sampling = resolve::sampling(&args.sampling, !args.prompt.no_escape, &resolved.recipe.sampling)?;
+    let request = request(&args.prompt, sampling, args.n_probs);
     let mut plan = resolved.plan.clone();
-    resolve::set_ctx(&mut plan, args.models.ctx_size)?;
+    resolve::set_ctx(&mut plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
     let mut steered = resolved.load(&plan)?;
     let prompts = steered.tokenize(&prompt)?;
 
@@ -36,8 +38,12 @@ pub fn run(args: &args::Generate) -> Result<Done> {
         out.write_all(text.as_bytes())?;
         out.flush()
     };
-    answer.generate(&mut steered, &prompts, &request, stopped, show)?;
+    let ended = answer.generate(&mut steered, &prompts, &request, stopped, show);
     let mut out = std::io::stdout().lock();
+    if ended.is_err() && !args.json && !answer.text.is_empty() {
+        writeln!(out)?;
+    }
+    ended?;
     if args.json {
         let mut object = answer.json(&steered, &prompts);
         object.insert("seed".to_owned(), json!(request.sampling.seed));
@@ -50,7 +56,8 @@ pub fn run(args: &args::Generate) -> Result<Done> {
 
 /// The generation that prompt flags and sampling ask for.
 pub fn request(args: &args::Prompt, sampling: crate::recipe::Sampling, n_probs: Option<usize>) -> Request {
-    Request { sampling, n_predict: usize::try_from(args.n_predict).ok(), stop: args.stop.clone(), n_probs }
+    let stop = args.stop.iter().map(|text| resolve::escaped(text, !args.no_escape)).collect();
+    Request { sampling, n_predict: usize::try_from(args.n_predict).ok(), stop, n_probs }
 }
 
 /// What a generation gave, gathered while it ran.
@@ -59,6 +66,8 @@ pub struct Answer {
     pub text: String,
     pub tokens: Vec<Token>,
     pub positions: Vec<Position>,
+    /// From the end of the prompt to the end of the text.
+    pub seconds: f64,
     finish: Option<Finish>,
 }
 
@@ -75,6 +84,7 @@ impl Answer {
     ) -> Result<()> {
         steered.reset_timings();
         let mut generation = Generation::start(steered, prompts, request, stopped)?;
+        let began = Instant::now();
         let ended = loop {
             match generation.step() {
                 Ok(Some(step)) => {
@@ -91,6 +101,7 @@ impl Answer {
         let rest = generation.rest();
         show(&rest, None)?;
         self.text += &rest;
+        self.seconds = began.elapsed().as_secs_f64();
         self.finish = generation.finish();
         ended?;
         Ok(())
@@ -139,13 +150,11 @@ fn finite(logprob: f64) -> f64 {
     logprob.max(f64::from(f32::MIN))
 }
 
-/// llama-server's names.
 fn timing(t: Timings) -> Value {
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
     let per_second = |n: usize, time: std::time::Duration| if n == 0 { 0.0 } else { n as f64 / time.as_secs_f64() };
     json!({
         "prompt_n": t.n_prompt, "prompt_ms": ms(t.t_prompt), "prompt_per_second": per_second(t.n_prompt, t.t_prompt),
-        "predicted_n": t.n_decode, "predicted_ms": ms(t.t_decode),
-        "predicted_per_second": per_second(t.n_decode, t.t_decode),
+        "decode_n": t.n_decode, "decode_ms": ms(t.t_decode), "decode_per_second": per_second(t.n_decode, t.t_decode),
     })
 }

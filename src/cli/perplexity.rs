@@ -19,12 +19,12 @@ const DEFAULT_WINDOW: usize = 512;
 const ROWS_BYTES: usize = 64 << 20;
 
 pub fn run(args: &args::Perplexity) -> Result<Done> {
-    let stopped = interrupt::listen();
+    interrupt::listen();
     args.alpha.iter().try_for_each(|&alpha| check_alpha(alpha))?;
     let mut resolved = Resolved::new(&args.models, None)?;
     let text = resolve::read_text(&args.file)?;
     let mut plan = resolved.plan.clone();
-    let facts = resolve::set_ctx(&mut plan, Some(args.models.ctx_size.unwrap_or(DEFAULT_WINDOW)))?;
+    let facts = resolve::set_ctx(&mut plan, args.models.ctx_size, DEFAULT_WINDOW)?;
     for lane in plan.lanes_mut() {
         lane.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, lane.n_batch);
     }
@@ -43,7 +43,7 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     }
     let printed = if args.json { print_json(&report) } else { print_table(&report) };
     printed?;
-    Ok(if stopped.load(std::sync::atomic::Ordering::Relaxed) { Done::Interrupted } else { Done::Fine })
+    Ok(if interrupt::stopped() { Done::Interrupted } else { Done::Fine })
 }
 
 fn name(row: &Row) -> String {

@@ -19,7 +19,7 @@ struct WithHint {
 
 impl fmt::Display for WithHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.source)
+        write!(f, "{}", self.source)
     }
 }
 
@@ -45,16 +45,26 @@ pub fn failure(error: &Error) -> ExitCode {
     if matches!(error.downcast_ref(), Some(steer::Error::Lane { source: llama::Error::LoadCancelled, .. })) {
         return ExitCode::from(130);
     }
-    eprintln!("error: {error:#}");
+    // Every message holds what its source said.
+    eprintln!("error: {error}");
     if let Some(hint) = hint(error) {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(if is_bad_usage(error) { 2 } else { 1 })
 }
 
+/// Options that make no sense together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadUsage(pub String);
+
 /// A value that was typed wrong, and not a file or a computation.
 fn is_bad_usage(error: &Error) -> bool {
-    matches!(error.downcast_ref(), Some(recipe::Error::Parameter { .. } | recipe::Error::Unknown { .. }))
+    if let Some(WithHint { source, .. }) = error.downcast_ref() {
+        return is_bad_usage(source);
+    }
+    error.is::<BadUsage>()
+        || matches!(error.downcast_ref(), Some(recipe::Error::Parameter { .. } | recipe::Error::Unknown { .. }))
         || matches!(error.downcast_ref(), Some(llama::Error::Device { .. } | llama::Error::Rpc { .. }))
         || matches!(
             error.downcast_ref(),
@@ -115,6 +125,7 @@ fn in_llama(error: &llama::Error) -> Option<&'static str> {
             Some("a smaller context (-c) or a smaller KV cache type (-ctk, -ctv) needs less memory")
         }
         llama::Error::NothingToChoose => Some("the grammar, a logit bias or the samplers leave no token"),
+        llama::Error::Overflow { .. } => Some("biases, penalties and temperatures this extreme do not go together"),
         llama::Error::NotFinite { .. } => Some("--check-tensors tells whether the file is damaged"),
         llama::Error::Rpc { .. } => {
             Some("start llama.cpp's rpc-server there, of the version that proxytune is built with")
@@ -125,7 +136,7 @@ fn in_llama(error: &llama::Error) -> Option<&'static str> {
 }
 
 /// llama.cpp's options that proxytune does not have, with what to do instead.
-const NOT_HERE: [(&str, &str); 13] = [
+pub const NOT_HERE: [(&str, &str); 20] = [
     ("--hf-repo", "download the file and name it with -m, -me or -ma"),
     ("--hf-file", "download the file and name it with -m, -me or -ma"),
     ("--hf-token", "download the file and name it with -m, -me or -ma"),
@@ -137,6 +148,13 @@ const NOT_HERE: [(&str, &str); 13] = [
     ("--n-cpu-moe", "-ngl and -dev place whole layers"),
     ("--parallel", "one sequence is generated at a time"),
     ("--conversation", "every role continues plain text"),
+    ("--no-conversation", "leave it out: every role continues plain text"),
+    ("--single-turn", "leave it out: every role continues plain text"),
+    ("--fit", "-c and -ngl say what goes where"),
+    ("--verbosity", "-v shows llama.cpp's messages"),
+    ("--lora", "merge the adapter into the model's file"),
+    ("--cpu-mask", "-t sets the number of threads"),
+    ("--no-kv-unified", "leave it out: one sequence is generated at a time"),
     ("--system-prompt", "put it in front of the prompt; every role continues plain text"),
     ("--backend-sampling", "the stage runs on the CPU, and so does the chain around it"),
 ];

@@ -1,26 +1,27 @@
 //! Args and recipe → what is meant: a plan, a request, a prompt.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use super::args::{GpuLayers, Models, Placement, Prompt, SamplingArgs};
-use super::report::Hinted;
+use super::report::{BadUsage, Hinted};
 use super::{Done, progress};
 use crate::llama::backend::{self, Backend};
 use crate::llama::lane::LaneParams;
 use crate::llama::model::ModelParams;
 use crate::llama::{device, rpc};
 use crate::recipe::sampling::Samplers;
-use crate::recipe::{Pair, Recipe, Sampling, Side};
+use crate::recipe::{self, Pair, Recipe, Sampling, Side};
 use crate::steer::load::{Facts, Models as Loaded};
 use crate::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 
 /// The recipe that is used when no model is named.
 const DEMO: &str = "demo";
 /// Context when none is asked for: enough for a chat, small enough for three KV caches.
-const DEFAULT_CTX: usize = 4096;
+pub const DEFAULT_CTX: usize = 4096;
 
 /// A plan with everything that is needed to run it.
 pub struct Resolved {
@@ -34,8 +35,8 @@ impl Resolved {
     /// What the models flags mean. `alpha` overrides the recipe's.
     pub fn new(args: &Models, alpha: Option<f32>) -> Result<Self> {
         let recipe = recipe(args, alpha)?;
-        let backend = backend::shared();
-        for endpoint in &args.rpc {
+        let backend = backend::shared()?;
+        for endpoint in args.rpc.iter().collect::<BTreeSet<_>>() {
             rpc::add_server(&backend, endpoint)?;
         }
         let plan = plan(args, &recipe, &backend)?;
@@ -62,7 +63,8 @@ fn recipe(args: &Models, alpha: Option<f32>) -> Result<Recipe> {
         (None, None) if !named => Recipe::open(DEMO)
             .hint("name models with -m, -me and -ma, or set PROXYTUNE_MODELS to the folder that holds demo/")?,
         (None, None) => {
-            return Err(anyhow!("an expert or antiexpert is given without a base")).hint("name the base with -m FILE");
+            return Err(BadUsage("an expert or antiexpert is given without a base".to_owned()))
+                .hint("name the base with -m FILE");
         }
     };
     if let Some(base) = &args.model {
@@ -78,13 +80,13 @@ fn recipe(args: &Models, alpha: Option<f32>) -> Result<Recipe> {
             } else {
                 ("an antiexpert", "expert", "-me")
             };
-            return Err(anyhow!("{given} is given without an {missing}"))
+            return Err(BadUsage(format!("{given} is given without an {missing}")))
                 .hint(format!("name it with {flag} FILE; {flag} none leaves that side out of the sum on purpose"));
         }
         recipe.pairs.push(pair);
     }
     if recipe.pairs.is_empty() {
-        return Err(anyhow!("there is nothing to steer {} with", recipe.base.display()))
+        return Err(BadUsage(format!("there is nothing to steer {} with", recipe.base.display())))
             .hint("name a small tuned model with -me and the same model before its tuning with -ma");
     }
     if let Some(alpha) = alpha {
@@ -122,7 +124,8 @@ fn plan(args: &Models, recipe: &Recipe, backend: &Backend) -> Result<Plan> {
     let base_lane = LaneParams {
         n_ctx: 0,
         n_batch: args.batch_size.min(args.ubatch_size),
-        n_threads: args.threads.unwrap_or(defaults.n_threads),
+        // As in llama.cpp, no thread or a negative number of them asks for the default.
+        n_threads: args.threads.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0).unwrap_or(defaults.n_threads),
         flash_attention: args.flash_attn,
         cache_type_k: args.cache_type_k,
         cache_type_v: args.cache_type_v,
@@ -155,13 +158,13 @@ fn plan(args: &Models, recipe: &Recipe, backend: &Backend) -> Result<Plan> {
     Ok(Plan { base: ModelSource { path: recipe.base.clone(), model: base_model, lane: base_lane }, pairs })
 }
 
-/// Gives every lane of a plan the same context: what was asked for, else what every model was trained on, up to a
-/// bound; 0 lifts the bound. Answers what the files say.
-pub fn set_ctx(plan: &mut Plan, asked: Option<usize>) -> Result<Facts> {
+/// Gives every lane of a plan the same context: what was asked for, else `unless_asked`, as far as every model was
+/// trained; 0 asks for what they were trained on. Answers what the files say.
+pub fn set_ctx(plan: &mut Plan, asked: Option<usize>, unless_asked: usize) -> Result<Facts> {
     let facts = plan.check()?;
     let trained = facts.n_ctx_train;
     let n_ctx = match asked {
-        None => trained.min(DEFAULT_CTX),
+        None => trained.min(unless_asked),
         Some(0) => trained,
         Some(n) => {
             if n > trained {
@@ -175,7 +178,7 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<usize>) -> Result<Facts> {
 }
 
 /// The recipe's sampling with the flags over it. A random seed is drawn here, so that it can be told.
-pub fn sampling(args: &SamplingArgs, recipe: &Sampling) -> Result<Sampling> {
+pub fn sampling(args: &SamplingArgs, escape: bool, recipe: &Sampling) -> Result<Sampling> {
     let mut s = recipe.clone();
     if let Some(names) = &args.samplers {
         s.samplers = names.parse()?;
@@ -187,8 +190,9 @@ pub fn sampling(args: &SamplingArgs, recipe: &Sampling) -> Result<Sampling> {
         None => {}
         Some(-1) => s.seed = None,
         Some(seed) => {
-            let seed = u32::try_from(seed).ok().filter(|&seed| seed != u32::MAX);
-            s.seed = Some(seed.ok_or_else(|| anyhow!("seed is out of range, expected -1 to {}", u32::MAX - 1))?);
+            let expected = || format!("-1 to {}", u32::MAX - 1);
+            let seed = u32::try_from(seed).map_err(|_| recipe::Error::parameter("seed", seed, expected()))?;
+            s.seed = Some(seed);
         }
     }
     s.seed = s.seed.or_else(|| Some(random_seed()));
@@ -222,7 +226,7 @@ pub fn sampling(args: &SamplingArgs, recipe: &Sampling) -> Result<Sampling> {
     match args.dry_sequence_breaker.as_slice() {
         [] => {}
         [none] if none == "none" => s.dry_sequence_breakers.clear(),
-        texts => s.dry_sequence_breakers = texts.to_vec(),
+        texts => s.dry_sequence_breakers = texts.iter().map(|text| escaped(text, escape)).collect(),
     }
     if let Some(grammar) = text_or_file(args.grammar.as_ref(), args.grammar_file.as_deref())? {
         (s.grammar, s.json_schema) = (Some(grammar), None);
@@ -253,16 +257,15 @@ fn random_seed() -> u32 {
 pub fn prompt(args: &Prompt, recipe: &Recipe) -> Result<String> {
     let piped = || !std::io::stdin().is_terminal();
     match (&args.prompt, &args.file) {
-        (Some(text), _) if args.no_escape => Ok(text.clone()),
-        (Some(text), _) => Ok(unescape(text)),
+        (Some(text), _) => Ok(escaped(text, !args.no_escape)),
         (None, Some(path)) if path.as_os_str() == "-" => stdin(),
-        (None, Some(path)) => read_text(path),
+        (None, Some(path)) => read_text(path).map(without_last_newline),
         (None, None) => {
             let typed = if piped() { stdin()? } else { String::new() };
             if !typed.is_empty() {
                 return Ok(typed);
             }
-            let example = recipe.example_prompt.clone().ok_or_else(|| anyhow!("there is no prompt"));
+            let example = recipe.example_prompt.clone().ok_or_else(|| BadUsage("there is no prompt".to_owned()));
             example.hint("give one with -p TEXT or -f FILE, or pipe it in")
         }
     }
@@ -270,14 +273,22 @@ pub fn prompt(args: &Prompt, recipe: &Recipe) -> Result<String> {
 
 fn stdin() -> Result<String> {
     let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes).context("cannot read the prompt from stdin")?;
-    utf8(bytes, "stdin")
+    std::io::stdin().read_to_end(&mut bytes).map_err(|error| anyhow!("cannot read the prompt from stdin: {error}"))?;
+    utf8(bytes, "stdin").map(without_last_newline)
 }
 
 /// A text file, UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = std::fs::read(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
     utf8(bytes, &path.display().to_string())
+}
+
+/// The newline that ends a file is not part of the prompt, as in llama.cpp.
+fn without_last_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    text
 }
 
 fn utf8(bytes: Vec<u8>, from: &str) -> Result<String> {
@@ -285,6 +296,11 @@ fn utf8(bytes: Vec<u8>, from: &str) -> Result<String> {
         let at = error.utf8_error().valid_up_to();
         anyhow!("{from} is not UTF-8 text: byte {at} is {:#04x}", error.as_bytes()[at])
     })
+}
+
+/// Text as it was typed, or unescaped.
+pub fn escaped(text: &str, escape: bool) -> String {
+    if escape { unescape(text) } else { text.to_owned() }
 }
 
 /// What llama.cpp makes of `\n`, `\r`, `\t`, `\'`, `\"`, `\\` and `\xHH` (ASCII) in a prompt.
@@ -319,7 +335,7 @@ fn unescape(text: &str) -> String {
 /// `proxytune devices`
 pub fn list_devices() -> Result<Done> {
     let mut out = std::io::stdout().lock();
-    let backend = backend::shared();
+    let backend = backend::shared()?;
     for device in device::list(&backend) {
         let gib = |bytes: usize| bytes as f64 / (1_u64 << 30) as f64;
         let (free, total) = (gib(device.memory_free), gib(device.memory_total));

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 /// llama.cpp's spelling, and ours behind two dashes.
-pub const TABLE: [(&str, &str); 30] = [
+pub const TABLE: [(&str, &str); 36] = [
     ("-me", "--expert"),
     ("-ma", "--antiexpert"),
     ("-ub", "--ubatch-size"),
@@ -33,6 +33,12 @@ pub const TABLE: [(&str, &str); 30] = [
     ("-np", "--parallel"),
     ("-cnv", "--conversation"),
     ("-sys", "--system-prompt"),
+    ("-no-cnv", "--no-conversation"),
+    ("-st", "--single-turn"),
+    ("-fit", "--fit"),
+    ("-kvu", "--no-kv-unified"),
+    ("-no-kvu", "--no-kv-unified"),
+    ("-lora", "--lora"),
     ("-bs", "--backend-sampling"),
     ("-lv", "--verbosity"),
 ];
@@ -80,6 +86,8 @@ fn with_dashes(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn rewrite(line: &[&str]) -> Vec<String> {
@@ -90,6 +98,20 @@ mod tests {
     fn every_spelling_of_the_table() {
         for (short, expected) in TABLE {
             assert_eq!(rewrite(&["proxytune", "generate", short])[2], expected);
+        }
+    }
+
+    #[test]
+    fn every_long_spelling_is_an_option_or_explained() {
+        let command = crate::cli::args::Args::command();
+        let generate = command.find_subcommand("generate").expect("a command");
+        for (_, long) in TABLE {
+            let known = |arg: &clap::Arg| {
+                let name = long.trim_start_matches('-');
+                arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
+            };
+            let explained = crate::cli::report::NOT_HERE.iter().any(|(option, _)| *option == long);
+            assert!(generate.get_arguments().any(known) || explained, "{long}");
         }
     }
 

@@ -57,7 +57,7 @@ pub fn measure(
     let n_ctx = base.n_ctx();
     let bos = base.model().leading_bos();
     let mut tokens = base.model().tokenize(text).map_err(in_base)?;
-    if bos.is_some() {
+    if bos.is_some() && tokens.first() == bos.as_ref() {
         tokens.remove(0);
     }
     let n_new = (n_ctx - usize::from(bos.is_some())).max(1);
@@ -121,6 +121,7 @@ impl Scores {
     /// Scores the token that follows row `i`.
     fn add(&mut self, steered: &Steered, i: usize, next: Token) -> Result<(), Error> {
         let id = next as usize;
+        steered.check_finite(i)?;
         let (base, terms) = steered.row(i)?;
         let base_loss = -softmax::logprob(base, id);
         let mut lanes = steered.lanes();
@@ -133,7 +134,7 @@ impl Scores {
                 Predictor::Alone(role) => {
                     let Some((_, lane)) = lanes.next() else { continue };
                     let logits = lane.row(i).map_err(|source| Error::Lane { role, source })?;
-                    if id < logits.len() { -softmax::logprob(logits, id) } else { f64::INFINITY }
+                    -softmax::logprob(logits, id)
                 }
                 Predictor::Steered(alpha) => {
                     let terms: Vec<_> = terms.iter().map(|term| Term { alpha, ..*term }).collect();

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::probs::Position;
 use super::text::TextStream;
-use crate::llama::candidates::Candidates;
 use crate::llama::chain::Chain;
 use crate::llama::{self, Token};
 use crate::recipe::Sampling;
@@ -25,7 +24,7 @@ pub struct Request {
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// An end-of-generation token of the base or of an expert, or a stop string.
+    /// An end-of-generation token of the base or of an expert, a stop string, or a complete grammar.
     Stop,
     /// `n_predict` tokens, or a full context.
     Length,
@@ -59,7 +58,6 @@ pub struct Step {
 pub struct Generation<'a> {
     steered: &'a mut Steered,
     chain: Chain,
-    candidates: Candidates,
     text: TextStream,
     cancel: &'a AtomicBool,
     n_left: usize,
@@ -81,7 +79,10 @@ impl<'a> Generation<'a> {
     ) -> Result<Self, Error> {
         let base = steered.base();
         let in_base = |source| Error::Lane { role: Role::Base, source };
-        let mut chain = Chain::new(base.model(), &request.sampling, base.n_ctx(), steered.eog()).map_err(in_base)?;
+        let ignored = if request.sampling.ignore_eos { steered.eog() } else { &[] };
+        let padding = (steered.n_usable()..base.n_vocab()).map(|id| id as Token);
+        let never = ignored.iter().copied().chain(padding);
+        let mut chain = Chain::new(base.model(), &request.sampling, base.n_ctx(), never).map_err(in_base)?;
         chain.accept_prompt(prompts.base()).map_err(in_base)?;
         let done = steered.prefill(prompts, || !cancel.load(Ordering::Relaxed))?;
         let n_left = request.n_predict.unwrap_or(usize::MAX);
@@ -93,7 +94,6 @@ impl<'a> Generation<'a> {
         Ok(Self {
             steered,
             chain,
-            candidates: Candidates::default(),
             text: TextStream::new(&request.stop),
             cancel,
             n_left,
@@ -116,7 +116,10 @@ impl<'a> Generation<'a> {
         if let Some(token) = self.pending.take() {
             self.steered.decode(&[token])?;
         }
-        let (token, position) = self.choose()?;
+        let Some((token, position)) = self.choose()? else {
+            self.finish = Some(Finish::Stop);
+            return Ok(None);
+        };
         let mut text = self.append(token)?;
         self.n_left -= 1;
         self.finish = if self.steered.is_eog(token) || self.text.stopped() {
@@ -134,15 +137,18 @@ impl<'a> Generation<'a> {
         Ok(Some(Step { token, text, position }))
     }
 
-    /// Chooses from the only row of the last decode, and tells the chain.
-    fn choose(&mut self) -> Result<(Token, Option<Position>), Error> {
+    /// Chooses from the only row of the last decode, and tells the chain. Nothing where a grammar is complete.
+    fn choose(&mut self) -> Result<Option<(Token, Option<Position>)>, Error> {
         let (base, terms) = self.steered.row(0)?;
-        let chosen = self.candidates.fill(base).and_then(|()| self.chain.sample(&mut self.candidates, &terms));
-        let token = chosen.map_err(|error| self.steered.blame(0, error))?;
+        let token = match self.chain.sample(base, &terms) {
+            Ok(token) => token,
+            Err(llama::Error::GrammarComplete) => return Ok(None),
+            Err(error) => return Err(self.steered.blame(0, error)),
+        };
         let look = |n| Position::at(self.steered, 0, token, n, &mut self.composed);
         let position = self.n_probs.map(look).transpose()?;
         self.chain.accept(token).map_err(|error| self.steered.blame(0, error))?;
-        Ok((token, position))
+        Ok(Some((token, position)))
     }
 
     /// The text that a token decides. An end-of-generation token has none.

@@ -1,5 +1,5 @@
-//! Values in well-formed metadata on which llama.cpp ends the process (`GGML_ASSERT` in `llama_model_base::load_hparams`
-//! and the vocabulary's loader), or reads past the end of an array.
+//! Values in well-formed metadata on which llama.cpp ends the process: `GGML_ASSERT` in
+//! `llama_model_base::load_hparams`, and what its kernels ask of their parameters.
 
 use super::Error;
 use super::header::{Header, Value};
@@ -8,11 +8,8 @@ use super::header::{Header, Value};
 const MAX_LAYERS: i64 = 512;
 const MAX_EXPERTS: i64 = 1024;
 const ROPE_SCALING_TYPES: [&str; 4] = ["none", "linear", "yarn", "longrope"];
-/// GGUF's types of array elements.
-const F32: u32 = 6;
 
 pub(super) fn check(header: &Header) -> Result<(), Error> {
-    vocabulary(header)?;
     if header.tensors().is_empty() {
         return Ok(());
     }
@@ -73,16 +70,4 @@ pub(super) fn check(header: &Header) -> Result<(), Error> {
         )?;
     }
     Ok(())
-}
-
-/// llama.cpp reads scores and types by the number of tokens, whatever their arrays hold.
-fn vocabulary(header: &Header) -> Result<(), Error> {
-    const SCORES: &str = "tokenizer.ggml.scores";
-    let Some(Value::Strings(tokens)) = header.get("tokenizer.ggml.tokens") else { return Ok(()) };
-    let n = tokens.len() as u64;
-    match header.get(SCORES) {
-        None => Ok(()),
-        Some(Value::Skipped { kind: F32, len }) if *len == n => Ok(()),
-        Some(_) => Err(header.unusable(SCORES, "one 32-bit float for each token")),
-    }
 }

@@ -4,20 +4,14 @@ use llama_cpp_sys_2 as sys;
 
 use super::Token;
 
-/// Room for up to a lane's batch size, reused from decode to decode. One sequence, id 0.
+/// Room for up to a lane's batch size, reused from decode to decode. All tokens are of sequence 0.
 #[derive(Debug)]
 pub(super) struct Batch {
+    capacity: usize,
     tokens: Vec<Token>,
     pos: Vec<sys::llama_pos>,
-    n_seq_id: Vec<i32>,
-    seq_ids: Vec<*mut sys::llama_seq_id>,
     outputs: Vec<i8>,
-    /// What every entry of `seq_ids` points to; boxed so that it stays where it is.
-    _seq_id: Box<sys::llama_seq_id>,
 }
-
-// SAFETY: the pointers lead into the batch's own box and are only read through it.
-unsafe impl Send for Batch {}
 
 /// Which positions of a decode put out a row of logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,27 +22,19 @@ pub enum Outputs {
 }
 
 impl Batch {
-    pub(super) fn new(n_batch: usize) -> Self {
-        let mut seq_id = Box::new(0);
-        let pointer: *mut sys::llama_seq_id = &raw mut *seq_id;
-        Self {
-            tokens: Vec::with_capacity(n_batch),
-            pos: Vec::with_capacity(n_batch),
-            n_seq_id: vec![1; n_batch],
-            seq_ids: vec![pointer; n_batch],
-            outputs: Vec::with_capacity(n_batch),
-            _seq_id: seq_id,
-        }
+    pub(super) fn new(capacity: usize) -> Self {
+        let (tokens, pos, outputs) =
+            (Vec::with_capacity(capacity), Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        Self { capacity, tokens, pos, outputs }
     }
 
     /// How many tokens fit.
     pub(super) fn capacity(&self) -> usize {
-        self.seq_ids.len()
+        self.capacity
     }
 
-    /// Fills the batch with `tokens` at positions from `n_past` on; at most [`Self::capacity`] of them.
+    /// Fills the batch with `tokens` at positions from `n_past` on. What comes back points into the batch.
     pub(super) fn fill(&mut self, tokens: &[Token], n_past: usize, outputs: Outputs) -> sys::llama_batch {
-        debug_assert!(tokens.len() <= self.capacity());
         self.tokens.clear();
         self.tokens.extend_from_slice(tokens);
         self.pos.clear();
@@ -63,8 +49,9 @@ impl Batch {
             token: self.tokens.as_mut_ptr(),
             embd: std::ptr::null_mut(),
             pos: self.pos.as_mut_ptr(),
-            n_seq_id: self.n_seq_id.as_mut_ptr(),
-            seq_id: self.seq_ids.as_mut_ptr(),
+            // NULL stands for sequence 0.
+            n_seq_id: std::ptr::null_mut(),
+            seq_id: std::ptr::null_mut(),
             logits: self.outputs.as_mut_ptr(),
         }
     }

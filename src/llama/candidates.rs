@@ -7,7 +7,7 @@ use crate::arithmetic::offset::{self, Candidate};
 
 /// Room for one row of candidates, reused from position to position.
 #[derive(Debug, Default)]
-pub struct Candidates {
+pub(super) struct Candidates {
     data: Vec<llama_token_data>,
 }
 
@@ -24,7 +24,7 @@ impl Candidate for llama_token_data {
 
 impl Candidates {
     /// Takes a row of the base's logits `[n_vocab]`, in id order.
-    pub fn fill(&mut self, row: &[f32]) -> Result<(), Error> {
+    pub(super) fn fill(&mut self, row: &[f32]) -> Result<(), Error> {
         if let Some(id) = offset::first_non_finite_logit(row) {
             return Err(Error::NotFinite { id, value: row[id] });
         }
@@ -34,7 +34,16 @@ impl Candidates {
         Ok(())
     }
 
-    /// The array as llama.cpp wants it; borrows the data for as long as it is used.
+    /// Drops what was masked. Some of llama.cpp's samplers (typical, Mirostat) stumble over a logit of −inf.
+    pub(super) fn drop_masked(&mut self) {
+        self.data.retain(|candidate| candidate.logit > f32::NEG_INFINITY);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// The array as llama.cpp wants it; it points into the candidates.
     pub(super) fn array(&mut self) -> llama_token_data_array {
         llama_token_data_array { data: self.data.as_mut_ptr(), size: self.data.len(), selected: -1, sorted: false }
     }

@@ -1,4 +1,4 @@
-//! An ordered chain of llama.cpp's samplers with the stage among them: a row of candidates in, a token out.
+//! llama.cpp's samplers in their order with the stage among them: a row of logits in, a token out.
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::NonNull;
@@ -11,24 +11,31 @@ use super::model::Model;
 use super::stage::Stage;
 use super::{Error, Token, grammar};
 use crate::arithmetic::offset::Term;
-use crate::recipe::Sampling;
 use crate::recipe::sampling::Sampler;
+use crate::recipe::{self, Sampling};
 
 /// llama.cpp's `LLAMA_DEFAULT_SEED`: a new seed each time.
 const RANDOM_SEED: u32 = u32::MAX;
 
-/// Owns its samplers. Order: logit bias, grammar, the named samplers with the stage, then the one that chooses.
+/// Order: logit bias, grammar, the named samplers with the stage, then the one that chooses.
 ///
-/// The grammar masks before anything truncates, so a truncated array never lacks what the grammar needs.
+/// What bias and grammar mask is dropped before the named samplers see the row: the grammar masks before anything
+/// truncates, so a truncated array never lacks what the grammar needs, and samplers that stumble over masked
+/// candidates never meet one.
 #[derive(Debug)]
 pub struct Chain {
-    raw: NonNull<sys::llama_sampler>,
+    /// Logit bias and grammar.
+    masks: RawChain,
+    /// The named samplers and the one that chooses.
+    named: RawChain,
     stage: Option<Stage>,
-    /// Place of the grammar, which must not hear the prompt.
+    /// Place of the grammar among the masks.
     grammar: Option<i32>,
     /// The grammar refused a token; llama.cpp aborts if it is asked again.
     stuck: Option<Token>,
-    /// Grammar and DRY point into its vocabulary.
+    can_clone: bool,
+    candidates: Candidates,
+    /// Grammar and DRY point into its vocabulary, so it goes last.
     model: Arc<Model>,
 }
 
@@ -37,26 +44,33 @@ pub struct Chain {
 unsafe impl Send for Chain {}
 
 impl Chain {
-    /// Builds the chain for a model. `n_ctx` bounds how far penalties look back; `eog` are the tokens that
-    /// `ignore_eos` forbids.
-    pub fn new(model: &Arc<Model>, sampling: &Sampling, n_ctx: usize, eog: &[Token]) -> Result<Self, Error> {
+    /// Builds the chain for a model. `n_ctx` bounds how far penalties look back; `never` are tokens that must not be
+    /// chosen.
+    pub fn new(
+        model: &Arc<Model>,
+        sampling: &Sampling,
+        n_ctx: usize,
+        never: impl IntoIterator<Item = Token>,
+    ) -> Result<Self, Error> {
         sampling.validate()?;
-        // SAFETY: the parameters are llama.cpp's own.
-        let raw = unsafe {
-            let mut params = sys::llama_sampler_chain_default_params();
-            params.no_perf = true;
-            sys::llama_sampler_chain_init(params)
+        let mut chain = Self {
+            masks: RawChain::new(),
+            named: RawChain::new(),
+            stage: None,
+            grammar: None,
+            stuck: None,
+            can_clone: true,
+            candidates: Candidates::default(),
+            model: model.clone(),
         };
-        let raw = allocated(raw);
-        let mut chain = Self { raw, stage: None, grammar: None, stuck: None, model: model.clone() };
-        chain.add_logit_bias(sampling, eog)?;
+        chain.add_logit_bias(sampling, never)?;
         chain.add_grammar(sampling)?;
-        chain.add_named(sampling, n_ctx);
+        chain.add_named(sampling, n_ctx)?;
         Ok(chain)
     }
 
-    /// Biases of the request, tokens that the model's file suppresses, and EOG tokens that shall not be chosen.
-    fn add_logit_bias(&mut self, sampling: &Sampling, eog: &[Token]) -> Result<(), Error> {
+    /// Biases of the request, tokens that the model's file suppresses, and those that must not be chosen.
+    fn add_logit_bias(&mut self, sampling: &Sampling, never: impl IntoIterator<Item = Token>) -> Result<(), Error> {
         let mut biases = Vec::new();
         for &(token, bias) in &sampling.logit_bias {
             self.model.check(token)?;
@@ -68,12 +82,11 @@ impl Chain {
             let tokens = sys::llama_vocab_get_suppress_tokens(self.model.vocab(), &raw mut n_suppressed);
             if tokens.is_null() { &[] } else { std::slice::from_raw_parts(tokens, n_suppressed.max(0) as usize) }
         };
-        let ignored = if sampling.ignore_eos { eog } else { &[] };
-        let forbidden = suppressed.iter().chain(ignored).filter(|&&token| self.model.has(token));
-        biases.extend(forbidden.map(|&token| sys::llama_logit_bias { token, bias: f32::NEG_INFINITY }));
+        let forbidden = suppressed.iter().copied().chain(never).filter(|&token| self.model.has(token));
+        biases.extend(forbidden.map(|token| sys::llama_logit_bias { token, bias: f32::NEG_INFINITY }));
         if !biases.is_empty() {
             // SAFETY: the biases are copied; every token is in the vocabulary.
-            self.add(unsafe {
+            self.masks.add(unsafe {
                 sys::llama_sampler_init_logit_bias(self.n_vocab(), biases.len() as i32, biases.as_ptr())
             });
         }
@@ -98,13 +111,13 @@ impl Chain {
             let reason = "llama.cpp cannot parse it; it needs a rule `root`, defined names and closed brackets";
             return Err(Error::Grammar { reason: reason.to_owned() });
         }
-        self.grammar = Some(self.len());
-        self.add(sampler);
+        self.grammar = Some(self.masks.len());
+        self.masks.add(sampler);
         Ok(())
     }
 
     /// The named samplers in their order, then the one that chooses.
-    fn add_named(&mut self, sampling: &Sampling, n_ctx: usize) {
+    fn add_named(&mut self, sampling: &Sampling, n_ctx: usize) -> Result<(), Error> {
         let s = sampling;
         let seed = s.seed.unwrap_or(RANDOM_SEED);
         let n_vocab = self.n_vocab();
@@ -123,9 +136,9 @@ impl Chain {
                 };
                 (sys::llama_sampler_init_temp(s.temp), mirostat)
             };
-            self.add(temp);
-            self.add(mirostat);
-            return;
+            self.named.add(temp);
+            self.named.add(mirostat);
+            return Ok(());
         }
         for &sampler in s.samplers.order() {
             // SAFETY: the values are validated, and what points somewhere is copied.
@@ -144,7 +157,7 @@ impl Chain {
                         s.frequency_penalty,
                         s.presence_penalty,
                     ),
-                    Sampler::Dry => self.dry(s, last_n(s.dry_penalty_last_n)),
+                    Sampler::Dry => self.dry(s, last_n(s.dry_penalty_last_n))?,
                     Sampler::TopNSigma => sys::llama_sampler_init_top_n_sigma(s.top_n_sigma),
                     Sampler::TopK => sys::llama_sampler_init_top_k(s.top_k),
                     Sampler::TypicalP => sys::llama_sampler_init_typical(s.typical_p, min_keep),
@@ -156,11 +169,12 @@ impl Chain {
                     }
                 }
             };
-            self.add(raw);
+            self.named.add(raw);
         }
         // SAFETY: the values are validated.
         let chooser = unsafe {
             if s.samplers.order().contains(&Sampler::AdaptiveP) {
+                self.can_clone = false;
                 sys::llama_sampler_init_adaptive_p(s.adaptive_target, s.adaptive_decay, seed)
             } else if s.temp <= 0.0 {
                 sys::llama_sampler_init_greedy()
@@ -168,15 +182,19 @@ impl Chain {
                 sys::llama_sampler_init_dist(seed)
             }
         };
-        self.add(chooser);
+        self.named.add(chooser);
+        Ok(())
     }
 
-    fn dry(&self, s: &Sampling, last_n: i32) -> *mut sys::llama_sampler {
-        let breakers: Vec<_> =
-            s.dry_sequence_breakers.iter().filter_map(|text| CString::new(text.as_str()).ok()).collect();
+    fn dry(&self, s: &Sampling, last_n: i32) -> Result<*mut sys::llama_sampler, Error> {
+        let c_string = |text: &String| {
+            let nul = |_| recipe::Error::parameter("dry-sequence-breaker", format!("{text:?}"), "text without NUL");
+            CString::new(text.as_str()).map_err(nul)
+        };
+        let breakers = s.dry_sequence_breakers.iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
         let mut pointers: Vec<*const c_char> = breakers.iter().map(|text| text.as_ptr()).collect();
         // SAFETY: the breakers are NUL-terminated and outlive the call, which copies them.
-        unsafe {
+        Ok(unsafe {
             sys::llama_sampler_init_dry(
                 self.model.vocab(),
                 s.dry_multiplier,
@@ -186,34 +204,18 @@ impl Chain {
                 pointers.as_mut_ptr(),
                 pointers.len(),
             )
-        }
+        })
     }
 
     fn add_stage(&mut self) {
         let sampler = Stage::create();
-        self.add(sampler.as_ptr());
+        self.named.add(sampler.as_ptr());
         // SAFETY: the chain owns the sampler from here on, and the stage does not outlive the chain.
         self.stage = unsafe { Stage::of(sampler) };
     }
 
-    /// Hands a sampler over to the chain.
-    fn add(&mut self, sampler: *mut sys::llama_sampler) {
-        // SAFETY: llama.cpp's constructors return a sampler nobody owns, or throw; the chain takes it.
-        unsafe { sys::llama_sampler_chain_add(self.raw.as_ptr(), sampler) };
-    }
-
     fn n_vocab(&self) -> i32 {
         self.model.n_vocab() as i32
-    }
-
-    fn len(&self) -> i32 {
-        // SAFETY: the chain is valid.
-        unsafe { sys::llama_sampler_chain_n(self.raw.as_ptr()) }
-    }
-
-    fn samplers(&self) -> impl Iterator<Item = NonNull<sys::llama_sampler>> {
-        // SAFETY: the chain is valid and the index in range.
-        (0..self.len()).filter_map(|i| NonNull::new(unsafe { sys::llama_sampler_chain_get(self.raw.as_ptr(), i) }))
     }
 
     /// What the samplers call themselves, in order; a `?` in front marks one that its parameters switch off.
@@ -221,21 +223,31 @@ impl Chain {
     pub fn names(&self) -> Vec<String> {
         // SAFETY: the sampler is valid; names are NUL-terminated and static or owned by it.
         let name = |sampler: NonNull<_>| unsafe { CStr::from_ptr(sys::llama_sampler_name(sampler.as_ptr())) };
-        self.samplers().map(|sampler| name(sampler).to_string_lossy().into_owned()).collect()
+        let samplers = self.masks.samplers().chain(self.named.samplers());
+        samplers.map(|sampler| name(sampler).to_string_lossy().into_owned()).collect()
     }
 
-    /// Chooses a token; does not accept it. `terms` are this position's rows of the small models.
-    pub fn sample(&mut self, candidates: &mut Candidates, terms: &[Term<'_>]) -> Result<Token, Error> {
+    /// Chooses a token for a row of the base's logits `[n_vocab]`; does not accept it. `terms` are this position's
+    /// rows of the small models.
+    pub fn sample(&mut self, row: &[f32], terms: &[Term<'_>]) -> Result<Token, Error> {
         if let Some(token) = self.stuck {
             return Err(Error::GrammarRefused { token });
         }
-        let mut array = candidates.array();
-        if array.size == 0 {
-            return Err(Error::NothingToChoose);
+        let expected = self.model.n_vocab();
+        if row.len() != expected {
+            return Err(Error::RowSize { got: row.len(), expected });
         }
+        self.candidates.fill(row)?;
+        if self.masks.len() > 0 {
+            self.masks.apply(&mut self.candidates.array());
+            self.candidates.drop_masked();
+        }
+        if self.candidates.is_empty() {
+            return Err(if self.grammar_is_complete() { Error::GrammarComplete } else { Error::NothingToChoose });
+        }
+        let mut array = self.candidates.array();
         let lent = self.stage.map(|stage| stage.lend(terms));
-        // SAFETY: chain and array are valid; the array is full and in id order.
-        unsafe { sys::llama_sampler_apply(self.raw.as_ptr(), &raw mut array) };
+        self.named.apply(&mut array);
         drop(lent);
         if let Some(failure) = self.stage.and_then(Stage::failure) {
             return Err(failure.into());
@@ -244,20 +256,37 @@ impl Chain {
             usize::try_from(array.selected).ok().filter(|&i| i < array.size).ok_or(Error::NothingToChoose)?;
         // SAFETY: llama.cpp keeps `size` candidates at `data`, which may have moved; the index is in range.
         let chosen = unsafe { *array.data.add(selected) };
-        // With every candidate masked llama.cpp still selects one.
-        if chosen.logit.is_nan() || chosen.logit == f32::NEG_INFINITY {
-            return Err(Error::NothingToChoose);
+        // llama.cpp selects something even where nothing is left, or where numbers overflowed.
+        match chosen.logit {
+            f32::NEG_INFINITY => Err(Error::NothingToChoose),
+            logit if !logit.is_finite() => Err(Error::Overflow { id: chosen.id, value: logit }),
+            _ => self.model.check(chosen.id).map(|()| chosen.id),
         }
-        self.model.check(chosen.id)?;
-        Ok(chosen.id)
+    }
+
+    /// Whether there is a grammar and what was generated satisfies it: then it allows the end of the text.
+    fn grammar_is_complete(&self) -> bool {
+        let eog = (0..self.n_vocab()).find(|&token| self.model.is_eog(token));
+        // Without a token for the end there is nothing that a complete grammar could still allow.
+        self.grammar.is_some() && eog.is_none_or(|token| self.grammar_takes(token))
+    }
+
+    /// Whether the grammar, if there is one, takes a token next. llama.cpp aborts when it is told one that it does not.
+    fn grammar_takes(&self, token: Token) -> bool {
+        let Some(grammar) = self.grammar.and_then(|i| self.masks.samplers().nth(i as usize)) else { return true };
+        let mut data = [sys::llama_token_data { id: token, logit: 0.0, p: 0.0 }];
+        let mut array =
+            sys::llama_token_data_array { data: data.as_mut_ptr(), size: data.len(), selected: -1, sorted: false };
+        // SAFETY: sampler and array are valid, and the token is in the vocabulary.
+        unsafe { sys::llama_sampler_apply(grammar.as_ptr(), &raw mut array) };
+        data[0].logit > f32::NEG_INFINITY
     }
 
     /// Tells every sampler that a token was generated.
     pub fn accept(&mut self, token: Token) -> Result<(), Error> {
         self.model.check(token)?;
-        // SAFETY: chain and token are valid; the wrapper catches what the grammar throws.
-        let status = unsafe { sys::llama_rs_sampler_accept(self.raw.as_ptr(), token) };
-        if status != sys::LLAMA_RS_STATUS_OK {
+        if self.stuck.is_some() || !self.grammar_takes(token) || !self.masks.accept(token) || !self.named.accept(token)
+        {
             self.stuck = Some(token);
             return Err(Error::GrammarRefused { token });
         }
@@ -267,41 +296,96 @@ impl Chain {
     /// Tells penalties and their like what the prompt holds; the grammar covers the answer alone.
     pub fn accept_prompt(&mut self, tokens: &[Token]) -> Result<(), Error> {
         tokens.iter().try_for_each(|&token| self.model.check(token))?;
-        for (sampler, i) in self.samplers().zip(0..) {
-            if self.grammar != Some(i) {
-                // SAFETY: sampler and token are valid; only the grammar throws.
-                tokens.iter().for_each(|&token| unsafe { sys::llama_sampler_accept(sampler.as_ptr(), token) });
-            }
+        for &token in tokens {
+            self.named.accept(token);
         }
         Ok(())
     }
 
     /// As if new, random state included where llama.cpp resets it.
     pub fn reset(&mut self) {
-        // SAFETY: the chain is valid.
-        unsafe { sys::llama_sampler_reset(self.raw.as_ptr()) };
+        self.masks.reset();
+        self.named.reset();
         self.stuck = None;
     }
-}
 
-impl Clone for Chain {
     /// A chain in the same state that shares nothing mutable with this one.
-    fn clone(&self) -> Self {
-        // SAFETY: the chain is valid, and each of its samplers can be cloned.
-        let raw = unsafe { sys::llama_sampler_clone(self.raw.as_ptr()) };
-        let raw = allocated(raw);
-        let mut chain = Self { raw, stage: None, grammar: self.grammar, stuck: self.stuck, model: self.model.clone() };
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        if !self.can_clone {
+            return Err(Error::CannotClone);
+        }
+        let named = self.named.duplicate();
         // SAFETY: the new chain owns its samplers; the stage does not outlive it.
-        let stage = chain.samplers().find_map(|sampler| unsafe { Stage::of(sampler) });
-        chain.stage = stage;
-        chain
+        let stage = named.samplers().find_map(|sampler| unsafe { Stage::of(sampler) });
+        Ok(Self {
+            masks: self.masks.duplicate(),
+            named,
+            stage,
+            grammar: self.grammar,
+            stuck: self.stuck,
+            can_clone: true,
+            candidates: Candidates::default(),
+            model: self.model.clone(),
+        })
     }
 }
 
-impl Drop for Chain {
+/// A `llama_sampler_chain` and the samplers it owns.
+#[derive(Debug)]
+struct RawChain(NonNull<sys::llama_sampler>);
+
+impl RawChain {
+    fn new() -> Self {
+        // SAFETY: the parameters are llama.cpp's own.
+        Self(allocated(unsafe {
+            let mut params = sys::llama_sampler_chain_default_params();
+            params.no_perf = true;
+            sys::llama_sampler_chain_init(params)
+        }))
+    }
+
+    /// Hands a sampler over to the chain.
+    fn add(&mut self, sampler: *mut sys::llama_sampler) {
+        // SAFETY: llama.cpp's constructors return a sampler nobody owns, or throw; the chain takes it.
+        unsafe { sys::llama_sampler_chain_add(self.0.as_ptr(), sampler) };
+    }
+
+    fn len(&self) -> i32 {
+        // SAFETY: the chain is valid.
+        unsafe { sys::llama_sampler_chain_n(self.0.as_ptr()) }
+    }
+
+    fn samplers(&self) -> impl Iterator<Item = NonNull<sys::llama_sampler>> {
+        // SAFETY: the chain is valid and the index in range.
+        (0..self.len()).filter_map(|i| NonNull::new(unsafe { sys::llama_sampler_chain_get(self.0.as_ptr(), i) }))
+    }
+
+    fn apply(&mut self, array: &mut sys::llama_token_data_array) {
+        // SAFETY: chain and array are valid.
+        unsafe { sys::llama_sampler_apply(self.0.as_ptr(), array) };
+    }
+
+    /// Whether every sampler took the token, which is in the vocabulary.
+    fn accept(&mut self, token: Token) -> bool {
+        // SAFETY: the chain is valid; the wrapper catches what the grammar throws.
+        unsafe { sys::llama_rs_sampler_accept(self.0.as_ptr(), token) == sys::LLAMA_RS_STATUS_OK }
+    }
+
+    fn reset(&mut self) {
+        // SAFETY: the chain is valid.
+        unsafe { sys::llama_sampler_reset(self.0.as_ptr()) };
+    }
+
+    fn duplicate(&self) -> Self {
+        // SAFETY: the chain is valid, and each of its samplers can be cloned.
+        Self(allocated(unsafe { sys::llama_sampler_clone(self.0.as_ptr()) }))
+    }
+}
+
+impl Drop for RawChain {
     fn drop(&mut self) {
         // SAFETY: the chain is ours; it frees its samplers.
-        unsafe { sys::llama_sampler_free(self.raw.as_ptr()) };
+        unsafe { sys::llama_sampler_free(self.0.as_ptr()) };
     }
 }
 

@@ -11,6 +11,9 @@ pub enum Error {
     #[error("llama.cpp could not load {}: {reason}", path.display())]
     Load { path: PathBuf, reason: String },
 
+    #[error("the process has another LlamaBackend, which must be passed on")]
+    BackendTaken,
+
     #[error("loading was cancelled")]
     LoadCancelled,
 
@@ -53,8 +56,20 @@ pub enum Error {
     #[error("the grammar is not valid: {reason}")]
     Grammar { reason: String },
 
-    #[error("the sampler chain left no token to choose: every candidate is masked")]
+    #[error("a row of {got} logits was given, the vocabulary has {expected}")]
+    RowSize { got: usize, expected: usize },
+
+    #[error("no token is left to choose: every candidate is masked")]
     NothingToChoose,
+
+    #[error("the chain chose token {id} with a logit of {value}: the sampling parameters leave the range of numbers")]
+    Overflow { id: Token, value: f32 },
+
+    #[error("the grammar is complete and takes no further token")]
+    GrammarComplete,
+
+    #[error("a chain with adaptive-p cannot be cloned: llama.cpp leaves its state behind")]
+    CannotClone,
 
     #[error("the grammar cannot take token {token} that the chain chose")]
     GrammarRefused { token: Token },

@@ -17,7 +17,7 @@ pub fn check(grammar: &str) -> Result<(), Error> {
     refuse_if(grammar.len() > MAX_BYTES, || {
         format!("it has {} bytes, at most {MAX_BYTES} are accepted", grammar.len())
     })?;
-    let depth = depth(grammar, "(", ")");
+    let depth = depth(grammar, ["(", ")"], &[('"', '"'), ('[', ']')], true);
     refuse_if(depth > MAX_DEPTH, || format!("its parentheses nest {depth} deep, at most {MAX_DEPTH} are accepted"))
 }
 
@@ -26,7 +26,7 @@ pub fn from_json_schema(schema: &str) -> Result<String, Error> {
     refuse_if(schema.len() > MAX_BYTES, || {
         format!("the JSON schema has {} bytes, at most {MAX_BYTES} are accepted", schema.len())
     })?;
-    let depth = depth(schema, "{[", "}]");
+    let depth = depth(schema, ["{[", "}]"], &[('"', '"')], false);
     refuse_if(depth > MAX_SCHEMA_DEPTH, || {
         format!("the JSON schema nests {depth} deep, at most {MAX_SCHEMA_DEPTH} levels are accepted")
     })?;
@@ -44,11 +44,24 @@ fn refuse_if(refuse: bool, reason: impl FnOnce() -> String) -> Result<(), Error>
     if refuse { Err(Error::Grammar { reason: reason() }) } else { Ok(()) }
 }
 
-/// How deep brackets nest, strings not told apart: an upper bound.
-fn depth(text: &str, open: &str, close: &str) -> usize {
+/// How deep the brackets of `nest` nest. What stands between the delimiters of `quotes` does not count, a backslash
+/// escapes, and `#` starts a comment where `comments` are known.
+fn depth(text: &str, nest: [&str; 2], quotes: &[(char, char)], comments: bool) -> usize {
+    let [open, close] = nest;
     let (mut depth, mut deepest) = (0_usize, 0);
-    for c in text.chars() {
-        if open.contains(c) {
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if let Some((_, end)) = quotes.iter().find(|(begin, _)| *begin == c) {
+            while let Some(c) = chars.next() {
+                match c {
+                    '\\' => drop(chars.next()),
+                    c if c == *end => break,
+                    _ => {}
+                }
+            }
+        } else if comments && c == '#' {
+            chars.by_ref().find(|&c| c == '\n');
+        } else if open.contains(c) {
             depth += 1;
             deepest = deepest.max(depth);
         } else if close.contains(c) {
@@ -67,6 +80,15 @@ mod tests {
         assert!(check("root ::= \"a\"").is_ok());
         for grammar in [String::new(), "(".repeat(5000), "a".repeat(MAX_BYTES + 1)] {
             assert!(matches!(check(&grammar), Err(Error::Grammar { .. })));
+        }
+    }
+
+    #[test]
+    fn brackets_in_literals_classes_and_comments_do_not_close() {
+        for inside in ["\"))))\"", "[))))]", "# ))))\n", "\"\\\"))))\"", "[\\]))))]"] {
+            let grammar = format!("root ::= {}", format!("(((({inside} ").repeat(100));
+            assert!(check(&grammar).is_err(), "{inside}");
+            assert!(check(&format!("root ::= {}", format!("({inside}) ").repeat(1000))).is_ok(), "{inside}");
         }
     }
 

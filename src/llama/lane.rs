@@ -87,7 +87,8 @@ impl CacheType {
     }
 }
 
-/// Where a lane's time went. Prompt: tokens decoded for the last row at most; decode: for a row each.
+/// Where a lane's time went. Prompt: tokens decoded for the last row at most; decode: for a row each. On a device the
+/// time is that of the call and of the waiting, not what it computed beside other lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     pub n_prompt: usize,
@@ -95,6 +96,9 @@ pub struct Timings {
     pub n_decode: usize,
     pub t_decode: Duration,
 }
+
+/// `GGML_MAX_N_THREADS`
+const MAX_THREADS: usize = 512;
 
 /// A context on a model, with one sequence in it.
 #[derive(Debug)]
@@ -110,6 +114,8 @@ pub struct Lane {
     /// The decode whose results have not been waited for: its tokens, what they put out, and its time so far.
     pending: Option<(usize, Outputs, Duration)>,
     timings: Timings,
+    /// It was to forget a part and had to forget all.
+    lost: bool,
     // Last, so that the context goes before its model.
     model: Arc<Model>,
 }
@@ -134,8 +140,12 @@ impl Lane {
                 return Err(recipe::Error::parameter(name, value, "1 or more").into());
             }
         }
+        if params.n_threads > MAX_THREADS {
+            return Err(recipe::Error::parameter("threads", params.n_threads, format!("1 to {MAX_THREADS}")).into());
+        }
         if params.cache_type_v.is_quantised() && params.flash_attention == FlashAttention::Off {
-            return Err(failed("a quantised V cache needs flash attention".to_owned()));
+            let expected = "f32, f16 or bf16, as flash attention is off";
+            return Err(recipe::Error::parameter("cache-type-v", "quantised", expected).into());
         }
         let n_batch = params.n_batch.min(params.n_ctx);
         let n_outputs_max = params.n_outputs_max.clamp(1, n_batch);
@@ -167,7 +177,7 @@ impl Lane {
         let context = NonNull::new(context).ok_or_else(|| failed(log::take_errors("it gave no reason")))?;
         // SAFETY: the context is valid.
         let n_ctx = unsafe { sys::llama_n_ctx_seq(context.as_ptr()) } as usize;
-        Ok(Self {
+        let lane = Self {
             context,
             batch: Batch::new(n_batch),
             // llama.cpp rounds the context up; what was asked for is what is kept to.
@@ -178,8 +188,15 @@ impl Lane {
             rows: (0, 0),
             pending: None,
             timings: Timings::default(),
+            lost: false,
             model,
-        })
+        };
+        // SAFETY: the context is valid.
+        if unsafe { sys::llama_get_memory(lane.context.as_ptr()) }.is_null() {
+            let reason = "it keeps no memory of what it read, expected a model that generates text";
+            return Err(Error::NotGenerative { path: lane.model.path().to_path_buf(), reason });
+        }
+        Ok(lane)
     }
 
     #[must_use]
@@ -304,9 +321,15 @@ impl Lane {
         Ok(unsafe { std::slice::from_raw_parts(row, self.n_vocab) })
     }
 
+    /// Whether the lane had to forget more than it was asked to; true until it is emptied.
+    #[must_use]
+    pub fn lost(&self) -> bool {
+        self.lost
+    }
+
     /// Forgets everything behind the first `n_past` tokens. Where a model cannot forget a part (recurrent state), it
-    /// forgets all; the answer is what is left.
-    pub fn roll_back(&mut self, n_past: usize) -> usize {
+    /// forgets all, and is [`Self::lost`].
+    pub fn roll_back(&mut self, n_past: usize) {
         self.wait();
         self.rows = (0, 0);
         // SAFETY: the context is valid; sequence 0 exists in every context.
@@ -319,7 +342,7 @@ impl Lane {
                 0
             };
         }
-        self.n_past
+        self.lost = self.n_past != n_past;
     }
 }
 

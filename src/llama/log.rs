@@ -5,7 +5,7 @@ use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use llama_cpp_sys_2::{GGML_LOG_LEVEL_CONT, GGML_LOG_LEVEL_ERROR, ggml_log_level, llama_log_set};
+use llama_cpp_sys_2::{GGML_LOG_LEVEL_ERROR, ggml_log_level, llama_log_set};
 
 static SHOW: AtomicBool = AtomicBool::new(false);
 static ERRORS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -21,7 +21,7 @@ pub fn capture(show: bool) {
     unsafe { llama_log_set(Some(receive), std::ptr::null_mut()) };
 }
 
-/// The errors llama.cpp reported since the last call, as one line; `otherwise` if it said nothing.
+/// The first error llama.cpp reported since the last call; `otherwise` if it said nothing.
 pub(super) fn take_errors(otherwise: &str) -> String {
     let mut errors = ERRORS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if errors.is_empty() {
@@ -43,7 +43,7 @@ unsafe extern "C" fn receive(level: ggml_log_level, text: *const c_char, _data: 
         if SHOW.load(Ordering::Relaxed) {
             eprint!("{text}");
         }
-        if level == GGML_LOG_LEVEL_ERROR && level != GGML_LOG_LEVEL_CONT {
+        if level == GGML_LOG_LEVEL_ERROR {
             let mut errors = ERRORS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let line = without_function(text.trim());
             if errors.len() < N_KEPT && !line.is_empty() {

@@ -16,8 +16,8 @@
 #![allow(unsafe_code)]
 
 pub mod backend;
-pub mod batch;
-pub mod candidates;
+mod batch;
+mod candidates;
 pub mod chain;
 pub mod device;
 pub mod error;

@@ -17,8 +17,9 @@ use super::backend::Backend;
 const HELLO: u8 = 14;
 const N_CAPABILITIES: usize = 24;
 const N_ANSWER: usize = 4 + N_CAPABILITIES;
-/// `RPC_PROTO_MAJOR_VERSION` of the llama.cpp that is built in.
-const MAJOR_VERSION: u8 = 7;
+/// `RPC_PROTO_MAJOR_VERSION` and `RPC_PROTO_MINOR_VERSION` of the llama.cpp that is built in: it takes servers of this
+/// major version and at most this minor one.
+const VERSION: (u8, u8) = (7, 0);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `ggml_backend_rpc_add_server`
@@ -56,12 +57,13 @@ pub fn add_server(_: &Backend, endpoint: &str) -> Result<(), Error> {
 
 /// Says what is wrong with a server unless it greets back in the protocol's version.
 fn check_server(endpoint: &str) -> Result<(), String> {
-    let port = endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-    if !matches!(port, Some(Ok(_))) {
-        return Err("expected host:port".to_owned());
+    let parts = endpoint.split_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if parts.is_none() {
+        return Err("expected host:port, the host by name or IPv4 address".to_owned());
     }
-    let mut addresses = endpoint.to_socket_addrs().map_err(|_| "the host is not known".to_owned())?;
+    let addresses = endpoint.to_socket_addrs().map_err(|_| "the host is not known".to_owned())?;
     let mut server = addresses
+        .filter(std::net::SocketAddr::is_ipv4)
         .find_map(|address| TcpStream::connect_timeout(&address, TIMEOUT).ok())
         .ok_or_else(|| "nothing answers there".to_owned())?;
     let mut greet = || -> std::io::Result<Vec<u8>> {
@@ -74,10 +76,14 @@ fn check_server(endpoint: &str) -> Result<(), String> {
         Ok(answer)
     };
     match greet() {
-        Ok(answer) if answer[..8] == (N_ANSWER as u64).to_le_bytes() => match answer[8] {
-            MAJOR_VERSION => Ok(()),
-            major => Err(format!("it speaks version {major} of the RPC protocol, expected {MAJOR_VERSION}")),
-        },
+        Ok(answer) if answer[..8] == (N_ANSWER as u64).to_le_bytes() => {
+            let (major, minor) = (answer[8], answer[9]);
+            if major == VERSION.0 && minor <= VERSION.1 {
+                return Ok(());
+            }
+            let (of, at_most) = VERSION;
+            Err(format!("it speaks version {major}.{minor} of the RPC protocol, expected {of}.{at_most}"))
+        }
         _ => Err("it does not speak llama.cpp's RPC protocol".to_owned()),
     }
 }

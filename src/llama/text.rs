@@ -30,13 +30,13 @@ impl Model {
         (add && self.has(bos)).then_some(bos)
     }
 
-    /// Tokenises `text`, with the special tokens the model wants around a text. What looks like a special token in
-    /// the text is text.
+    /// Tokenises `text` for continuing it: with the token the model wants in front of a text, without one behind it.
+    /// What looks like a special token in the text is text.
     pub fn tokenize(&self, text: &str) -> Result<Vec<Token>, Error> {
         self.refuse_missing_specials()?;
         // llama.cpp splits some vocabularies with a recursive std::regex: about 320 bytes of stack a character of the
-        // longest run of one class. Long runs go to a thread whose stack can hold them.
-        let stack_bytes = longest_run(text).saturating_mul(512);
+        // longest match. Long ones go to a thread whose stack can hold them.
+        let stack_bytes = longest_match(text).saturating_mul(512);
         if stack_bytes < 256 << 10 {
             return self.tokenize_here(text);
         }
@@ -89,6 +89,12 @@ impl Model {
             };
             if let Ok(n) = usize::try_from(n) {
                 tokens.truncate(n);
+                // SAFETY: the vocabulary is valid.
+                let (add_eos, eos) =
+                    unsafe { (sys::llama_vocab_get_add_eos(self.vocab()), sys::llama_vocab_eos(self.vocab())) };
+                if add_eos && tokens.last() == Some(&eos) {
+                    tokens.pop();
+                }
                 return Ok(tokens);
             }
             if n == i32::MIN {
@@ -142,31 +148,31 @@ impl Model {
     }
 }
 
-/// The length in characters of the longest run of one class: letters, digits, white space or the rest.
-fn longest_run(text: &str) -> usize {
-    let class = |c: char| match c {
-        c if c.is_alphabetic() => 0,
-        c if c.is_numeric() => 1,
-        c if c.is_whitespace() => 2,
-        _ => 3,
-    };
-    let (mut longest, mut run, mut last) = (0, 0, None);
-    for class in text.chars().map(class) {
-        run = if last == Some(class) { run + 1 } else { 1 };
+/// The most characters that one match of a tokenizer's pattern can cover: they match a word with the white space
+/// before and behind it, or white space with what stands beside it.
+fn longest_match(text: &str) -> usize {
+    let mut runs = [0_usize; 3];
+    let (mut longest, mut last) = (0, None);
+    for class in text.chars().map(char::is_whitespace) {
+        if last.is_some_and(|last| last != class) {
+            runs.rotate_left(1);
+            runs[2] = 0;
+        }
         last = Some(class);
-        longest = longest.max(run);
+        runs[2] += 1;
+        longest = longest.max(runs.iter().sum());
     }
     longest
 }
 
 #[cfg(test)]
 mod tests {
-    use super::longest_run;
+    use super::longest_match;
 
     #[test]
-    fn runs_of_one_class() {
-        for (text, expected) in [("", 0), ("ab 12", 2), ("a!!!b", 3), ("été", 3), ("    \n", 5)] {
-            assert_eq!(longest_run(text), expected, "{text:?}");
+    fn a_match_covers_three_runs() {
+        for (text, expected) in [("", 0), ("abc", 3), ("ab 12", 5), ("a  bb  c", 6), ("a\u{301}b!\n\n", 6)] {
+            assert_eq!(longest_match(text), expected, "{text:?}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! How the next token is chosen: llama.cpp's sampling parameters under llama.cpp's names and with its defaults.
 //!
 //! llama.cpp aborts on some values and picks a wrong token silently on others (NaN, a denormal temperature, an
-//! infinite bias beside a mask); [`Sampling::validate`] refuses those.
+//! infinite bias beside a mask); [`Sampling::validate`] refuses those. Bounds that multiply (bias, penalties, 1 / temp)
+//! are such that no logit comes near 3e8, where llama.cpp's bucket sort overflows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -124,26 +125,29 @@ impl Sampling {
             }
         };
         within("temp", self.temp, 0.0, 1e4)?;
-        if self.temp > 0.0 && self.temp < 1e-4 {
-            return Err(Error::parameter("temp", self.temp, "0 for greedy, or 0.0001 and more"));
+        if self.temp > 0.0 && self.temp < 1e-3 {
+            return Err(Error::parameter("temp", self.temp, "0 for greedy, or 0.001 and more"));
         }
         within("dynatemp-range", self.dynatemp_range, 0.0, 1e4)?;
-        within("dynatemp-exp", self.dynatemp_exponent, 0.0, 1e2)?;
+        within("dynatemp-exp", self.dynatemp_exponent, 0.0, 10.0)?;
         within("top-p", self.top_p, 0.0, 1.0)?;
         within("min-p", self.min_p, 0.0, 1.0)?;
         within("typical", self.typical_p, 0.0, 1.0)?;
         within("top-nsigma", self.top_n_sigma, -1e4, 1e4)?;
         within("xtc-probability", self.xtc_probability, 0.0, 1.0)?;
         within("xtc-threshold", self.xtc_threshold, 0.0, 1.0)?;
-        within("repeat-penalty", self.repeat_penalty, 1e-4, 1e4)?;
-        within("presence-penalty", self.presence_penalty, -1e4, 1e4)?;
-        within("frequency-penalty", self.frequency_penalty, -1e4, 1e4)?;
+        within("repeat-penalty", self.repeat_penalty, 0.01, 1e2)?;
+        within("presence-penalty", self.presence_penalty, -1e2, 1e2)?;
+        within("frequency-penalty", self.frequency_penalty, -2.0, 1e2)?;
         within("dry-multiplier", self.dry_multiplier, 0.0, 1e4)?;
         within("dry-base", self.dry_base, 0.0, 1e4)?;
         within("mirostat-ent", self.mirostat_tau, 0.0, 1e4)?;
         within("mirostat-lr", self.mirostat_eta, 0.0, 1e2)?;
         within("adaptive-target", self.adaptive_target, -1.0, 1.0)?;
         within("adaptive-decay", self.adaptive_decay, 0.0, 0.99)?;
+        if self.seed == Some(u32::MAX) {
+            return Err(Error::parameter("seed", u32::MAX, format!("0 to {}", u32::MAX - 1)));
+        }
         let at_least = |name: &'static str, value: i32, low: i32| {
             if value >= low { Ok(()) } else { Err(Error::parameter(name, value, format!("{low} or more"))) }
         };
@@ -155,8 +159,8 @@ impl Sampling {
         }
         for (id, bias) in &self.logit_bias {
             let banned = *bias == f32::NEG_INFINITY;
-            if *id < 0 || !(banned || bias.abs() <= 1e6) {
-                let expected = "a token id and a bias from -1000000 to 1000000, or -inf";
+            if *id < 0 || !(banned || bias.abs() <= 1e3) {
+                let expected = "a token id and a bias from -1000 to 1000, or -inf";
                 return Err(Error::parameter("logit-bias", format!("{id}{bias:+}"), expected));
             }
         }

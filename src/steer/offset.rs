@@ -2,9 +2,8 @@
 
 use super::Role;
 use super::error::{Error, in_lane};
-use crate::arithmetic::offset::{Term, first_non_finite_logit};
+use crate::arithmetic::offset::Term;
 use crate::llama::lane::Lane;
-use crate::llama::{self};
 
 /// Where one side of a pair gets its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +45,6 @@ impl Offset {
             Ok(Term { alpha: pair.alpha, expert, antiexpert })
         };
         self.pairs.iter().map(term).collect()
-    }
-
-    /// Names the lane whose row `i` is damaged, when the stage could only say that the sum is.
-    pub(super) fn blame(&self, i: usize) -> Option<Error> {
-        self.lanes.iter().find_map(|(role, lane)| {
-            let row = lane.row(i).ok()?;
-            let id = first_non_finite_logit(row)?;
-            Some(in_lane(*role)(llama::Error::NotFinite { id, value: row[id] }))
-        })
     }
 
     /// α of every pair, in order.

@@ -3,7 +3,7 @@
 use super::error::{Error, in_lane};
 use super::offset::Side;
 use super::{Offset, Role};
-use crate::arithmetic::offset::{Term, add_dense};
+use crate::arithmetic::offset::{Term, add_dense, first_non_finite_logit};
 use crate::llama::lane::{Lane, Outputs, Timings};
 use crate::llama::{self, Token};
 
@@ -54,6 +54,12 @@ impl Steered {
     #[must_use]
     pub fn is_eog(&self, token: Token) -> bool {
         self.eog.binary_search(&token).is_ok()
+    }
+
+    /// Ids from here on are padding that some lane lacks; no token is chosen among them.
+    #[must_use]
+    pub fn n_usable(&self) -> usize {
+        self.lanes().map(|(_, lane)| lane.n_vocab()).min().unwrap_or(0)
     }
 
     /// Tokens that still fit into the fullest lane.
@@ -112,6 +118,8 @@ impl Steered {
             }
         }
         self.clear();
+        // Until every lane has its prompt.
+        self.out_of_step = true;
         for ((role, lane), prompt) in self.lanes_mut().zip(&prompts.0) {
             let n_batch = lane.n_batch();
             let mut pieces = prompt.chunks(n_batch).peekable();
@@ -123,6 +131,7 @@ impl Steered {
                 lane.decode(piece, outputs).map_err(in_lane(role))?;
             }
         }
+        self.out_of_step = false;
         Ok(true)
     }
 
@@ -139,16 +148,15 @@ impl Steered {
             Ok(())
         };
         if let Err(error) = self.each_in_order(submit) {
-            let mut in_step = true;
             let _ = self.each_in_order(|_, lane| {
                 if n_submitted > 0 {
                     n_submitted -= 1;
-                    let n_past = lane.n_past() - tokens.len();
-                    in_step &= lane.roll_back(n_past) == n_past;
+                    lane.roll_back(lane.n_past() - tokens.len());
                 }
                 Ok(())
             });
-            self.out_of_step = !in_step;
+            let lost = self.lanes().any(|(_, lane)| lane.lost());
+            self.out_of_step = lost;
             return Err(error);
         }
         self.lanes_mut().for_each(|(_, lane)| lane.wait());
@@ -188,6 +196,17 @@ impl Steered {
         Ok((base, self.offset.terms(i, base)?))
     }
 
+    /// Refuses a row `i` in which any lane has a logit that is not finite.
+    pub fn check_finite(&self, i: usize) -> Result<(), Error> {
+        for (role, lane) in self.lanes() {
+            let row = lane.row(i).map_err(in_lane(role))?;
+            if let Some(id) = first_non_finite_logit(row) {
+                return Err(in_lane(role)(llama::Error::NotFinite { id, value: row[id] }));
+            }
+        }
+        Ok(())
+    }
+
     /// Row `i` composed: what the stage makes of the base's logits, as a dense row.
     pub fn composed(&self, i: usize, row: &mut Vec<f32>) -> Result<(), Error> {
         let (base, terms) = self.row(i)?;
@@ -200,7 +219,7 @@ impl Steered {
     #[must_use]
     pub fn blame(&self, i: usize, error: llama::Error) -> Error {
         let damaged = matches!(error, llama::Error::Stage(llama::stage::Failure::NotFinite { .. }));
-        let blamed = if damaged { self.offset.blame(i) } else { None };
+        let blamed = if damaged { self.check_finite(i).err() } else { None };
         blamed.unwrap_or(Error::Lane { role: Role::Base, source: error })
     }
 }

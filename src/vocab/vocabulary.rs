@@ -10,8 +10,6 @@ pub const TYPE_UNUSED: i64 = 5;
 /// Tokens by id, each as the raw bytes the file holds, with its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
-    /// `tokenizer.ggml.model`: `llama` (`SentencePiece`), `gpt2` (byte-level BPE), …
-    pub kind: String,
     tokens: Vec<Box<[u8]>>,
     types: Vec<i64>,
 }
@@ -21,10 +19,9 @@ impl Vocabulary {
         const TOKENS: &str = "tokenizer.ggml.tokens";
         const TYPES: &str = "tokenizer.ggml.token_type";
         const MODEL: &str = "tokenizer.ggml.model";
-        let kind = match header.text(MODEL) {
-            Some(kind) if kind != "none" && kind != "no_vocab" => kind,
-            _ => return Err(header.unusable(MODEL, "the name of a tokenizer")),
-        };
+        if header.text(MODEL).is_none_or(|model| ["none", "no_vocab"].contains(&model.as_str())) {
+            return Err(header.unusable(MODEL, "the name of a tokenizer"));
+        }
         let tokens = match header.get(TOKENS) {
             Some(Value::Strings(tokens)) if !tokens.is_empty() => tokens.clone(),
             _ => return Err(header.unusable(TOKENS, "the token strings")),
@@ -34,7 +31,7 @@ impl Vocabulary {
             None => vec![TYPE_NORMAL; tokens.len()],
             _ => return Err(header.unusable(TYPES, "one type for each token")),
         };
-        Ok(Self { kind, tokens, types })
+        Ok(Self { tokens, types })
     }
 
     #[must_use]
@@ -59,17 +56,20 @@ impl Vocabulary {
         self.tokens.get(id).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// The first token string that stands under two ids, with both. llama.cpp aborts on such a file.
+    /// The first token string that stands under two ids, with both. llama.cpp aborts on such a file; it reads strings
+    /// up to a NUL and gives empty ones names of their own.
     #[must_use]
     pub fn duplicate(&self) -> Option<(usize, usize)> {
         let mut seen = std::collections::HashMap::with_capacity(self.tokens.len());
-        self.tokens.iter().enumerate().find_map(|(id, token)| seen.insert(token, id).map(|first| (first, id)))
+        self.tokens.iter().enumerate().find_map(|(id, token)| {
+            let read = token.split(|&byte| byte == 0).next().filter(|read| !read.is_empty())?;
+            seen.insert(read, id).map(|first| (first, id))
+        })
     }
 
     #[cfg(test)]
     pub(crate) fn from_tokens(tokens: &[&str]) -> Self {
         Self {
-            kind: "gpt2".to_owned(),
             tokens: tokens.iter().map(|token| token.as_bytes().into()).collect(),
             types: tokens
                 .iter()

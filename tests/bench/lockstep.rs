@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use proxytune::arithmetic::statistics::quantile;
-use proxytune::llama::candidates::Candidates;
 use proxytune::llama::chain::Chain;
 use proxytune::llama::lane::LaneParams;
 use proxytune::llama::model::ModelParams;
@@ -50,8 +49,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let expert = write(&folder, "expert", &small(2))?;
     let antiexpert = write(&folder, "antiexpert", &small(3))?;
 
+    let backend = backend::shared()?;
     let mut models = Models::default();
-    let mut load = |plan: &Plan| Steered::load(&backend::shared(), plan, &mut models, &mut |_, _, _| true);
+    let mut load = |plan: &Plan| Steered::load(&backend, plan, &mut models, &mut |_, _, _| true);
     let alone = |source: &ModelSource| Plan { base: source.clone(), pairs: Vec::new() };
     let model = |source: &ModelSource| Some(SidePlan::Model(source.clone()));
     let pair = PairPlan { alpha: 1.0, expert: model(&expert), antiexpert: model(&antiexpert) };
@@ -65,9 +65,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
 
-    let sampling = Sampling { seed: Some(1), ignore_eos: true, ..Sampling::default() };
-    let mut chain = Chain::new(steered.base().model(), &sampling, 2048, steered.eog())?;
-    let mut candidates = Candidates::default();
+    let sampling = Sampling { seed: Some(1), ..Sampling::default() };
+    let mut chain = Chain::new(steered.base().model(), &sampling, 2048, steered.eog().to_vec())?;
     let prompts = steered.tokenize(&"A line of text to begin with. ".repeat(4))?;
     steered.prefill(&prompts, || true)?;
     for single in &mut singles {
@@ -75,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         single.prefill(&prompts, || true)?;
     }
 
-    let mut token = choose(&steered, &mut chain, &mut candidates)?;
+    let mut token = choose(&steered, &mut chain)?;
     let (mut ratios, mut outside, mut steps) = (Vec::new(), Vec::new(), Vec::new());
     let mut parts = [const { Vec::new() }; 3];
     for position in 0..N_WARM_UP + N_POSITIONS {
@@ -98,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         steered.reset_timings();
         let began = Instant::now();
         steered.decode(&[fed])?;
-        token = choose(&steered, &mut chain, &mut candidates)?;
+        token = choose(&steered, &mut chain)?;
         let step = began.elapsed().as_secs_f64();
         if position % 2 == 1 {
             time_alone(&mut parts)?;
@@ -120,10 +119,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn choose(steered: &Steered, chain: &mut Chain, candidates: &mut Candidates) -> Result<Token, Box<dyn Error>> {
+fn choose(steered: &Steered, chain: &mut Chain) -> Result<Token, Box<dyn Error>> {
     let (base, terms) = steered.row(0)?;
-    candidates.fill(base)?;
-    let token = chain.sample(candidates, &terms)?;
+    let token = chain.sample(base, &terms)?;
     chain.accept(token)?;
     Ok(token)
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use proxytune::generate::Request;
-use proxytune::llama::candidates::Candidates;
 use proxytune::llama::chain::Chain;
 use proxytune::llama::{Error, Token};
 use proxytune::recipe::Sampling;
@@ -19,14 +18,12 @@ fn ready() -> Steered {
 }
 
 fn chain(steered: &Steered, sampling: &Sampling) -> Result<Chain, Error> {
-    Chain::new(&Arc::clone(steered.base().model()), sampling, 256, steered.eog())
+    Chain::new(&Arc::clone(steered.base().model()), sampling, 256, [])
 }
 
 fn sample(steered: &Steered, chain: &mut Chain) -> Token {
     let (base, terms) = steered.row(0).expect("a row");
-    let mut candidates = Candidates::default();
-    candidates.fill(base).expect("finite");
-    chain.sample(&mut candidates, &terms).expect("a token")
+    chain.sample(base, &terms).expect("a token")
 }
 
 fn best(row: &[f32], n: usize) -> Vec<Token> {
@@ -127,23 +124,40 @@ fn applying_twice_gives_the_same() {
 #[test]
 fn a_clone_goes_on_as_its_origin_would_and_reset_starts_anew() {
     let steered = ready();
-    let sampling = Sampling { seed: Some(11), repeat_penalty: 1.5, temp: 1.5, ..Sampling::default() };
-    let mut origin = chain(&steered, &sampling).expect("a chain");
-    let draw = |chain: &mut Chain| {
-        let token = sample(&steered, chain);
-        chain.accept(token).expect("it accepts");
-        token
-    };
-    let whole: Vec<_> = (0..8).map(|_| draw(&mut origin)).collect();
-    origin.reset();
-    let again: Vec<_> = (0..4).map(|_| draw(&mut origin)).collect();
-    assert_eq!(again, whole[..4]);
-    let mut copy = origin.clone();
-    let of_origin: Vec<_> = (0..4).map(|_| draw(&mut origin)).collect();
-    drop(origin);
-    let of_copy: Vec<_> = (0..4).map(|_| draw(&mut copy)).collect();
-    assert_eq!(of_copy, of_origin);
-    assert_eq!(of_copy, whole[4..]);
+    let base = Sampling { seed: Some(11), temp: 1.5, ..Sampling::default() };
+    let plain = Sampling { repeat_penalty: 1.5, dry_multiplier: 0.5, xtc_probability: 0.5, ..base.clone() };
+    let grammar = Sampling { grammar: Some("root ::= [a-z ]+".to_owned()), ..base.clone() };
+    let mirostat = |version| Sampling { mirostat: version, ..base.clone() };
+    for sampling in [plain, grammar, mirostat(1), mirostat(2), Sampling { temp: 0.0, ..base.clone() }] {
+        let mut origin = chain(&steered, &sampling).expect("a chain");
+        let draw = |chain: &mut Chain| {
+            let token = sample(&steered, chain);
+            chain.accept(token).expect("it accepts");
+            token
+        };
+        let whole: Vec<_> = (0..8).map(|_| draw(&mut origin)).collect();
+        origin.reset();
+        let again: Vec<_> = (0..4).map(|_| draw(&mut origin)).collect();
+        assert_eq!(again, whole[..4]);
+        let mut copy = origin.try_clone().expect("a clone");
+        let of_origin: Vec<_> = (0..4).map(|_| draw(&mut origin)).collect();
+        drop(origin);
+        let of_copy: Vec<_> = (0..4).map(|_| draw(&mut copy)).collect();
+        assert_eq!(of_copy, of_origin);
+        assert_eq!(of_copy, whole[4..]);
+    }
+    let adaptive = Sampling { samplers: "adaptive_p".parse().expect("a name"), adaptive_target: 0.5, ..base };
+    assert!(matches!(chain(&steered, &adaptive).expect("a chain").try_clone(), Err(Error::CannotClone)));
+}
+
+#[test]
+fn a_row_of_another_size_is_refused() {
+    let steered = ready();
+    let (base, terms) = steered.row(0).expect("a row");
+    let mut chain = chain(&steered, &Sampling::greedy()).expect("a chain");
+    for row in [&base[1..], &[], &[base, base].concat()] {
+        assert!(matches!(chain.sample(row, &terms), Err(Error::RowSize { .. })));
+    }
 }
 
 #[test]
@@ -195,9 +209,7 @@ fn masking_every_token_is_an_error_not_a_token() {
         let sampling = Sampling { logit_bias: logit_bias.clone(), temp, ..Sampling::default() };
         let mut chain = chain(&steered, &sampling).expect("a chain");
         let (base, terms) = steered.row(0).expect("a row");
-        let mut candidates = Candidates::default();
-        candidates.fill(base).expect("finite");
-        assert!(matches!(chain.sample(&mut candidates, &terms), Err(Error::NothingToChoose)));
+        assert!(matches!(chain.sample(base, &terms), Err(Error::NothingToChoose)));
     }
 }
 
@@ -209,9 +221,9 @@ fn a_token_that_the_grammar_cannot_take_stops_the_chain() {
     let wrong = steered.base().model().tokenize("Q").expect("tokens").pop().expect("one");
     assert!(matches!(chain.accept(wrong), Err(Error::GrammarRefused { .. })));
     let (base, terms) = steered.row(0).expect("a row");
-    let mut candidates = Candidates::default();
-    candidates.fill(base).expect("finite");
-    assert!(matches!(chain.sample(&mut candidates, &terms), Err(Error::GrammarRefused { .. })));
+    assert!(matches!(chain.sample(base, &terms), Err(Error::GrammarRefused { .. })));
     chain.reset();
-    assert!(chain.sample(&mut candidates, &terms).is_ok());
+    assert!(chain.sample(base, &terms).is_ok());
+    // The end of the text while the grammar still wants some would make llama.cpp abort.
+    assert!(matches!(chain.accept(steered.eog()[0]), Err(Error::GrammarRefused { .. })));
 }

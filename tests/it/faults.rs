@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use proxytune::llama::backend;
 use proxytune::steer::{Error, PairPlan, Plan};
 
 use crate::gguf::{Kind, Spec, TokenType, byte_tokens};
-use crate::trio::{generate, greedy, load, model, source};
+use crate::trio::{generate, greedy, load, model, sampled, source};
 
 struct Files(tempfile::TempDir);
 
@@ -52,16 +51,68 @@ fn an_expert_with_unused_ids_behind_the_shared_ones_steers_the_same() {
     padded.tokens.extend((0..20).map(|i| (format!("[PAD{i}]"), TokenType::Unused)));
     plan.base = source(files.write("padded.gguf", &padded));
     let mut steered = load(&plan).expect("a padded base loads");
-    assert_eq!(steered.base().n_vocab(), 320);
-    assert!(generate(&mut steered, "abc", &greedy(16)).is_ok());
+    assert_eq!((steered.base().n_vocab(), steered.n_usable()), (320, 300));
+    let answer = generate(&mut steered, "abc", &greedy(16)).expect("it generates");
+    assert!(answer.tokens.iter().all(|&token| token < 300), "{:?}", answer.tokens);
+    // A side alone adds what does not cancel: the padding must not win by it.
+    plan.pairs[0].expert = None;
+    for seed in 0..3 {
+        let answer = generate(&mut load(&plan).expect("it loads"), "abc", &sampled(64, seed)).expect("it generates");
+        assert!(answer.tokens.iter().all(|&token| token < 300), "{:?}", answer.tokens);
+    }
     // The other way round: ids that only the small models have are dropped.
     plan.base = source(files.write("base.gguf", &Spec::tiny()));
     let mut wide = expert.clone();
     wide.tokens = padded.tokens;
     plan.pairs[0].expert = model(files.write("wide.gguf", &wide));
-    let answer = generate(&mut load(&plan).expect("a padded expert loads"), "abc", &greedy(16)).expect("it generates");
-    assert_eq!(answer.tokens.len(), expected.tokens.len());
-    assert!(answer.tokens.iter().all(|&token| token < 300));
+    plan.pairs[0].antiexpert = plan.pairs[0].expert.clone();
+    let answer = generate(&mut load(&plan).expect("a padded pair loads"), "abc", &greedy(16)).expect("it generates");
+    let base_alone = Plan { base: plan.base.clone(), pairs: Vec::new() };
+    let alone = generate(&mut load(&base_alone).expect("it loads"), "abc", &greedy(16)).expect("it generates");
+    assert_eq!(answer, alone, "the same on both sides steers nowhere");
+    assert_ne!(expected, alone, "the pair steers");
+}
+
+#[test]
+fn tokens_that_llama_cpp_takes_for_the_same_are_found() {
+    let files = Files::new();
+    let with = |a: &str, b: &str| {
+        let mut spec = Spec { seed: 3, ..Spec::tiny() };
+        (spec.tokens[270].0, spec.tokens[280].0) = (a.to_owned(), b.to_owned());
+        files.write("same.gguf", &spec)
+    };
+    let alone = |path| load(&Plan { base: source(path), pairs: Vec::new() });
+    assert!(alone(with("abc\0x", "abc\0y")).expect_err("refused").to_string().contains("twice"));
+    assert!(alone(with("", "")).is_ok(), "empty tokens get names of their own");
+}
+
+#[test]
+fn no_lane_ends_its_prompt_with_eos() {
+    let files = Files::new();
+    let mut steered = load(&files.trio(&Spec { seed: 3, add_eos: true, ..Spec::tiny() })).expect("it loads");
+    let prompts = steered.tokenize("abc").expect("tokens");
+    let (tokens, _) = steered.role(proxytune::steer::Role::Expert(0), &prompts).expect("an expert");
+    assert_eq!(tokens, prompts.base());
+    assert!(generate(&mut steered, "abc", &greedy(2)).is_ok());
+}
+
+/// Patterns of these tokenizers run through `std::regex`, which follows a match with its own stack.
+#[test]
+fn long_matches_are_tokenised() {
+    let files = Files::new();
+    for pre in ["deepseek-v3", "tekken"] {
+        let path = files.write("regex.gguf", &Spec { pre, ..Spec::tiny() });
+        let steered = load(&Plan { base: source(path), pairs: Vec::new() }).expect("it loads");
+        for text in [
+            "a".repeat(1 << 18),
+            " ".repeat(1 << 18),
+            "漢".repeat(1 << 16),
+            "a\u{301}".repeat(100_000),
+            "!".repeat(100_000) + &"\n".repeat(100_000),
+        ] {
+            assert!(steered.tokenize(&text).is_ok(), "{pre}");
+        }
+    }
 }
 
 #[test]
@@ -86,6 +137,8 @@ fn damaged_weights_are_named_with_their_role() {
         let mut steered = load(&files.trio(&damaged)).expect("llama.cpp loads it");
         let error = generate(&mut steered, "abc", &greedy(4)).expect_err("no token is chosen").to_string();
         assert!(error.starts_with("expert: the logit of token 0 is"), "{error}");
+        let measured = proxytune::eval::perplexity::measure(&mut steered, "abcdef", &[1.0], None, |_, _| true);
+        assert!(measured.expect_err("no figures").to_string().starts_with("expert: the logit of token 0 is"));
         let mut plan = files.trio(&Spec::tiny());
         plan.base = source(files.write("damaged.gguf", &damaged));
         let mut steered = load(&plan).expect("llama.cpp loads it");
@@ -122,7 +175,6 @@ fn a_truncated_file_is_refused_at_every_length() {
         let plan = Plan { base: source(&path), pairs: Vec::new() };
         assert!(load(&plan).is_err(), "{n} bytes of {}", whole.len());
     }
-    drop(backend::shared());
 }
 
 #[test]

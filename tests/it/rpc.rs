@@ -8,7 +8,6 @@ use std::net::TcpListener;
 use std::process::{Command, Output};
 
 use llama_cpp_sys_2 as sys;
-use proxytune::llama::backend;
 
 use crate::trio::PROMPT;
 
@@ -24,7 +23,7 @@ fn serve() -> String {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
     let endpoint = format!("127.0.0.1:{port}");
     let c_endpoint = CString::new(endpoint.clone()).expect("no NUL");
-    let backend = backend::shared();
+    let backend = crate::trio::backend();
     std::thread::spawn(move || {
         let _backend = backend;
         // SAFETY: ggml documents the function behind the name with this signature; the CPU is always a device.
@@ -54,14 +53,21 @@ fn a_base_on_a_remote_device_writes_the_same() {
 
 #[test]
 fn what_is_no_rpc_server_is_refused() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let endpoint = listener.local_addr().expect("an address").to_string();
-    let web = std::thread::spawn(move || {
-        let (mut client, _) = listener.accept().expect("a client");
-        client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").expect("it reads");
-    });
+    let answer = |bytes: Vec<u8>| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = listener.local_addr().expect("an address").to_string();
+        std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().expect("a client");
+            client.write_all(&bytes).expect("it reads");
+        });
+        endpoint
+    };
+    let web = answer(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let newer = answer([&28_u64.to_le_bytes()[..], &[7, 1], &[0; 26]].concat());
     for (endpoint, reason) in [
-        (endpoint.as_str(), "does not speak llama.cpp's RPC protocol"),
+        (web.as_str(), "does not speak llama.cpp's RPC protocol"),
+        (&newer, "speaks version 7.1 of the RPC protocol, expected 7.0"),
+        ("[::1]:5000", "expected host:port"),
         ("127.0.0.1:1", "nothing answers there"),
         ("127.0.0.1", "expected host:port"),
     ] {
@@ -69,5 +75,4 @@ fn what_is_no_rpc_server_is_refused() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(2) && said.contains(reason) && said.contains("hint: "), "{said}");
     }
-    web.join().expect("it was asked");
 }

@@ -4,7 +4,6 @@ use std::sync::atomic::AtomicBool;
 
 use proxytune::generate::probs::Position;
 use proxytune::generate::{Finish, Generation, Request};
-use proxytune::llama::backend;
 use proxytune::llama::lane::{Lane, Outputs};
 use proxytune::llama::model::Model;
 use proxytune::recipe::Sampling;
@@ -61,7 +60,7 @@ fn one_side_alone_is_added_or_taken_away() {
 
 /// A lane of its own for a role, after the same tokens.
 fn logits_alone(role: &str, text: &str) -> Vec<f64> {
-    let model = Model::load(&backend::shared(), &file(role), &trio::source(file(role)).model, |_| true).expect(role);
+    let model = Model::load(&trio::backend(), &file(role), &trio::source(file(role)).model, |_| true).expect(role);
     let tokens = model.tokenize(text).expect("tokens");
     let mut lane = Lane::new(model.into(), &trio::source(file(role)).lane).expect("a lane");
     lane.decode(&tokens, Outputs::Last).expect("it decodes");
@@ -117,7 +116,7 @@ fn each_file_is_loaded_once_and_each_prompt_decoded_once() {
         (0.5, model(file("expert")), Some(SidePlan::Base)),
         (0.5, model(file("base")), model(file("antiexpert"))),
     ];
-    let steered = Steered::load(&backend::shared(), &plan("base", &pairs), &mut models, &mut |_, _, _| true);
+    let steered = Steered::load(&trio::backend(), &plan("base", &pairs), &mut models, &mut |_, _, _| true);
     assert_eq!(models.n_loaded(), 3);
     let roles: Vec<_> = steered.expect("it loads").lanes().map(|(role, _)| role).collect();
     assert_eq!(roles, [Role::Base, Role::Expert(0), Role::Antiexpert(0)]);
@@ -157,7 +156,7 @@ fn whole_characters_whatever_the_tokens_are() {
 fn an_eog_token_ends_it_unless_it_is_ignored() {
     let eog = load(&demo(1.0)).expect("the trio loads").eog().to_vec();
     assert!(!eog.is_empty(), "the trio has an end-of-generation token");
-    let biased = Sampling { logit_bias: eog.iter().map(|&token| (token, 1e4)).collect(), ..Sampling::greedy() };
+    let biased = Sampling { logit_bias: eog.iter().map(|&token| (token, 1e3)).collect(), ..Sampling::greedy() };
     let ended = answer(&demo(1.0), &Request { sampling: biased.clone(), ..Request::default() });
     assert_eq!((ended.tokens.len(), ended.text.as_str(), ended.finish), (1, "", Finish::Stop));
     let ignored = Sampling { ignore_eos: true, ..biased };

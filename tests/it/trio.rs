@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use proxytune::generate::{Finish, Generation, Request};
 use proxytune::llama::Token;
-use proxytune::llama::backend;
+use proxytune::llama::backend::{self, Backend};
 use proxytune::llama::lane::LaneParams;
 use proxytune::llama::model::ModelParams;
 use proxytune::recipe::Sampling;
@@ -43,9 +43,13 @@ pub fn demo(alpha: f32) -> Plan {
     plan("base", &[(alpha, model(file("expert")), model(file("antiexpert")))])
 }
 
+pub fn backend() -> Backend {
+    backend::shared().expect("nobody else holds it")
+}
+
 pub fn load(plan: &Plan) -> Result<Steered, Error> {
     proxytune::llama::log::capture(false);
-    Steered::load(&backend::shared(), plan, &mut Models::default(), &mut |_, _, _| true)
+    Steered::load(&backend(), plan, &mut Models::default(), &mut |_, _, _| true)
 }
 
 pub fn greedy(n_predict: usize) -> Request {

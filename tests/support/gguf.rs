@@ -18,6 +18,9 @@ pub struct Spec {
     pub kind: Kind,
     pub tokens: Vec<(String, TokenType)>,
     pub tokenizer: &'static str,
+    /// `tokenizer.ggml.pre`: how llama.cpp splits text into words.
+    pub pre: &'static str,
+    pub add_eos: bool,
     pub seed: u64,
     /// Written in place of the first weight of `output.weight`.
     pub first_output_weight: Option<f32>,
@@ -52,6 +55,8 @@ impl Spec {
             kind: Kind::F32,
             tokens: byte_tokens(300),
             tokenizer: "gpt2",
+            pre: "gpt-2",
+            add_eos: false,
             seed: 1,
             first_output_weight: None,
         }
@@ -105,8 +110,9 @@ impl Spec {
             (format!("{arch}.attention.layer_norm_rms_epsilon"), Value::F32(1e-5)),
             (format!("{arch}.rope.dimension_count"), Value::U32(self.n_embd / self.n_head)),
             ("tokenizer.ggml.model".to_owned(), Value::Text(self.tokenizer.to_owned())),
-            ("tokenizer.ggml.pre".to_owned(), Value::Text("gpt-2".to_owned())),
+            ("tokenizer.ggml.pre".to_owned(), Value::Text(self.pre.to_owned())),
             ("tokenizer.ggml.add_bos_token".to_owned(), Value::Bool(true)),
+            ("tokenizer.ggml.add_eos_token".to_owned(), Value::Bool(self.add_eos)),
             ("tokenizer.ggml.merges".to_owned(), Value::Texts(Vec::new())),
             (
                 "tokenizer.ggml.tokens".to_owned(),
