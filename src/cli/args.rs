@@ -25,7 +25,7 @@ pub struct Args {
 impl Args {
     pub fn verbose(&self) -> bool {
         match &self.command {
-            Command::Generate(args) => args.models.verbose,
+            Command::Generate(args) => args.run.models.verbose,
             Command::Compare(args) => args.models.verbose,
             Command::Perplexity(args) => args.models.verbose,
             Command::Devices => false,
@@ -38,15 +38,16 @@ pub enum Command {
     /// Continue a prompt, steered.
     Generate(Generate),
     /// The same prompt through the base alone, the expert alone and steered.
-    Compare(Compare),
+    Compare(Run),
     /// How well each role, and the steered model at several α, predict a text.
     Perplexity(Perplexity),
     /// List the devices that layers can be moved to.
     Devices,
 }
 
+/// What every command that writes text takes.
 #[derive(Debug, ClapArgs)]
-pub struct Generate {
+pub struct Run {
     #[command(flatten)]
     pub models: Models,
     #[command(flatten)]
@@ -56,9 +57,15 @@ pub struct Generate {
     /// How far to steer: 0 is the base alone [default: 1, or the recipe's]
     #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Models")]
     pub alpha: Option<f32>,
-    /// Print one JSON object instead of streaming the text
+    /// Print one JSON object
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Generate {
+    #[command(flatten)]
+    pub run: Run,
     /// With --json: the N best candidates of every position, with each role's log-probability
     #[arg(long, value_name = "N", requires = "json", help_heading = "Output")]
     pub n_probs: Option<usize>,
@@ -67,22 +74,6 @@ pub struct Generate {
     pub display_prompt: bool,
     #[arg(long, hide = true)]
     pub no_display_prompt: bool,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct Compare {
-    #[command(flatten)]
-    pub models: Models,
-    #[command(flatten)]
-    pub prompt: Prompt,
-    #[command(flatten)]
-    pub sampling: SamplingArgs,
-    /// How far to steer [default: 1, or the recipe's]
-    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Models")]
-    pub alpha: Option<f32>,
-    /// Print one JSON object
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

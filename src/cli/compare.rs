@@ -6,8 +6,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::args;
-use super::generate::{Answer, request};
-use super::resolve::{self, Resolved};
+use super::generate::Answer;
+use super::resolve::Run;
 use super::{Done, interrupt};
 use crate::steer::{ModelSource, Plan, SidePlan, Steered};
 
@@ -16,20 +16,16 @@ const CHANGED: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
 
 /// One of the three, ready to run.
-struct Run {
+struct Contender {
     label: &'static str,
     plan: Plan,
 }
 
-pub fn run(args: &args::Compare) -> Result<Done> {
+pub fn run(args: &args::Run) -> Result<Done> {
     let stopped = interrupt::listen();
-    let mut resolved = Resolved::new(&args.models, args.alpha)?;
-    let prompt = resolve::prompt(&args.prompt, &resolved.recipe)?;
-    let sampling = resolve::sampling(&args.sampling, !args.prompt.no_escape, &resolved.recipe.sampling)?;
-    let seed = sampling.seed;
-    let request = request(&args.prompt, sampling, Some(0));
-    let mut plan = resolved.plan.clone();
-    resolve::set_ctx(&mut plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
+    let Run { mut resolved, prompt, mut request } = Run::new(args)?;
+    request.n_probs = Some(0);
+    let seed = request.sampling.seed;
 
     let mut out = std::io::stdout().lock();
     let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -39,7 +35,7 @@ pub fn run(args: &args::Compare) -> Result<Done> {
     }
     let mut results = Vec::new();
     let mut done = Done::Fine;
-    for Run { label, plan } in runs(plan) {
+    for Contender { label, plan } in contenders(resolved.plan.clone()) {
         let mut steered = resolved.load(&plan)?;
         let prompts = steered.tokenize(&prompt)?;
         if !args.json {
@@ -92,14 +88,14 @@ pub fn run(args: &args::Compare) -> Result<Done> {
 }
 
 /// The base alone, the first expert alone, and the plan itself.
-fn runs(plan: Plan) -> impl Iterator<Item = Run> {
+fn contenders(plan: Plan) -> impl Iterator<Item = Contender> {
     let alone = |source: &ModelSource| Plan { base: source.clone(), pairs: Vec::new() };
-    let base = Run { label: "base", plan: alone(&plan.base) };
+    let base = Contender { label: "base", plan: alone(&plan.base) };
     let expert = plan.pairs.iter().find_map(|pair| match &pair.expert {
-        Some(SidePlan::Model(source)) => Some(Run { label: "expert", plan: alone(source) }),
+        Some(SidePlan::Model(source)) => Some(Contender { label: "expert", plan: alone(source) }),
         _ => None,
     });
-    std::iter::once(base).chain(expert).chain([Run { label: "steered", plan }])
+    std::iter::once(base).chain(expert).chain([Contender { label: "steered", plan }])
 }
 
 /// The size of what runs, and α.

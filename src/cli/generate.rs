@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::args;
-use super::resolve::{self, Resolved};
+use super::resolve::Run;
 use super::{Done, interrupt};
 use crate::generate::probs::{Logprob, Position};
 use crate::generate::{Finish, Generation, Request};
@@ -17,22 +17,20 @@ use crate::steer::{Prompts, Role, Steered};
 
 pub fn run(args: &args::Generate) -> Result<Done> {
     let stopped = interrupt::listen();
-    let mut resolved = Resolved::new(&args.models, args.alpha)?;
-    let prompt = resolve::prompt(&args.prompt, &resolved.recipe)?;
-    let sampling = resolve::sampling(&args.sampling, !args.prompt.no_escape, &resolved.recipe.sampling)?;
-    let request = request(&args.prompt, sampling, args.n_probs);
-    let mut plan = resolved.plan.clone();
-    resolve::set_ctx(&mut plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
+    let Run { mut resolved, prompt, mut request } = Run::new(&args.run)?;
+    request.n_probs = args.n_probs;
+    let json = args.run.json;
+    let plan = resolved.plan.clone();
     let mut steered = resolved.load(&plan)?;
     let prompts = steered.tokenize(&prompt)?;
 
     let mut out = std::io::stdout().lock();
-    if args.display_prompt && !args.json {
+    if args.display_prompt && !json {
         write!(out, "{prompt}")?;
     }
     let mut answer = Answer::default();
     let show = |text: &str, _: Option<&Position>| -> std::io::Result<()> {
-        if args.json {
+        if json {
             return Ok(());
         }
         out.write_all(text.as_bytes())?;
@@ -40,11 +38,11 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     };
     let ended = answer.generate(&mut steered, &prompts, &request, stopped, show);
     let mut out = std::io::stdout().lock();
-    if ended.is_err() && !args.json && !answer.text.is_empty() {
+    if ended.is_err() && !json && !answer.text.is_empty() {
         writeln!(out)?;
     }
     ended?;
-    if args.json {
+    if json {
         let mut object = answer.json(&steered, &prompts);
         object.insert("seed".to_owned(), json!(request.sampling.seed));
         writeln!(out, "{}", Value::Object(object))?;
@@ -52,12 +50,6 @@ pub fn run(args: &args::Generate) -> Result<Done> {
         writeln!(out)?;
     }
     Ok(answer.done())
-}
-
-/// The generation that prompt flags and sampling ask for.
-pub fn request(args: &args::Prompt, sampling: crate::recipe::Sampling, n_probs: Option<usize>) -> Request {
-    let stop = args.stop.iter().map(|text| resolve::escaped(text, !args.no_escape)).collect();
-    Request { sampling, n_predict: usize::try_from(args.n_predict).ok(), stop, n_probs }
 }
 
 /// What a generation gave, gathered while it ran.

@@ -23,11 +23,11 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     args.alpha.iter().try_for_each(|&alpha| check_alpha(alpha))?;
     let mut resolved = Resolved::new(&args.models, None)?;
     let text = resolve::read_text(&args.file)?;
-    let mut plan = resolved.plan.clone();
-    let facts = resolve::set_ctx(&mut plan, args.models.ctx_size, DEFAULT_WINDOW)?;
-    for lane in plan.lanes_mut() {
+    let facts = resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_WINDOW)?;
+    for lane in resolved.plan.lanes_mut() {
         lane.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, lane.n_batch);
     }
+    let plan = resolved.plan.clone();
     let mut steered = resolved.load(&plan)?;
 
     let bar = progress::tokens(text.len());

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
-use super::args::{GpuLayers, Models, Placement, Prompt, SamplingArgs};
+use super::args::{self, GpuLayers, Models, Placement, Prompt, SamplingArgs};
 use super::report::{BadUsage, Hinted};
 use super::{Done, progress};
+use crate::generate::Request;
 use crate::llama::backend::{self, Backend};
 use crate::llama::lane::LaneParams;
 use crate::llama::model::ModelParams;
@@ -21,7 +22,30 @@ use crate::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 /// The recipe that is used when no model is named.
 const DEMO: &str = "demo";
 /// Context when none is asked for: enough for a chat, small enough for three KV caches.
-pub const DEFAULT_CTX: usize = 4096;
+const DEFAULT_CTX: usize = 4096;
+
+/// What a command that writes text is to do.
+pub struct Run {
+    pub resolved: Resolved,
+    pub prompt: String,
+    pub request: Request,
+}
+
+impl Run {
+    pub fn new(args: &args::Run) -> Result<Self> {
+        let mut resolved = Resolved::new(&args.models, args.alpha)?;
+        let prompt = prompt(&args.prompt, &resolved.recipe)?;
+        let escape = !args.prompt.no_escape;
+        let request = Request {
+            sampling: sampling(&args.sampling, escape, &resolved.recipe.sampling)?,
+            n_predict: usize::try_from(args.prompt.n_predict).ok(),
+            stop: args.prompt.stop.iter().map(|text| escaped(text, escape)).collect(),
+            n_probs: None,
+        };
+        set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_CTX)?;
+        Ok(Self { resolved, prompt, request })
+    }
+}
 
 /// A plan with everything that is needed to run it.
 pub struct Resolved {
@@ -178,7 +202,7 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<usize>, unless_asked: usize) -> Re
 }
 
 /// The recipe's sampling with the flags over it. A random seed is drawn here, so that it can be told.
-pub fn sampling(args: &SamplingArgs, escape: bool, recipe: &Sampling) -> Result<Sampling> {
+fn sampling(args: &SamplingArgs, escape: bool, recipe: &Sampling) -> Result<Sampling> {
     let mut s = recipe.clone();
     if let Some(names) = &args.samplers {
         s.samplers = names.parse()?;
@@ -254,7 +278,7 @@ fn random_seed() -> u32 {
 }
 
 /// The prompt: typed, from a file, piped in, or the recipe's example.
-pub fn prompt(args: &Prompt, recipe: &Recipe) -> Result<String> {
+fn prompt(args: &Prompt, recipe: &Recipe) -> Result<String> {
     let piped = || !std::io::stdin().is_terminal();
     match (&args.prompt, &args.file) {
         (Some(text), _) => Ok(escaped(text, !args.no_escape)),
@@ -299,7 +323,7 @@ fn utf8(bytes: Vec<u8>, from: &str) -> Result<String> {
 }
 
 /// Text as it was typed, or unescaped.
-pub fn escaped(text: &str, escape: bool) -> String {
+fn escaped(text: &str, escape: bool) -> String {
     if escape { unescape(text) } else { text.to_owned() }
 }
 
