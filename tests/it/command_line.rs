@@ -46,10 +46,19 @@ fn refused(args: &[&str], code: i32) -> String {
     said
 }
 
+/// The bundled files by name: without the sampling defaults of their recipe.
+fn files() -> [String; 6] {
+    let path = |role| file(role).to_str().expect("UTF-8").to_owned();
+    ["-m".to_owned(), path("base"), "-me".to_owned(), path("expert"), "-ma".to_owned(), path("antiexpert")]
+}
+
 #[test]
 fn generate_streams_the_text_that_the_library_gives() {
     let expected = crate::trio::answer(&crate::trio::demo(1.0), &greedy(24));
-    let output = run(&["generate", "-p", PROMPT, "-n", "24", "--temp", "0", "-c", "256"]);
+    let files = files();
+    let mut args = vec!["generate", "-p", PROMPT, "-n", "24", "--temp", "0", "-c", "256"];
+    args.extend(files.iter().map(String::as_str));
+    let output = run(&args);
     assert_eq!(stdout(&output), format!("{}\n", expected.text));
     assert_eq!(stderr(&output), "", "nothing to say beside the text");
 }
@@ -57,7 +66,9 @@ fn generate_streams_the_text_that_the_library_gives() {
 #[test]
 fn without_models_the_demo_runs_its_own_prompt() {
     let output = run(&["generate", "-n", "8", "--temp", "0", "--display-prompt"]);
-    assert!(stdout(&output).starts_with(PROMPT), "{}", stderr(&output));
+    let recipe = proxytune::recipe::Recipe::open("demo").expect("the demo's recipe");
+    let prompt = recipe.example_prompt.expect("an example");
+    assert!(stdout(&output).starts_with(&prompt), "{}", stderr(&output));
 }
 
 #[test]
@@ -117,19 +128,18 @@ fn the_prompt_comes_from_a_file_or_a_pipe_too() {
 
 #[test]
 fn llama_cpps_spellings_work() {
-    let plain = stdout(&run(&["generate", "-p", PROMPT, "-n", "8", "--temp", "0", "-c", "128"]));
-    let (base, expert, antiexpert) = (file("base"), file("expert"), file("antiexpert"));
-    let path = |file: &'static str| -> String { crate::trio::file(file).to_string_lossy().into_owned() };
-    assert!(base.is_file() && expert.is_file() && antiexpert.is_file());
-    let (base, expert, antiexpert) = (path("base"), path("expert"), path("antiexpert"));
+    let files = files();
+    let [m, base, me, expert, ma, antiexpert] = files.each_ref().map(String::as_str);
+    let long = ["generate", "--model", base, "--expert", expert, "--antiexpert", antiexpert];
+    let plain = stdout(&run(&[&long[..], &["-p", PROMPT, "-n", "8", "--temp", "0", "-c", "128"]].concat()));
     let spelled = run(&[
         "generate",
-        "-m",
-        &base,
-        "-me",
-        &expert,
-        "-ma",
-        &antiexpert,
+        m,
+        base,
+        me,
+        expert,
+        ma,
+        antiexpert,
         "-p",
         PROMPT,
         "--n_predict",
@@ -198,7 +208,7 @@ fn a_complete_grammar_ends_the_text() {
 
 #[test]
 fn compare_labels_the_three() {
-    let output = run(&["compare", "-p", PROMPT, "-n", "12", "--temp", "0"]);
+    let output = run(&["compare", "-p", PROMPT, "-n", "12", "--temp", "0", "--alpha", "1"]);
     let text = stdout(&output);
     for label in ["\nbase  ", "\nexpert  ", "\nsteered  ", "α = 1"] {
         assert!(text.contains(label), "{label:?} in {text}");
