@@ -4,7 +4,7 @@
 demo: setup
 	cargo build
 	@echo
-	@cargo run --quiet -- compare -n 80 --temp 0 </dev/null
+	@cargo run --quiet -- compare -n 70 -s 3 </dev/null
 	@echo
 	@echo 'Next: cargo run -- generate -p "Once upon a time" -n 100'
 
