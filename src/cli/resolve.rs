@@ -95,9 +95,6 @@ fn recipe(args: &Models, alpha: Option<f32>) -> Result<Recipe> {
         recipe.base.clone_from(base);
     }
     if args.expert.is_some() || args.antiexpert.is_some() {
-        let mut pair = recipe.pairs.drain(..).next().unwrap_or(Pair { alpha: 1.0, expert: None, antiexpert: None });
-        override_side(&mut pair.expert, args.expert.as_deref());
-        override_side(&mut pair.antiexpert, args.antiexpert.as_deref());
         if args.recipe.is_none() && (args.expert.is_none() || args.antiexpert.is_none()) {
             let (given, missing, flag) = if args.expert.is_some() {
                 ("an expert", "antiexpert", "-ma")
@@ -107,7 +104,12 @@ fn recipe(args: &Models, alpha: Option<f32>) -> Result<Recipe> {
             return Err(BadUsage(format!("{given} is given without an {missing}")))
                 .hint(format!("name it with {flag} FILE; {flag} none leaves that side out of the sum on purpose"));
         }
-        recipe.pairs.push(pair);
+        // The flags name the first pair's sides; further pairs of a recipe stay.
+        if recipe.pairs.is_empty() {
+            recipe.pairs.push(Pair { alpha: 1.0, expert: None, antiexpert: None });
+        }
+        override_side(&mut recipe.pairs[0].expert, args.expert.as_deref());
+        override_side(&mut recipe.pairs[0].antiexpert, args.antiexpert.as_deref());
     }
     if recipe.pairs.is_empty() {
         return Err(BadUsage(format!("there is nothing to steer {} with", recipe.base.display())))

@@ -186,6 +186,29 @@ fn llama_cpps_spellings_work() {
 }
 
 #[test]
+fn flags_override_the_first_pair_of_a_recipe_and_keep_the_others() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [_, base, _, expert, _, antiexpert] = files();
+    let pair = format!("[[pair]]\nexpert = {expert:?}\nantiexpert = {antiexpert:?}\nalpha = 0.5\n");
+    let path = folder.path().join("two.toml");
+    std::fs::write(&path, format!("base = {base:?}\n{pair}{pair}")).expect("writable");
+    let recipe = path.to_str().expect("UTF-8");
+    let ask = |args: &[&str]| {
+        let args = [&["generate", "-R", recipe, "-p", PROMPT, "-n", "12", "--temp", "0"], args].concat();
+        stdout(&run(&args))
+    };
+    let whole = ask(&[]);
+    assert_eq!(ask(&["-me", &expert]), whole);
+    // The first pair now steers nowhere, the second still does.
+    let half = ask(&["-me", &antiexpert]);
+    let [m, base, me, expert, ma, antiexpert] = &files();
+    let alone = run(&[
+        "generate", m, base, me, expert, ma, antiexpert, "--alpha", "0.5", "-p", PROMPT, "-n", "12", "--temp", "0",
+    ]);
+    assert_eq!(half, stdout(&alone));
+}
+
+#[test]
 fn stop_texts_are_unescaped() {
     let args = ["generate", "-p", "x", "--grammar", "root ::= \"one\\ntwo\"", "--temp", "0"];
     assert_eq!(stdout(&run(&args)), "one\ntwo\n");
