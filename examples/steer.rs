@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Three lanes, kept in step.
     let mut steered = Steered::load(&backend::shared()?, &plan, &mut Models::default(), &mut |_, _, _| true)?;
     let prompts = steered.tokenize(&prompt)?;
-    let request = Request { n_predict: Some(80), ..Request::default() };
+    let request = Request { sampling: recipe.sampling.clone(), n_predict: Some(80), ..Request::default() };
     let stop = AtomicBool::new(false);
     let mut generation = Generation::start(&mut steered, &prompts, &request, &stop)?;
     print!("{prompt}");

@@ -16,7 +16,7 @@ use crate::llama::model::{LoadMode, SplitMode};
 /// At each step the logits are base + α·(expert − antiexpert): the base writes in the manner of the expert, its
 /// weights untouched. Without models the bundled demo is used.
 #[derive(Debug, Parser)]
-#[command(name = "proxytune", version, max_term_width = 110, propagate_version = true, args_override_self = true)]
+#[command(name = "proxytune", version, max_term_width = 110, args_override_self = true)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -67,10 +67,10 @@ pub struct Generate {
     #[command(flatten)]
     pub run: Run,
     /// With --json: the N best candidates of every position, with each role's log-probability
-    #[arg(long, value_name = "N", requires = "json", help_heading = "Output")]
+    #[arg(long, value_name = "N", requires = "json", allow_negative_numbers = true, help_heading = "Output")]
     pub n_probs: Option<usize>,
     /// Print the prompt in front of the text
-    #[arg(long, overrides_with = "no_display_prompt", help_heading = "Output")]
+    #[arg(long, overrides_with = "no_display_prompt", conflicts_with = "json", help_heading = "Output")]
     pub display_prompt: bool,
     #[arg(long, hide = true)]
     pub no_display_prompt: bool,
@@ -80,19 +80,22 @@ pub struct Generate {
 pub struct Perplexity {
     #[command(flatten)]
     pub models: Models,
-    /// The text to predict
+    /// The text to predict; `-` for stdin
     #[arg(short, long, value_name = "FNAME")]
     pub file: PathBuf,
-    /// Values of α to try, between commas
-    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…", default_value = "0.5,1,1.5")]
+    /// Values of α to try, between commas [default: 0.5, 1, 1.5 and the recipe's]
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…")]
     pub alpha: Vec<f32>,
-    /// Read at most N windows of --ctx-size tokens
-    #[arg(long, value_name = "N")]
-    pub chunks: Option<usize>,
+    /// Read at most N windows of --ctx-size tokens; -1 for all
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub chunks: i64,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }
+
+/// llama.cpp counts tokens in an i32.
+const MAX_TOKENS: i64 = i32::MAX as i64;
 
 /// Which models, and how they run.
 #[derive(Debug, ClapArgs)]
@@ -101,7 +104,8 @@ pub struct Models {
     /// The base: the large model to steer
     #[arg(short, long, value_name = "FNAME")]
     pub model: Option<PathBuf>,
-    /// -me: the expert, a small model tuned for the manner; `base` or `none` are possible
+    /// -me: the expert, a small model tuned for the manner; `base` or `none` are possible. In a recipe of
+    /// several pairs the first one's
     #[arg(long, value_name = "FNAME")]
     pub expert: Option<PathBuf>,
     /// -ma: the antiexpert, the expert before its tuning; `base` or `none` are possible
@@ -113,14 +117,17 @@ pub struct Models {
 
     /// Tokens that the context holds, prompt and answer; 0 for what the models were trained on
     /// [default: that, at most 4096; perplexity: windows of 512]
-    #[arg(short, long, value_name = "N", help_heading = "Computing")]
-    pub ctx_size: Option<usize>,
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_TOKENS),
+          allow_negative_numbers = true, help_heading = "Computing")]
+    pub ctx_size: Option<u32>,
     /// Most tokens in one decode of a prompt
-    #[arg(short, long, value_name = "N", default_value_t = 2048, help_heading = "Computing")]
-    pub batch_size: usize,
+    #[arg(short, long, value_name = "N", default_value_t = 2048, help_heading = "Computing",
+          value_parser = clap::value_parser!(u32).range(1..=MAX_TOKENS), allow_negative_numbers = true)]
+    pub batch_size: u32,
     /// -ub: most tokens computed at once
-    #[arg(long, value_name = "N", default_value_t = 512, help_heading = "Computing")]
-    pub ubatch_size: usize,
+    #[arg(long, value_name = "N", default_value_t = 512, help_heading = "Computing",
+          value_parser = clap::value_parser!(u32).range(1..=MAX_TOKENS), allow_negative_numbers = true)]
+    pub ubatch_size: u32,
     /// Threads for every model [default: the number of cores]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true, help_heading = "Computing")]
     pub threads: Option<i64>,
@@ -336,7 +343,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub mirostat_ent: Option<f32>,
     /// Add to the logit of a token, as in 15043+1 or 15043-inf; may be repeated
-    #[arg(short, long, value_name = "ID±BIAS", value_parser = logit_bias)]
+    #[arg(short, long, value_name = "ID±BIAS", value_parser = logit_bias, allow_hyphen_values = true)]
     pub logit_bias: Vec<(i32, f32)>,
     /// A GBNF grammar that the answer keeps to
     #[arg(long, value_name = "GRAMMAR")]

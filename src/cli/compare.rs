@@ -22,8 +22,8 @@ struct Contender {
 }
 
 pub fn run(args: &args::Run) -> Result<Done> {
+    let Run { mut resolved, prompt, mut request, .. } = Run::new(args)?;
     let stopped = interrupt::listen();
-    let Run { mut resolved, prompt, mut request } = Run::new(args)?;
     request.n_probs = Some(0);
     let seed = request.sampling.seed;
 
@@ -55,7 +55,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
         let per_second = answer.tokens.len() as f64 / answer.seconds;
         let n_changed = answer.positions.iter().filter(|position| position.changed).count();
         if args.json {
-            let mut object = answer.json(&steered, &prompts);
+            let mut object = answer.json(&steered, &prompts, if label == "expert" { label } else { "base" });
             object.remove("probs");
             object.insert("run".to_owned(), json!(label));
             object.insert("tokens_per_second".to_owned(), json!(per_second));

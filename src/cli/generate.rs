@@ -16,10 +16,14 @@ use crate::llama::lane::Timings;
 use crate::steer::{Prompts, Role, Steered};
 
 pub fn run(args: &args::Generate) -> Result<Done> {
+    let Run { mut resolved, prompt, is_example, mut request } = Run::new(&args.run)?;
+    // Not before: while the prompt is read, ctrl-C just ends the program.
     let stopped = interrupt::listen();
-    let Run { mut resolved, prompt, mut request } = Run::new(&args.run)?;
     request.n_probs = args.n_probs;
     let json = args.run.json;
+    if is_example && !args.display_prompt {
+        eprintln!("note: no prompt is given, continuing the recipe's: {prompt}");
+    }
     let plan = resolved.plan.clone();
     let mut steered = resolved.load(&plan)?;
     let prompts = steered.tokenize(&prompt)?;
@@ -43,7 +47,7 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     }
     ended?;
     if json {
-        let mut object = answer.json(&steered, &prompts);
+        let mut object = answer.json(&steered, &prompts, "base");
         object.insert("seed".to_owned(), json!(request.sampling.seed));
         writeln!(out, "{}", Value::Object(object))?;
     } else if !answer.text.ends_with('\n') {
@@ -103,11 +107,12 @@ impl Answer {
         if self.finish == Some(Finish::Cancelled) { Done::Interrupted } else { Done::Fine }
     }
 
-    /// `text`, `tokens`, `finish_reason`, `prompt_tokens`, `timings` and, where they were asked for, `probs`.
-    pub fn json(&self, steered: &Steered, prompts: &Prompts) -> Map<String, Value> {
+    /// `text`, `tokens`, `finish_reason`, `prompt_tokens`, `timings` and, where they were asked for, `probs`. The
+    /// first of a steered model's roles goes by the name `base`, unless it stands for another.
+    pub fn json(&self, steered: &Steered, prompts: &Prompts, base: &str) -> Map<String, Value> {
         let mut prompt_tokens = Map::new();
         let mut timings = Map::new();
-        for (name, role) in [("base", Role::Base), ("expert", Role::Expert(0)), ("antiexpert", Role::Antiexpert(0))] {
+        for (name, role) in [(base, Role::Base), ("expert", Role::Expert(0)), ("antiexpert", Role::Antiexpert(0))] {
             if let Some((tokens, lane)) = steered.role(role, prompts) {
                 prompt_tokens.insert(name.to_owned(), json!(tokens));
                 timings.insert(name.to_owned(), timing(lane.timings()));

@@ -11,6 +11,7 @@ use super::resolve::{self, Resolved};
 use super::{Done, interrupt, progress};
 use crate::eval::perplexity::{Predictor, Report, Row, measure};
 use crate::recipe::file::check_alpha;
+use crate::recipe::{self, Recipe};
 use crate::steer::Role;
 
 /// llama-perplexity's window.
@@ -19,10 +20,17 @@ const DEFAULT_WINDOW: usize = 512;
 const ROWS_BYTES: usize = 64 << 20;
 
 pub fn run(args: &args::Perplexity) -> Result<Done> {
-    interrupt::listen();
     args.alpha.iter().try_for_each(|&alpha| check_alpha(alpha))?;
+    if args.chunks < -1 || args.chunks == 0 {
+        return Err(recipe::Error::parameter("chunks", args.chunks, "1 or more, or -1 for all").into());
+    }
+    if args.models.ctx_size == Some(1) {
+        return Err(recipe::Error::parameter("ctx-size", 1, "2 or more: one token to predict the next").into());
+    }
     let mut resolved = Resolved::new(&args.models, None)?;
+    let alphas = alphas(&args.alpha, &resolved.recipe);
     let text = resolve::read_text(&args.file)?;
+    interrupt::listen();
     let facts = resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_WINDOW)?;
     for lane in resolved.plan.lanes_mut() {
         lane.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, lane.n_batch);
@@ -31,7 +39,7 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     let mut steered = resolved.load(&plan)?;
 
     let bar = progress::tokens(text.len());
-    let report = measure(&mut steered, &text, &args.alpha, args.chunks, |done, all| {
+    let report = measure(&mut steered, &text, &alphas, usize::try_from(args.chunks).ok(), |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
         !interrupt::stopped()
@@ -46,6 +54,18 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     Ok(if interrupt::stopped() { Done::Interrupted } else { Done::Fine })
 }
 
+/// What was typed, else round values and the recipe's own; each once, in order.
+fn alphas(typed: &[f32], recipe: &Recipe) -> Vec<f32> {
+    let mut alphas = typed.to_vec();
+    if typed.is_empty() {
+        alphas.extend([0.5, 1.0, 1.5]);
+        alphas.extend(recipe.pairs.iter().map(|pair| pair.alpha));
+    }
+    alphas.sort_by(f32::total_cmp);
+    alphas.dedup();
+    alphas
+}
+
 fn name(row: &Row) -> String {
     match row.predictor {
         Predictor::Alone(role) => role.to_string(),
@@ -55,8 +75,12 @@ fn name(row: &Row) -> String {
 
 fn print_table(report: &Report) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let Report { n_tokens, n_windows, n_ctx, rows } = report;
-    writeln!(out, "{n_tokens} tokens predicted in {n_windows} windows of {n_ctx}\n")?;
+    let Report { n_tokens, n_windows, n_windows_all, n_ctx, rows } = report;
+    if n_windows < n_windows_all {
+        writeln!(out, "stopped: {n_tokens} tokens predicted in {n_windows} of {n_windows_all} windows of {n_ctx}\n")?;
+    } else {
+        writeln!(out, "{n_tokens} tokens predicted in {n_windows} windows of {n_ctx}\n")?;
+    }
     writeln!(
         out,
         "{:<18} {:>10} {:>8} {:>11}   {:>12} {:>8}",
@@ -93,7 +117,7 @@ fn print_json(report: &Report) -> std::io::Result<()> {
         })
     };
     let rows: Vec<_> = report.rows.iter().map(row).collect();
-    let object =
-        json!({"n_tokens": report.n_tokens, "n_windows": report.n_windows, "n_ctx": report.n_ctx, "results": rows});
+    let object = json!({"n_tokens": report.n_tokens, "n_windows": report.n_windows, "n_windows_all": report.n_windows_all,
+               "n_ctx": report.n_ctx, "results": rows});
     writeln!(std::io::stdout().lock(), "{object}")
 }

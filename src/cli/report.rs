@@ -68,10 +68,15 @@ fn is_bad_usage(error: &Error) -> bool {
         || matches!(error.downcast_ref(), Some(llama::Error::Device { .. } | llama::Error::Rpc { .. }))
         || matches!(
             error.downcast_ref(),
-            Some(steer::Error::Lane {
-                source: llama::Error::Parameter(_) | llama::Error::TokenRange { .. } | llama::Error::Grammar { .. },
-                ..
-            })
+            Some(
+                steer::Error::Lane { source: llama::Error::Parameter(_), .. }
+                    | steer::Error::Chain(
+                        llama::Error::Parameter(_)
+                            | llama::Error::TokenRange { .. }
+                            | llama::Error::Grammar { .. }
+                            | llama::Error::Schema { .. }
+                    )
+            )
         )
 }
 
@@ -88,7 +93,7 @@ fn hint(error: &Error) -> Option<String> {
             steer::Error::DuplicateToken { .. } => "the file was converted wrongly; convert it again",
             steer::Error::PromptTooLong { .. } => "shorten the prompt, or give more room with -c",
             steer::Error::EmptyPrompt { .. } => "give a prompt with -p TEXT or -f FILE",
-            steer::Error::Lane { source, .. } => in_llama(source)?,
+            steer::Error::Lane { source, .. } | steer::Error::Chain(source) => in_llama(source)?,
             steer::Error::OutOfStep => return None,
         }
     } else if let Some(error) = error.downcast_ref::<gguf::Error>() {
@@ -111,6 +116,7 @@ fn in_file(error: &gguf::Error) -> Option<&'static str> {
         gguf::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             Some("check the path; models are not downloaded")
         }
+        gguf::Error::NotAFile { .. } => Some("name a GGUF file on disk"),
         gguf::Error::NotGguf { .. } => Some("convert the model with llama.cpp's convert_hf_to_gguf.py"),
         gguf::Error::Version { .. } => Some("convert the model again with a current llama.cpp"),
         gguf::Error::Truncated { .. } => Some("download or copy the file again"),
@@ -136,7 +142,7 @@ fn in_llama(error: &llama::Error) -> Option<&'static str> {
 }
 
 /// llama.cpp's options that proxytune does not have, with what to do instead.
-pub const NOT_HERE: [(&str, &str); 20] = [
+pub const NOT_HERE: [(&str, &str); 34] = [
     ("--hf-repo", "download the file and name it with -m, -me or -ma"),
     ("--hf-file", "download the file and name it with -m, -me or -ma"),
     ("--hf-token", "download the file and name it with -m, -me or -ma"),
@@ -152,6 +158,20 @@ pub const NOT_HERE: [(&str, &str); 20] = [
     ("--single-turn", "leave it out: every role continues plain text"),
     ("--fit", "-c and -ngl say what goes where"),
     ("--verbosity", "-v shows llama.cpp's messages"),
+    ("--list-devices", "`proxytune devices` lists them"),
+    ("--color", "`proxytune compare` colours what steering changed"),
+    ("--special", "control tokens are not shown; --json has their ids"),
+    ("--keep", "the context is not shifted: the text ends when it is full"),
+    ("--context-shift", "the context is not shifted: the text ends when it is full"),
+    ("--no-context-shift", "leave it out: the context is not shifted"),
+    ("--warmup", "leave it out: there is no warm-up run"),
+    ("--no-warmup", "leave it out: there is no warm-up run"),
+    ("--jinja", "leave it out: every role continues plain text"),
+    ("--override-kv", "change the file with llama.cpp's gguf-py"),
+    ("--cont-batching", "leave it out: one sequence is generated at a time"),
+    ("--binary-file", "prompts are text: -f FILE"),
+    ("--threads-draft", "-t sets the threads of every model"),
+    ("--cache-ram", "leave it out: prompts are not kept between runs"),
     ("--lora", "merge the adapter into the model's file"),
     ("--cpu-mask", "-t sets the number of threads"),
     ("--no-kv-unified", "leave it out: one sequence is generated at a time"),

@@ -1,6 +1,7 @@
 //! Args and recipe → what is meant: a plan, a request, a prompt.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -23,18 +24,26 @@ use crate::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 const DEMO: &str = "demo";
 /// Context when none is asked for: enough for a chat, small enough for three KV caches.
 const DEFAULT_CTX: usize = 4096;
+/// More text than this is a mistake.
+const MAX_TEXT_BYTES: u64 = 256 << 20;
 
 /// What a command that writes text is to do.
 pub struct Run {
     pub resolved: Resolved,
     pub prompt: String,
+    /// Nobody gave a prompt: it is the recipe's.
+    pub is_example: bool,
     pub request: Request,
 }
 
 impl Run {
     pub fn new(args: &args::Run) -> Result<Self> {
         let mut resolved = Resolved::new(&args.models, args.alpha)?;
-        let prompt = prompt(&args.prompt, &resolved.recipe)?;
+        let given = prompt(&args.prompt)?;
+        let is_example = given.is_none();
+        let example = || BadUsage("there is no prompt".to_owned());
+        let prompt = given.or_else(|| resolved.recipe.example_prompt.clone()).ok_or_else(example);
+        let prompt = prompt.hint("give one with -p TEXT or -f FILE, or pipe it in")?;
         let escape = !args.prompt.no_escape;
         let request = Request {
             sampling: sampling(&args.sampling, escape, &resolved.recipe.sampling)?,
@@ -43,7 +52,7 @@ impl Run {
             n_probs: None,
         };
         set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_CTX)?;
-        Ok(Self { resolved, prompt, request })
+        Ok(Self { resolved, prompt, is_example, request })
     }
 }
 
@@ -149,7 +158,7 @@ fn plan(args: &Models, recipe: &Recipe, backend: &Backend) -> Result<Plan> {
     let defaults = LaneParams::default();
     let base_lane = LaneParams {
         n_ctx: 0,
-        n_batch: args.batch_size.min(args.ubatch_size),
+        n_batch: args.batch_size.min(args.ubatch_size) as usize,
         // As in llama.cpp, no thread or a negative number of them asks for the default.
         n_threads: args.threads.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0).unwrap_or(defaults.n_threads),
         flash_attention: args.flash_attn,
@@ -186,13 +195,14 @@ fn plan(args: &Models, recipe: &Recipe, backend: &Backend) -> Result<Plan> {
 
 /// Gives every lane of a plan the same context: what was asked for, else `unless_asked`, as far as every model was
 /// trained; 0 asks for what they were trained on. Answers what the files say.
-pub fn set_ctx(plan: &mut Plan, asked: Option<usize>, unless_asked: usize) -> Result<Facts> {
+pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Result<Facts> {
     let facts = plan.check()?;
     let trained = facts.n_ctx_train;
     let n_ctx = match asked {
         None => trained.min(unless_asked),
         Some(0) => trained,
         Some(n) => {
+            let n = n as usize;
             if n > trained {
                 eprintln!("note: a context of {n} tokens is longer than the {trained} that every model was trained on");
             }
@@ -279,34 +289,35 @@ fn random_seed() -> u32 {
     (random >> 33) as u32
 }
 
-/// The prompt: typed, from a file, piped in, or the recipe's example.
-fn prompt(args: &Prompt, recipe: &Recipe) -> Result<String> {
-    let piped = || !std::io::stdin().is_terminal();
+/// The prompt: typed, from a file or piped in.
+fn prompt(args: &Prompt) -> Result<Option<String>> {
     match (&args.prompt, &args.file) {
-        (Some(text), _) => Ok(escaped(text, !args.no_escape)),
-        (None, Some(path)) if path.as_os_str() == "-" => stdin(),
-        (None, Some(path)) => read_text(path).map(without_last_newline),
+        (Some(text), _) => Ok(Some(escaped(text, !args.no_escape))),
+        (None, Some(path)) => read_text(path).map(without_last_newline).map(Some),
+        (None, None) if std::io::stdin().is_terminal() => Ok(None),
         (None, None) => {
-            let typed = if piped() { stdin()? } else { String::new() };
-            if !typed.is_empty() {
-                return Ok(typed);
-            }
-            let example = recipe.example_prompt.clone().ok_or_else(|| BadUsage("there is no prompt".to_owned()));
-            example.hint("give one with -p TEXT or -f FILE, or pipe it in")
+            let text = read_text(Path::new("-")).map(without_last_newline)?;
+            Ok(Some(text).filter(|text| !text.is_empty()))
         }
     }
 }
 
-fn stdin() -> Result<String> {
-    let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes).map_err(|error| anyhow!("cannot read the prompt from stdin: {error}"))?;
-    utf8(bytes, "stdin").map(without_last_newline)
-}
-
-/// A text file, UTF-8.
+/// A text file, or stdin for `-`: UTF-8 of a size that a memory holds.
 pub fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
-    utf8(bytes, &path.display().to_string())
+    let is_stdin = path.as_os_str() == "-";
+    let name = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
+    let unreadable = |error| anyhow!("cannot read {name}: {error}");
+    let input: Box<dyn Read> =
+        if is_stdin { Box::new(std::io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };
+    let mut bytes = Vec::new();
+    input.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
+        return Err(anyhow!("{name} is longer than the {} MiB of text accepted", MAX_TEXT_BYTES >> 20));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow!("{name} is not UTF-8 text: byte {at} is {:#04x}", error.as_bytes()[at])
+    })
 }
 
 /// The newline that ends a file is not part of the prompt, as in llama.cpp.
@@ -315,13 +326,6 @@ fn without_last_newline(mut text: String) -> String {
         text.pop();
     }
     text
-}
-
-fn utf8(bytes: Vec<u8>, from: &str) -> Result<String> {
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        anyhow!("{from} is not UTF-8 text: byte {at} is {:#04x}", error.as_bytes()[at])
-    })
 }
 
 /// Text as it was typed, or unescaped.

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 /// llama.cpp's spelling, and ours behind two dashes.
-pub const TABLE: [(&str, &str); 36] = [
+pub const TABLE: [(&str, &str); 42] = [
     ("-me", "--expert"),
     ("-ma", "--antiexpert"),
     ("-ub", "--ubatch-size"),
@@ -33,6 +33,12 @@ pub const TABLE: [(&str, &str); 36] = [
     ("-np", "--parallel"),
     ("-cnv", "--conversation"),
     ("-sys", "--system-prompt"),
+    ("-sp", "--special"),
+    ("-co", "--color"),
+    ("-cb", "--cont-batching"),
+    ("-bf", "--binary-file"),
+    ("-td", "--threads-draft"),
+    ("-cram", "--cache-ram"),
     ("-no-cnv", "--no-conversation"),
     ("-st", "--single-turn"),
     ("-fit", "--fit"),
@@ -67,9 +73,11 @@ pub fn long(args: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = Os
         }
         only_values = text == "--";
         keep = FREE_TEXT.contains(&text);
-        match TABLE.iter().find(|(short, _)| *short == text) {
-            Some((_, long)) => (*long).into(),
-            None => with_dashes(text).map_or(arg, Into::into),
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        match (TABLE.iter().find(|(short, _)| *short == name), value) {
+            (Some((_, long)), None) => (*long).into(),
+            (Some((_, long)), Some(value)) => format!("{long}={value}").into(),
+            (None, _) => with_dashes(text).map_or(arg, Into::into),
         }
     })
 }
@@ -124,5 +132,6 @@ mod tests {
         );
         assert_eq!(rewrite(&["--", "-me", "--a_b"]), ["--", "-me", "--a_b"]);
         assert_eq!(rewrite(&["-n", "-1", "models/a_b.gguf"]), ["-n", "-1", "models/a_b.gguf"]);
+        assert_eq!(rewrite(&["-me=a_b.gguf", "-ngl=3"]), ["--expert=a_b.gguf", "--gpu-layers=3"]);
     }
 }

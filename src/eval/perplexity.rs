@@ -38,7 +38,9 @@ impl Row {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     pub n_tokens: usize,
+    /// Windows that were measured, and that there were to measure.
     pub n_windows: usize,
+    pub n_windows_all: usize,
     pub n_ctx: usize,
     pub rows: Vec<Row>,
 }
@@ -62,6 +64,7 @@ pub fn measure(
     }
     let n_new = (n_ctx - usize::from(bos.is_some())).max(1);
     let windows: Vec<_> = tokens.chunks(n_new).take(max_windows.unwrap_or(usize::MAX)).collect();
+    let n_windows_all = windows.len();
     let n_all: usize = windows.iter().map(|window| window.len()).sum();
 
     let mut scores = Scores::new(steered, alphas);
@@ -93,7 +96,7 @@ pub fn measure(
     }
     progress(n_done, n_all);
     let n_tokens = scores.rows.first().map_or(0, |row| row.loss.n() as usize);
-    Ok(Report { n_tokens, n_windows, n_ctx, rows: scores.rows })
+    Ok(Report { n_tokens, n_windows, n_windows_all, n_ctx, rows: scores.rows })
 }
 
 /// Losses as they come in.

@@ -78,12 +78,11 @@ impl<'a> Generation<'a> {
         cancel: &'a AtomicBool,
     ) -> Result<Self, Error> {
         let base = steered.base();
-        let in_base = |source| Error::Lane { role: Role::Base, source };
         let ignored = if request.sampling.ignore_eos { steered.eog() } else { &[] };
         let padding = (steered.n_usable()..base.n_vocab()).map(|id| id as Token);
         let never = ignored.iter().copied().chain(padding);
-        let mut chain = Chain::new(base.model(), &request.sampling, base.n_ctx(), never).map_err(in_base)?;
-        chain.accept_prompt(prompts.base()).map_err(in_base)?;
+        let mut chain = Chain::new(base.model(), &request.sampling, base.n_ctx(), never).map_err(Error::Chain)?;
+        chain.accept_prompt(prompts.base()).map_err(Error::Chain)?;
         let done = steered.prefill(prompts, || !cancel.load(Ordering::Relaxed))?;
         let n_left = request.n_predict.unwrap_or(usize::MAX);
         let finish = match (done, n_left) {

@@ -8,8 +8,8 @@ pub enum Error {
     #[error("cannot read {}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
 
-    #[error("{} is a folder, expected a GGUF file", path.display())]
-    IsFolder { path: PathBuf },
+    #[error("{} is {found}, expected a GGUF file", path.display())]
+    NotAFile { path: PathBuf, found: &'static str },
 
     #[error("{} is not a GGUF file: it starts with {found:?}, expected \"GGUF\"", path.display())]
     NotGguf { path: PathBuf, found: String },

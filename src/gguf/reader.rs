@@ -24,11 +24,18 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn open(path: &'a Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(io)?;
-        let about = file.metadata().map_err(io)?;
-        if about.is_dir() {
-            return Err(Error::IsFolder { path: path.to_path_buf() });
+        // Before it is opened: opening a pipe waits for somebody to write into it.
+        let about = std::fs::metadata(path).map_err(io)?;
+        let found = match about {
+            _ if about.is_dir() => Some("a folder"),
+            _ if !about.is_file() => Some("a pipe or device"),
+            _ if about.len() == 0 => Some("empty"),
+            _ => None,
+        };
+        if let Some(found) = found {
+            return Err(Error::NotAFile { path: path.to_path_buf(), found });
         }
+        let file = File::open(path).map_err(io)?;
         Ok(Self { path, input: BufReader::new(file), offset: 0, size: about.len() })
     }
 

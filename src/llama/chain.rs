@@ -108,7 +108,8 @@ impl Chain {
         let sampler =
             unsafe { sys::llama_rs_sampler_init_grammar(self.model.vocab(), grammar.as_ptr(), c"root".as_ptr()) };
         if sampler.is_null() {
-            let reason = "llama.cpp cannot parse it; it needs a rule `root`, defined names and closed brackets";
+            let reason = "llama.cpp cannot parse it; it needs a rule `root`, defined names, closed brackets, \
+                          and no rule that begins with itself";
             return Err(Error::Grammar { reason: reason.to_owned() });
         }
         self.grammar = Some(self.masks.len());

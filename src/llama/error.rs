@@ -56,6 +56,9 @@ pub enum Error {
     #[error("the grammar is not valid: {reason}")]
     Grammar { reason: String },
 
+    #[error("the JSON schema cannot be used: {reason}")]
+    Schema { reason: String },
+
     #[error("a row of {got} logits was given, the vocabulary has {expected}")]
     RowSize { got: usize, expected: usize },
 

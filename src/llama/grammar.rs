@@ -13,35 +13,43 @@ const MAX_UNFOLDED_BYTES: usize = 1 << 20;
 
 /// Refuses what would run llama.cpp's grammar parser out of stack.
 pub fn check(grammar: &str) -> Result<(), Error> {
-    refuse_if(grammar.trim().is_empty(), || "it is empty, expected a rule `root ::= …`".to_owned())?;
-    refuse_if(grammar.len() > MAX_BYTES, || {
-        format!("it has {} bytes, at most {MAX_BYTES} are accepted", grammar.len())
-    })?;
+    let refused = |reason: String| Err(Error::Grammar { reason });
+    if grammar.trim().is_empty() {
+        return refused("it is empty, expected a rule `root ::= …`".to_owned());
+    }
+    if grammar.len() > MAX_BYTES {
+        return refused(format!("it has {} bytes, at most {MAX_BYTES} are accepted", grammar.len()));
+    }
     let depth = depth(grammar, ["(", ")"], &[('"', '"'), ('[', ']')], true);
-    refuse_if(depth > MAX_DEPTH, || format!("its parentheses nest {depth} deep, at most {MAX_DEPTH} are accepted"))
+    if depth > MAX_DEPTH {
+        return refused(format!("its parentheses nest {depth} deep, at most {MAX_DEPTH} are accepted"));
+    }
+    Ok(())
 }
 
 /// The grammar of the JSON documents that a schema describes.
 pub fn from_json_schema(schema: &str) -> Result<String, Error> {
-    refuse_if(schema.len() > MAX_BYTES, || {
-        format!("the JSON schema has {} bytes, at most {MAX_BYTES} are accepted", schema.len())
-    })?;
+    let refused = |reason: String| Err(Error::Schema { reason });
+    if schema.len() > MAX_BYTES {
+        return refused(format!("it has {} bytes, at most {MAX_BYTES} are accepted", schema.len()));
+    }
     let depth = depth(schema, ["{[", "}]"], &[('"', '"')], false);
-    refuse_if(depth > MAX_SCHEMA_DEPTH, || {
-        format!("the JSON schema nests {depth} deep, at most {MAX_SCHEMA_DEPTH} levels are accepted")
-    })?;
-    serde_json::from_str::<serde_json::Value>(schema)
-        .map_err(|error| Error::Grammar { reason: format!("the JSON schema is not JSON: {error}") })?;
-    let grammar = llama_cpp_2::json_schema_to_grammar(schema)
-        .map_err(|_| Error::Grammar { reason: "llama.cpp cannot turn this JSON schema into a grammar".to_owned() })?;
-    refuse_if(grammar.len() > MAX_UNFOLDED_BYTES, || {
-        format!("the JSON schema unfolds to {} bytes, at most {MAX_UNFOLDED_BYTES} are accepted", grammar.len())
-    })?;
+    if depth > MAX_SCHEMA_DEPTH {
+        return refused(format!("it nests {depth} deep, at most {MAX_SCHEMA_DEPTH} levels are accepted"));
+    }
+    match serde_json::from_str::<serde_json::Value>(schema) {
+        Ok(value) if value.is_object() => {}
+        Ok(value) => return refused(format!("expected an object, got {value}")),
+        Err(error) => return refused(format!("it is not JSON: {error}")),
+    }
+    let Ok(grammar) = llama_cpp_2::json_schema_to_grammar(schema) else {
+        return refused("llama.cpp does not know one of its types, formats or references".to_owned());
+    };
+    if grammar.len() > MAX_UNFOLDED_BYTES {
+        let n = grammar.len();
+        return refused(format!("it unfolds to {n} bytes of grammar, at most {MAX_UNFOLDED_BYTES} are accepted"));
+    }
     Ok(grammar)
-}
-
-fn refuse_if(refuse: bool, reason: impl FnOnce() -> String) -> Result<(), Error> {
-    if refuse { Err(Error::Grammar { reason: reason() }) } else { Ok(()) }
 }
 
 /// How deep the brackets of `nest` nest. What stands between the delimiters of `quotes` does not count, a backslash
@@ -96,8 +104,8 @@ mod tests {
     fn schemas_become_grammars_or_reasons() {
         let grammar = from_json_schema(r#"{"type":"object","properties":{"a":{"type":"integer"}}}"#);
         assert!(grammar.expect("a plain schema").contains("root ::="));
-        for schema in ["{", r#"{"type":"nonsense"}"#, &"[".repeat(5000)] {
-            assert!(matches!(from_json_schema(schema), Err(Error::Grammar { .. })), "{schema:.20}");
+        for schema in ["{", "[]", r#"{"type":"nonsense"}"#, &"[".repeat(5000)] {
+            assert!(matches!(from_json_schema(schema), Err(Error::Schema { .. })), "{schema:.20}");
         }
     }
 }

@@ -11,6 +11,9 @@ pub enum Error {
     #[error("the recipe {} is not valid: {source}", path.display())]
     Toml { path: PathBuf, source: Box<toml::de::Error> },
 
+    #[error("the recipe {} is not valid: {source}", path.display())]
+    Invalid { path: PathBuf, source: Box<Self> },
+
     #[error("no recipe is called {name:?}; looked in {}", looked_in.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "))]
     Unknown { name: String, looked_in: Vec<PathBuf> },
 

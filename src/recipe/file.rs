@@ -1,5 +1,7 @@
 //! The recipe file and where bundled ones are found.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,9 @@ use super::{Error, Sampling};
 
 /// Beyond this the sum leaves what logits mean; a larger α is a typing error.
 pub const MAX_ALPHA: f32 = 10.0;
+
+/// A longer file is no recipe.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A base and any number of pairs. Paths in a file are relative to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,12 +78,15 @@ impl Recipe {
         };
         match looked_in.iter().flat_map(places).find(|path| path.is_file()) {
             Some(path) => Self::read(&path),
+            None if Path::new(name).is_file() => Self::read(Path::new(name)),
             None => Err(Error::Unknown { name: name.to_owned(), looked_in }),
         }
     }
 
     fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        read.map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
         let mut recipe: Self = toml::from_str(&text)
             .map_err(|source| Error::Toml { path: path.to_path_buf(), source: Box::new(source) })?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -90,7 +98,8 @@ impl Recipe {
                 }
             }
         }
-        recipe.validate()?;
+        let invalid = |source| Error::Invalid { path: path.to_path_buf(), source: Box::new(source) };
+        recipe.validate().map_err(invalid)?;
         Ok(recipe)
     }
 

@@ -21,6 +21,10 @@ pub enum Error {
     #[error("{role}: {source}")]
     Lane { role: Role, source: llama::Error },
 
+    /// Of the sampler chain, which belongs to no role.
+    #[error(transparent)]
+    Chain(llama::Error),
+
     #[error("{role}: the prompt is empty and the model puts no token in front of it")]
     EmptyPrompt { role: Role },
 

@@ -219,7 +219,13 @@ impl Steered {
     #[must_use]
     pub fn blame(&self, i: usize, error: llama::Error) -> Error {
         let damaged = matches!(error, llama::Error::Stage(llama::stage::Failure::NotFinite { .. }));
-        let blamed = if damaged { self.check_finite(i).err() } else { None };
-        blamed.unwrap_or(Error::Lane { role: Role::Base, source: error })
+        if damaged && let Err(blamed) = self.check_finite(i) {
+            return blamed;
+        }
+        // The chain checks the base's row; everything else is its own.
+        match error {
+            llama::Error::NotFinite { .. } => Error::Lane { role: Role::Base, source: error },
+            error => Error::Chain(error),
+        }
     }
 }

@@ -55,7 +55,7 @@ impl fmt::Display for Differences {
         if n_base == n_other {
             write!(f, "{n_differing} of {n_shared} tokens differ")?;
         } else {
-            write!(f, "{n_base} tokens against {n_other}, {n_differing} of the first {n_shared} differ")?;
+            write!(f, "{n_other} tokens where the base has {n_base}, {n_differing} of the first {n_shared} differ")?;
         }
         let token = |token: &Option<String>| token.as_ref().map_or("nothing".to_owned(), |token| format!("{token:?}"));
         for (i, (id, base, other)) in first.iter().enumerate() {
@@ -63,7 +63,7 @@ impl fmt::Display for Differences {
             if base == other {
                 write!(f, "{lead}id {id} is {} of another type", token(base))?;
             } else {
-                write!(f, "{lead}id {id} is {} against {}", token(base), token(other))?;
+                write!(f, "{lead}id {id} is {}, not {}", token(other), token(base))?;
             }
         }
         Ok(())
@@ -95,17 +95,14 @@ mod tests {
         let Verdict::Different(differences) = against(&["a", "b"], &["a", "b", "<PRE>"]) else { panic!() };
         assert_eq!(
             differences.to_string(),
-            "2 tokens against 3, 0 of the first 2 differ; id 2 is nothing against \"<PRE>\""
+            "3 tokens where the base has 2, 0 of the first 2 differ; id 2 is \"<PRE>\", not nothing"
         );
     }
 
     #[test]
     fn the_first_differing_tokens_are_named() {
         let Verdict::Different(differences) = against(&["a", "b", "c"], &["a", "c", "b"]) else { panic!() };
-        assert_eq!(
-            differences.to_string(),
-            "2 of 3 tokens differ; id 1 is \"b\" against \"c\", id 2 is \"c\" against \"b\""
-        );
+        assert_eq!(differences.to_string(), "2 of 3 tokens differ; id 1 is \"c\", not \"b\", id 2 is \"b\", not \"c\"");
     }
 
     #[test]

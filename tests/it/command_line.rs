@@ -260,6 +260,48 @@ fn perplexity_reports_every_role_and_alpha() {
 }
 
 #[test]
+fn perplexity_refuses_windows_that_hold_nothing() {
+    let text = file("heldout").with_file_name("heldout-prose.txt");
+    let text = text.to_str().expect("UTF-8");
+    assert!(refused(&["perplexity", "-f", text, "--chunks", "0"], 2).contains("chunks is 0"));
+    assert!(refused(&["perplexity", "-f", text, "-c", "1"], 2).contains("ctx-size is 1"));
+}
+
+#[test]
+fn without_alpha_perplexity_tries_the_recipes_too() {
+    let text = file("heldout").with_file_name("heldout-prose.txt");
+    let object = json(&["perplexity", "-f", text.to_str().expect("UTF-8"), "-c", "32", "--chunks", "2", "--json"]);
+    let alphas: Vec<_> =
+        object["results"].as_array().expect("rows").iter().filter_map(|row| row["alpha"].as_f64()).collect();
+    assert_eq!(alphas, [0.5, 0.75, 1.0, 1.5]);
+}
+
+/// Nothing of ours stands between ctrl-C and a program that waits for its prompt.
+#[test]
+fn ctrl_c_ends_the_wait_for_a_prompt() {
+    let mut child = proxytune(&["generate"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+    // Linux tells that it sleeps, which it does when it waits for its prompt.
+    let sleeps =
+        || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).is_ok_and(|stat| stat.contains(") S "));
+    let began = std::time::Instant::now();
+    while !sleeps() && began.elapsed().as_secs() < 5 {
+        std::thread::yield_now();
+    }
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+    let status = child.wait().expect("it ends");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(2));
+}
+
+#[test]
+fn an_endless_prompt_is_refused_and_a_pipe_is_no_model() {
+    let said = refused(&["generate", "-f", "/dev/zero", "-n", "1"], 1);
+    assert!(said.contains("is longer than the 256 MiB"), "{said}");
+    let said = refused(&["generate", "-m", "/dev/null", "-me", "base", "-ma", "none", "-p", "x"], 1);
+    assert!(said.contains("is a pipe or device, expected a GGUF file"), "{said}");
+}
+
+#[test]
 fn files_that_cannot_be_used_get_one_line_and_a_hint() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let in_folder = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
@@ -275,7 +317,7 @@ fn files_that_cannot_be_used_get_one_line_and_a_hint() {
     for (file, words) in [
         (in_folder("nowhere.gguf").as_str(), ["cannot read", "hint: check the path"]),
         (&text, ["is not a GGUF file", "hint: convert"]),
-        (&empty, ["is not a GGUF file", "hint: convert"]),
+        (&empty, ["is empty, expected a GGUF file", "hint: name a GGUF file"]),
         (&in_folder(""), ["is a folder", "expected a GGUF file"]),
         (&other, ["has another vocabulary", "hint: base, expert and antiexpert must"]),
         (&unknown, ["has another vocabulary", "hint:"]),
@@ -309,6 +351,10 @@ fn bad_values_are_bad_usage() {
         (&["-s", "5000000000"], "seed is 5000000000, expected -1 to 4294967294"),
         (&["-fa", "off", "-ctv", "q8_0"], "flash attention is off"),
         (&["-n", "-7"], "-7 is not in"),
+        (&["-c", "100000000000"], "is not in 0..=2147483647"),
+        (&["-ub", "0"], "0 is not in 1..=2147483647"),
+        (&["-l", "-1+1"], "invalid value '-1+1'"),
+        (&["-j", "[]"], "the JSON schema cannot be used: expected an object"),
         (&["--wonder"], "unexpected argument"),
     ] {
         let said = refused(&[&["generate", "-p", "x", "-n", "1"], args].concat(), 2);
@@ -319,7 +365,13 @@ fn bad_values_are_bad_usage() {
 
 #[test]
 fn options_of_llama_cpp_that_are_not_here_say_what_to_do() {
-    for (option, hint) in [("-hf", "download the file"), ("-tb", "-t sets"), ("--model-draft", "-me and -ma")] {
+    for (option, hint) in [
+        ("-hf", "download the file"),
+        ("-sp", "control tokens"),
+        ("--list-devices", "devices"),
+        ("-tb", "-t sets"),
+        ("--model-draft", "-me and -ma"),
+    ] {
         let said = refused(&["generate", option, "x"], 2);
         assert!(said.contains(option) && said.contains("hint: ") && said.contains(hint), "{said}");
     }
