@@ -6,8 +6,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::sampling::SamplingArgs;
 use crate::llama::lane::{CacheType, FlashAttention};
 use crate::llama::model::{LoadMode, SplitMode};
 
@@ -257,111 +258,6 @@ pub struct Prompt {
     pub stop: Vec<String>,
 }
 
-/// llama.cpp's sampling parameters; what is not given is the recipe's, else llama.cpp's default.
-#[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Sampling")]
-pub struct SamplingArgs {
-    /// Order of the samplers between semicolons; `proxy` stands first unless it is placed
-    #[arg(long, value_name = "NAMES")]
-    pub samplers: Option<String>,
-    /// The same by llama.cpp's letters; `P` is proxy
-    #[arg(long, alias = "sampling-seq", value_name = "LETTERS", conflicts_with = "samplers")]
-    pub sampler_seq: Option<String>,
-    /// Seed of the random numbers; -1 for a new one each time
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
-    pub seed: Option<i64>,
-    /// Temperature; 0 takes the most likely token [default: 0.8]
-    #[arg(long, alias = "temperature", value_name = "N", allow_negative_numbers = true)]
-    pub temp: Option<f32>,
-    /// Keep the N most likely tokens; 0 keeps all [default: 40]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub top_k: Option<i32>,
-    /// Keep the most likely tokens that reach probability N [default: 0.95]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub top_p: Option<f32>,
-    /// Keep tokens of at least N times the best one's probability [default: 0.05]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub min_p: Option<f32>,
-    /// Keep tokens within N standard deviations of the best logit; -1 is off [default: -1]
-    #[arg(long, alias = "top-n-sigma", value_name = "N", allow_negative_numbers = true)]
-    pub top_nsigma: Option<f32>,
-    /// Locally typical sampling; 1 is off [default: 1]
-    #[arg(long, alias = "typical-p", value_name = "N", allow_negative_numbers = true)]
-    pub typical: Option<f32>,
-    /// Chance to drop the most likely tokens; 0 is off [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub xtc_probability: Option<f32>,
-    /// Probability above which XTC drops [default: 0.1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub xtc_threshold: Option<f32>,
-    /// Tokens that repetition penalties look back; -1 for the whole context [default: 64]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub repeat_last_n: Option<i32>,
-    /// Divide the logits of repeated tokens; 1 is off [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub repeat_penalty: Option<f32>,
-    /// Subtract from the logits of tokens that occurred [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub presence_penalty: Option<f32>,
-    /// Subtract for each time a token occurred [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub frequency_penalty: Option<f32>,
-    /// Strength of DRY; 0 is off [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub dry_multiplier: Option<f32>,
-    /// Base of DRY's growth [default: 1.75]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub dry_base: Option<f32>,
-    /// Repetitions of N tokens go unpunished [default: 2]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub dry_allowed_length: Option<i32>,
-    /// Tokens that DRY looks back; -1 for the whole context [default: 64]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub dry_penalty_last_n: Option<i32>,
-    /// A text that DRY does not look across; may be repeated, `none` for nothing [default: newline, : " *]
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub dry_sequence_breaker: Vec<String>,
-    /// Probability that adaptive-p aims at [default: off]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub adaptive_target: Option<f32>,
-    /// How slowly adaptive-p forgets [default: 0.9]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub adaptive_decay: Option<f32>,
-    /// Dynamic temperature: temp ± N [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub dynatemp_range: Option<f32>,
-    /// Dynamic temperature's exponent [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub dynatemp_exp: Option<f32>,
-    /// Mirostat 1 or 2 in place of the truncating samplers; 0 is off [default: 0]
-    #[arg(long, value_name = "N")]
-    pub mirostat: Option<u8>,
-    /// Mirostat's learning rate [default: 0.1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub mirostat_lr: Option<f32>,
-    /// Mirostat's target entropy [default: 5]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub mirostat_ent: Option<f32>,
-    /// Add to the logit of a token, as in 15043+1 or 15043-inf; may be repeated
-    #[arg(short, long, value_name = "ID±BIAS", value_parser = logit_bias, allow_hyphen_values = true)]
-    pub logit_bias: Vec<(i32, f32)>,
-    /// A GBNF grammar that the answer keeps to
-    #[arg(long, value_name = "GRAMMAR")]
-    pub grammar: Option<String>,
-    /// A file with such a grammar
-    #[arg(long, value_name = "FNAME", conflicts_with = "grammar")]
-    pub grammar_file: Option<PathBuf>,
-    /// A JSON schema that the answer keeps to
-    #[arg(short = 'j', long, value_name = "SCHEMA", conflicts_with_all = ["grammar", "grammar_file"])]
-    pub json_schema: Option<String>,
-    /// -jf: a file with such a schema
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["grammar", "grammar_file", "json_schema"])]
-    pub json_schema_file: Option<PathBuf>,
-    /// Never end by the model's choice
-    #[arg(long, action = ArgAction::SetTrue)]
-    pub ignore_eos: bool,
-}
-
 /// `-ngl`: `None` moves all layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GpuLayers(pub Option<u32>);
@@ -395,13 +291,6 @@ fn cache_type(text: &str) -> Result<CacheType, String> {
         "q5_1" => CacheType::Q5_1,
         _ => return Err("expected f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1".to_owned()),
     })
-}
-
-fn logit_bias(text: &str) -> Result<(i32, f32), String> {
-    let expected = || "expected a token id and a signed bias, as in 15043+1 or 15043-inf".to_owned();
-    let at = text.find(['+', '-']).ok_or_else(expected)?;
-    let (id, bias) = text.split_at(at);
-    Ok((id.parse().map_err(|_| expected())?, bias.parse().map_err(|_| expected())?))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -455,15 +344,5 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn biases_parse_with_their_sign() {
-        assert_eq!(logit_bias("15043+1.5"), Ok((15043, 1.5)));
-        assert_eq!(logit_bias("7-inf"), Ok((7, f32::NEG_INFINITY)));
-        assert_eq!(logit_bias("7-1e-3"), Ok((7, -1e-3)));
-        for text in ["", "7", "+1", "x+1", "7+x"] {
-            assert!(logit_bias(text).is_err(), "{text}");
-        }
     }
 }

@@ -10,6 +10,7 @@ mod perplexity;
 mod progress;
 mod report;
 mod resolve;
+mod sampling;
 mod spelling;
 
 use std::ffi::OsString;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
-use super::args::{self, GpuLayers, Models, Placement, Prompt, SamplingArgs};
+use super::args::{self, GpuLayers, Models, Placement, Prompt};
 use super::report::{BadUsage, Hinted};
 use super::{Done, progress};
 use crate::generate::Request;
@@ -15,8 +15,7 @@ use crate::llama::backend::{self, Backend};
 use crate::llama::lane::LaneParams;
 use crate::llama::model::ModelParams;
 use crate::llama::{device, rpc};
-use crate::recipe::sampling::Samplers;
-use crate::recipe::{self, Pair, Recipe, Sampling, Side};
+use crate::recipe::{Pair, Recipe, Sampling, Side};
 use crate::steer::load::{Facts, Models as Loaded};
 use crate::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 
@@ -46,7 +45,7 @@ impl Run {
         let prompt = prompt.hint("give one with -p TEXT or -f FILE, or pipe it in")?;
         let escape = !args.prompt.no_escape;
         let request = Request {
-            sampling: sampling(&args.sampling, escape, &resolved.recipe.sampling)?,
+            sampling: args.sampling.over(&resolved.recipe.sampling, escape)?,
             n_predict: usize::try_from(args.prompt.n_predict).ok(),
             stop: args.prompt.stop.iter().map(|text| escaped(text, escape)).collect(),
             n_probs: None,
@@ -213,82 +212,6 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Resu
     Ok(facts)
 }
 
-/// The recipe's sampling with the flags over it. A random seed is drawn here, so that it can be told.
-fn sampling(args: &SamplingArgs, escape: bool, recipe: &Sampling) -> Result<Sampling> {
-    let mut s = recipe.clone();
-    if let Some(names) = &args.samplers {
-        s.samplers = names.parse()?;
-    }
-    if let Some(letters) = &args.sampler_seq {
-        s.samplers = Samplers::from_letters(letters)?;
-    }
-    match args.seed {
-        None => {}
-        Some(-1) => s.seed = None,
-        Some(seed) => {
-            let expected = || format!("-1 to {}", u32::MAX - 1);
-            let seed = u32::try_from(seed).map_err(|_| recipe::Error::parameter("seed", seed, expected()))?;
-            s.seed = Some(seed);
-        }
-    }
-    s.seed = s.seed.or_else(|| Some(random_seed()));
-    let set = |to: &mut f32, from: Option<f32>| *to = from.unwrap_or(*to);
-    set(&mut s.temp, args.temp);
-    set(&mut s.top_p, args.top_p);
-    set(&mut s.min_p, args.min_p);
-    set(&mut s.top_n_sigma, args.top_nsigma);
-    set(&mut s.typical_p, args.typical);
-    set(&mut s.xtc_probability, args.xtc_probability);
-    set(&mut s.xtc_threshold, args.xtc_threshold);
-    set(&mut s.repeat_penalty, args.repeat_penalty);
-    set(&mut s.presence_penalty, args.presence_penalty);
-    set(&mut s.frequency_penalty, args.frequency_penalty);
-    set(&mut s.dry_multiplier, args.dry_multiplier);
-    set(&mut s.dry_base, args.dry_base);
-    set(&mut s.adaptive_target, args.adaptive_target);
-    set(&mut s.adaptive_decay, args.adaptive_decay);
-    set(&mut s.dynatemp_range, args.dynatemp_range);
-    set(&mut s.dynatemp_exponent, args.dynatemp_exp);
-    set(&mut s.mirostat_eta, args.mirostat_lr);
-    set(&mut s.mirostat_tau, args.mirostat_ent);
-    let set = |to: &mut i32, from: Option<i32>| *to = from.unwrap_or(*to);
-    set(&mut s.top_k, args.top_k);
-    set(&mut s.repeat_last_n, args.repeat_last_n);
-    set(&mut s.dry_allowed_length, args.dry_allowed_length);
-    set(&mut s.dry_penalty_last_n, args.dry_penalty_last_n);
-    s.mirostat = args.mirostat.unwrap_or(s.mirostat);
-    s.logit_bias.extend_from_slice(&args.logit_bias);
-    s.ignore_eos |= args.ignore_eos;
-    match args.dry_sequence_breaker.as_slice() {
-        [] => {}
-        [none] if none == "none" => s.dry_sequence_breakers.clear(),
-        texts => s.dry_sequence_breakers = texts.iter().map(|text| escaped(text, escape)).collect(),
-    }
-    if let Some(grammar) = text_or_file(args.grammar.as_ref(), args.grammar_file.as_deref())? {
-        (s.grammar, s.json_schema) = (Some(grammar), None);
-    }
-    if let Some(schema) = text_or_file(args.json_schema.as_ref(), args.json_schema_file.as_deref())? {
-        (s.grammar, s.json_schema) = (None, Some(schema));
-    }
-    s.validate()?;
-    Ok(s)
-}
-
-fn text_or_file(text: Option<&String>, file: Option<&Path>) -> Result<Option<String>> {
-    match (text, file) {
-        (Some(text), _) => Ok(Some(text.clone())),
-        (None, Some(path)) => read_text(path).map(Some),
-        (None, None) => Ok(None),
-    }
-}
-
-/// A number that differs from run to run.
-fn random_seed() -> u32 {
-    use std::hash::{BuildHasher, Hasher};
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    (random >> 33) as u32
-}
-
 /// The prompt: typed, from a file or piped in.
 fn prompt(args: &Prompt) -> Result<Option<String>> {
     match (&args.prompt, &args.file) {
@@ -329,7 +252,7 @@ fn without_last_newline(mut text: String) -> String {
 }
 
 /// Text as it was typed, or unescaped.
-fn escaped(text: &str, escape: bool) -> String {
+pub fn escaped(text: &str, escape: bool) -> String {
     if escape { unescape(text) } else { text.to_owned() }
 }
 
