@@ -10,6 +10,7 @@ has_libclang() {
         /Library/Developer/CommandLineTools/usr/lib/libclang.dylib \
         /Applications/Xcode.app/Contents/Developer/Toolchains/XcodeDefault.xctoolchain/usr/lib/libclang.dylib \
         /opt/homebrew/opt/llvm/lib/libclang.dylib /usr/local/opt/llvm/lib/libclang.dylib; do
+        case $library in *libclang-cpp*) continue ;; esac
         [ -e "$library" ] && return 0
     done
     return 1
