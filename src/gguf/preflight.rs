@@ -10,9 +10,6 @@ const MAX_EXPERTS: i64 = 1024;
 const ROPE_SCALING_TYPES: [&str; 4] = ["none", "linear", "yarn", "longrope"];
 
 pub(super) fn check(header: &Header) -> Result<(), Error> {
-    if header.tensors().is_empty() {
-        return Ok(());
-    }
     let Some(architecture) = header.text("general.architecture") else {
         return Err(header.unusable("general.architecture", "the name of an architecture"));
     };
@@ -23,9 +20,10 @@ pub(super) fn check(header: &Header) -> Result<(), Error> {
     let number = |name: &str| header.integer(&key(name));
 
     let n_layer = number("block_count");
-    require(n_layer.is_some_and(|n| (1..=MAX_LAYERS).contains(&n)), "block_count", "1 to 512 layers")?;
+    // A key that is missing, or of another type, is an error to llama.cpp and not an abort.
+    require(n_layer.is_none_or(|n| (1..=MAX_LAYERS).contains(&n)), "block_count", "1 to 512 layers")?;
     let n_next = number("nextn_predict_layers").unwrap_or(0);
-    require(n_next <= n_layer.unwrap_or(0), "nextn_predict_layers", "at most as many as there are layers")?;
+    require(n_layer.is_none_or(|n| n_next <= n), "nextn_predict_layers", "at most as many as there are layers")?;
     require(
         header.bool(&key("attention.causal")) != Some(false),
         "attention.causal",

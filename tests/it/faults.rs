@@ -177,6 +177,18 @@ fn a_truncated_file_is_refused_at_every_length() {
     }
 }
 
+/// llama.cpp reads the metadata of a file without tensors all the same, and asserts what it asserts.
+#[test]
+fn a_file_without_tensors_is_looked_at_too() {
+    let files = Files::new();
+    let mut bytes = std::fs::read(files.write("whole.gguf", &Spec { n_layer: 0, ..Spec::tiny() })).expect("readable");
+    bytes[8..16].copy_from_slice(&0_u64.to_le_bytes());
+    let path = files.0.path().join("no-tensors.gguf");
+    std::fs::write(&path, &bytes).expect("writable");
+    let error = load(&Plan { base: source(&path), pairs: Vec::new() }).expect_err("refused").to_string();
+    assert!(error.contains("block_count"), "{error}");
+}
+
 #[test]
 fn huge_counts_do_not_ask_for_memory() {
     let files = Files::new();
