@@ -140,7 +140,7 @@ pub fn first_non_finite_logit(row: &[f32]) -> Option<usize> {
     row.iter().position(|logit| !logit.is_finite())
 }
 
-/// Whether every number seen was finite, by integer arithmetic so that the loop around it stays vectorised.
+/// Whether every number seen was finite: integer arithmetic without a branch.
 #[derive(Default)]
 struct Exponents(u32);
 

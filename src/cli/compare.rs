@@ -43,7 +43,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
         }
         let mut answer = Answer::default();
         let changes = label == "steered";
-        answer.generate(&mut steered, &prompts, &request, stopped, |text, position| {
+        let ended = answer.generate(&mut steered, &prompts, &request, stopped, |text, position| {
             if args.json {
                 return Ok(());
             }
@@ -51,7 +51,11 @@ pub fn run(args: &args::Run) -> Result<Done> {
             let (style, plain) = if changed { (paint(CHANGED), paint(PLAIN)) } else { ("", "") };
             write!(out, "{style}{text}{plain}")?;
             out.flush()
-        })?;
+        });
+        if ended.is_err() && !args.json && !answer.text.is_empty() {
+            writeln!(out)?;
+        }
+        ended?;
         let per_second = answer.tokens.len() as f64 / answer.seconds;
         let n_changed = answer.positions.iter().filter(|position| position.changed).count();
         if args.json {

@@ -41,7 +41,6 @@ pub fn run(args: &args::Generate) -> Result<Done> {
         out.flush()
     };
     let ended = answer.generate(&mut steered, &prompts, &request, stopped, show);
-    let mut out = std::io::stdout().lock();
     if ended.is_err() && !json && !answer.text.is_empty() {
         writeln!(out)?;
     }

@@ -137,7 +137,7 @@ impl Lane {
             [("context size", params.n_ctx), ("batch size", params.n_batch), ("number of threads", params.n_threads)];
         for (name, value) in at_least_one {
             if value == 0 || i32::try_from(value).is_err() {
-                return Err(recipe::Error::parameter(name, value, "1 or more").into());
+                return Err(recipe::Error::parameter(name, value, format!("1 to {}", i32::MAX)).into());
             }
         }
         if params.n_threads > MAX_THREADS {

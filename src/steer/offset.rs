@@ -51,9 +51,4 @@ impl Offset {
     pub fn alphas(&self) -> impl Iterator<Item = f32> {
         self.pairs.iter().map(|pair| pair.alpha)
     }
-
-    /// Sets the α of all pairs.
-    pub fn set_alpha(&mut self, alpha: f32) {
-        self.pairs.iter_mut().for_each(|pair| pair.alpha = alpha);
-    }
 }

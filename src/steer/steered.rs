@@ -41,10 +41,6 @@ impl Steered {
         &self.offset
     }
 
-    pub fn offset_mut(&mut self) -> &mut Offset {
-        &mut self.offset
-    }
-
     /// Tokens that end a generation, for the base or for an expert.
     #[must_use]
     pub fn eog(&self) -> &[Token] {
