@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         expert: side(&pair.expert),
         antiexpert: side(&pair.antiexpert),
     };
-    let plan = Plan { base: source(&recipe.base), pairs: recipe.pairs.iter().map(pair).collect() };
+    let plan = Plan { pairs: recipe.pairs.iter().map(pair).collect(), ..Plan::alone(source(&recipe.base)) };
 
     // Three lanes, kept in step.
     let mut steered = Steered::load(&backend::shared()?, &plan, &mut Models::default(), &mut |_, _, _| true)?;

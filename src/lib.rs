@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The modules, each using only those behind it in the list:
-//! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures; [`generate`] runs one sequence;
+//! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures, [`inspect`] looks at files before they are loaded; [`generate`] runs one sequence;
 //! [`steer`] keeps the lanes of base and pairs in step; [`llama`] is the boundary to llama.cpp and the only `unsafe`;
 //! [`vocab`] compares vocabularies; [`recipe`] holds what is asked for; [`gguf`] reads a file's header; [`arithmetic`]
 //! is the formula.
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod eval;
 pub mod generate;
 pub mod gguf;
+pub mod inspect;
 pub mod llama;
 pub mod recipe;
 pub mod steer;

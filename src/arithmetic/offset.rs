@@ -4,6 +4,8 @@
 //! 2105.03023) with several pairs. Constants that differ between a model's logits and its log-probabilities cancel
 //! in the softmax, so raw logits serve.
 
+use super::row::Row;
+
 /// One pair at one position: `alpha · (expert − antiexpert)`, each side a row of raw logits.
 ///
 /// A missing side counts as zero: expert alone is a product of experts, antiexpert alone is contrastive decoding.
@@ -12,56 +14,56 @@
 #[derive(Debug, Clone, Copy)]
 pub struct Term<'a> {
     pub alpha: f32,
-    pub expert: Option<&'a [f32]>,
-    pub antiexpert: Option<&'a [f32]>,
+    pub expert: Option<Row<'a>>,
+    pub antiexpert: Option<Row<'a>>,
 }
 
 impl Term<'_> {
-    /// How many ids this pair has an offset for; `n_vocab` when it has no side at all.
+    /// Ids from here on have no offset; `n_vocab` when there is no side at all.
     fn n_ids(&self, n_vocab: usize) -> usize {
-        let expert = self.expert.map_or(n_vocab, <[f32]>::len);
-        let antiexpert = self.antiexpert.map_or(n_vocab, <[f32]>::len);
-        n_vocab.min(expert).min(antiexpert)
+        let n_ids = |side: Option<Row<'_>>| side.map_or(n_vocab, |row| row.n_ids());
+        n_vocab.min(n_ids(self.expert)).min(n_ids(self.antiexpert))
     }
 
     /// The offset of one id. Zero where a present side does not have the id.
     #[inline]
     fn at(&self, id: usize) -> f32 {
-        let (expert, antiexpert) = match (self.expert, self.antiexpert) {
-            (Some(expert), Some(antiexpert)) => (expert.get(id), antiexpert.get(id)),
-            (Some(expert), None) => (expert.get(id), Some(&0.0)),
-            (None, Some(antiexpert)) => (Some(&0.0), antiexpert.get(id)),
-            (None, None) => return 0.0,
-        };
-        match (expert, antiexpert) {
+        let logit = |side: Option<Row<'_>>| side.map_or(Some(0.0), |row| row.get(id));
+        match (logit(self.expert), logit(self.antiexpert)) {
             (Some(expert), Some(antiexpert)) => self.alpha * (expert - antiexpert),
             _ => 0.0,
         }
     }
 
-    /// The offsets of the first `n` ids, at most [`Self::n_ids`]: the dense kernel.
+    /// The offsets of the first `n` ids, at most [`Self::n_ids`]: the dense kernel, where rows are in order.
     #[inline]
     fn each(&self, n: usize, mut f: impl FnMut(usize, f32)) {
         let alpha = self.alpha;
-        match (self.expert, self.antiexpert) {
-            (Some(expert), Some(antiexpert)) => {
-                for (id, (e, a)) in expert[..n].iter().zip(&antiexpert[..n]).enumerate() {
+        match (in_order(self.expert, n), in_order(self.antiexpert, n)) {
+            (Some(Some(expert)), Some(Some(antiexpert))) => {
+                for (id, (e, a)) in expert.iter().zip(antiexpert).enumerate() {
                     f(id, alpha * (e - a));
                 }
             }
-            (Some(expert), None) => {
-                for (id, e) in expert[..n].iter().enumerate() {
+            (Some(Some(expert)), None) => {
+                for (id, e) in expert.iter().enumerate() {
                     f(id, alpha * e);
                 }
             }
-            (None, Some(antiexpert)) => {
-                for (id, a) in antiexpert[..n].iter().enumerate() {
+            (None, Some(Some(antiexpert))) => {
+                for (id, a) in antiexpert.iter().enumerate() {
                     f(id, alpha * (0.0 - a));
                 }
             }
             (None, None) => {}
+            _ => (0..n).for_each(|id| f(id, self.at(id))),
         }
     }
+}
+
+/// The first `n` logits of a side that is there, if they stand in the order of the base's ids.
+fn in_order(side: Option<Row<'_>>, n: usize) -> Option<Option<&[f32]>> {
+    side.map(|row| row.in_order().map(|row| &row[..n]))
 }
 
 /// A logit together with the token it belongs to, as llama.cpp's candidates have it.

@@ -29,7 +29,9 @@ impl Args {
             Command::Generate(args) => args.run.models.verbose,
             Command::Compare(args) => args.models.verbose,
             Command::Perplexity(args) => args.models.verbose,
+            Command::Check(args) => args.models.verbose,
             Command::Devices => false,
+            Command::Probe { verbose } => *verbose,
         }
     }
 }
@@ -42,8 +44,16 @@ pub enum Command {
     Compare(Run),
     /// How well each role, and the steered model at several α, predict a text.
     Perplexity(Perplexity),
+    /// Tell before loading whether files can work together, and what memory they take.
+    Check(Check),
     /// List the devices that layers can be moved to.
     Devices,
+    /// What `check` runs in a process of its own: a request on stdin, a report on stdout.
+    #[command(name = super::probe::NAME, hide = true)]
+    Probe {
+        #[arg(short, long)]
+        verbose: bool,
+    },
 }
 
 /// What every command that writes text takes.
@@ -95,6 +105,18 @@ pub struct Perplexity {
     pub json: bool,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct Check {
+    #[command(flatten)]
+    pub models: Models,
+    /// Load the weights too: refuse those that are not finite, and decode one token with every model
+    #[arg(long)]
+    pub deep: bool,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
 /// llama.cpp counts tokens in an i32.
 const MAX_TOKENS: i64 = i32::MAX as i64;
 
@@ -115,6 +137,10 @@ pub struct Models {
     /// A recipe file, or the name of a bundled one; flags override it
     #[arg(short = 'R', long, value_name = "FILE|NAME")]
     pub recipe: Option<String>,
+
+    /// Take small models whose special tokens are not all the base's; ordinary tokens must be the same
+    #[arg(long)]
+    pub allow_vocab_drift: bool,
 
     /// Tokens that the context holds, prompt and answer; 0 for what the models were trained on
     /// [default: that, at most 4096; perplexity: windows of 512]
@@ -279,18 +305,8 @@ fn flash_attention(text: &str) -> Result<FlashAttention, String> {
 }
 
 fn cache_type(text: &str) -> Result<CacheType, String> {
-    Ok(match text {
-        "f32" => CacheType::F32,
-        "f16" => CacheType::F16,
-        "bf16" => CacheType::Bf16,
-        "q8_0" => CacheType::Q8_0,
-        "q4_0" => CacheType::Q4_0,
-        "q4_1" => CacheType::Q4_1,
-        "iq4_nl" => CacheType::Iq4Nl,
-        "q5_0" => CacheType::Q5_0,
-        "q5_1" => CacheType::Q5_1,
-        _ => return Err("expected f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1".to_owned()),
-    })
+    let names = || CacheType::ALL.map(CacheType::name).join(", ");
+    CacheType::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

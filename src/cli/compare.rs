@@ -93,7 +93,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
 
 /// The base alone, the first expert alone, and the plan itself.
 fn contenders(plan: Plan) -> impl Iterator<Item = Contender> {
-    let alone = |source: &ModelSource| Plan { base: source.clone(), pairs: Vec::new() };
+    let alone = |source: &ModelSource| Plan::alone(source.clone());
     let base = Contender { label: "base", plan: alone(&plan.base) };
     let expert = plan.pairs.iter().find_map(|pair| match &pair.expert {
         Some(SidePlan::Model(source)) => Some(Contender { label: "expert", plan: alone(source) }),

@@ -3,10 +3,12 @@
 //! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C.
 
 mod args;
+mod check;
 mod compare;
 mod generate;
 mod interrupt;
 mod perplexity;
+mod probe;
 mod progress;
 mod report;
 mod resolve;
@@ -23,6 +25,8 @@ use self::args::{Args, Command};
 /// What a command that did not fail ended with.
 enum Done {
     Fine,
+    /// What was asked for was done, and the answer is no.
+    Failed,
     Interrupted,
 }
 
@@ -38,10 +42,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Generate(args) => generate::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Perplexity(args) => perplexity::run(args),
+        Command::Check(args) => check::run(args),
         Command::Devices => resolve::list_devices(),
+        Command::Probe { .. } => probe::run(),
     };
     match done {
         Ok(Done::Fine) => ExitCode::SUCCESS,
+        Ok(Done::Failed) => ExitCode::FAILURE,
         Ok(Done::Interrupted) => ExitCode::from(130),
         Err(error) => report::failure(&error),
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args;
 use super::report::Hinted;
-use super::resolve::{self, Resolved};
+use super::resolve::{self, Pairs, Resolved};
 use super::{Done, interrupt, progress};
 use crate::eval::perplexity::{Predictor, Report, Row, measure};
 use crate::recipe::file::check_alpha;
@@ -27,7 +27,7 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     if args.models.ctx_size == Some(1) {
         return Err(recipe::Error::parameter("ctx-size", 1, "2 or more: one token to predict the next").into());
     }
-    let mut resolved = Resolved::new(&args.models, None)?;
+    let mut resolved = Resolved::new(&args.models, None, Pairs::Required)?;
     let alphas = alphas(&args.alpha, &resolved.recipe);
     let text = resolve::read_text(&args.file)?;
     interrupt::listen();

@@ -42,6 +42,13 @@ pub fn tokens(len: usize) -> ProgressBar {
     bar(len as u64, "{wide_bar} {pos} of {len} tokens, {eta} left")
 }
 
+/// A message that moves while something takes its time.
+pub fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(std::time::Duration::from_millis(120));
+    spinner
+}
+
 fn bar(len: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(len).with_style(style)

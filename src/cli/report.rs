@@ -86,18 +86,22 @@ fn hint(error: &Error) -> Option<String> {
     }
     let hint = if let Some(error) = error.downcast_ref::<steer::Error>() {
         match error {
-            steer::Error::File { source, .. } => in_file(source)?,
+            steer::Error::File { source, .. } => source.hint()?,
             steer::Error::Vocabulary { .. } => {
                 "base, expert and antiexpert must come from one family with one tokenizer"
             }
-            steer::Error::DuplicateToken { .. } => "the file was converted wrongly; convert it again",
+            steer::Error::Drift { .. } => {
+                "--allow-vocab-drift steers with the tokens that are the same; the base's others are never chosen"
+            }
+            steer::Error::Lacking { .. } => "the text holds a special token that only the base has",
+            steer::Error::NoWeights { .. } => "name the file of the whole model",
             steer::Error::PromptTooLong { .. } => "shorten the prompt, or give more room with -c",
             steer::Error::EmptyPrompt { .. } => "give a prompt with -p TEXT or -f FILE",
             steer::Error::Lane { source, .. } | steer::Error::Chain(source) => in_llama(source)?,
             steer::Error::OutOfStep => return None,
         }
     } else if let Some(error) = error.downcast_ref::<gguf::Error>() {
-        in_file(error)?
+        error.hint()?
     } else if let Some(error) = error.downcast_ref::<llama::Error>() {
         in_llama(error)?
     } else {
@@ -109,19 +113,6 @@ fn hint(error: &Error) -> Option<String> {
         }
     };
     Some(hint.to_owned())
-}
-
-fn in_file(error: &gguf::Error) -> Option<&'static str> {
-    match error {
-        gguf::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            Some("check the path; models are not downloaded")
-        }
-        gguf::Error::NotAFile { .. } => Some("name a GGUF file on disk"),
-        gguf::Error::NotGguf { .. } => Some("convert the model with llama.cpp's convert_hf_to_gguf.py"),
-        gguf::Error::Version { .. } => Some("convert the model again with a current llama.cpp"),
-        gguf::Error::Truncated { .. } => Some("download or copy the file again"),
-        _ => None,
-    }
 }
 
 fn in_llama(error: &llama::Error) -> Option<&'static str> {

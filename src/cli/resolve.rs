@@ -22,7 +22,7 @@ use crate::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 /// The recipe that is used when no model is named.
 const DEMO: &str = "demo";
 /// Context when none is asked for: enough for a chat, small enough for three KV caches.
-const DEFAULT_CTX: usize = 4096;
+pub const DEFAULT_CTX: usize = 4096;
 /// More text than this is a mistake.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
 
@@ -37,7 +37,7 @@ pub struct Run {
 
 impl Run {
     pub fn new(args: &args::Run) -> Result<Self> {
-        let mut resolved = Resolved::new(&args.models, args.alpha)?;
+        let mut resolved = Resolved::new(&args.models, args.alpha, Pairs::Required)?;
         let given = prompt(&args.prompt)?;
         let is_example = given.is_none();
         let example = || BadUsage("there is no prompt".to_owned());
@@ -55,6 +55,13 @@ impl Run {
     }
 }
 
+/// Whether a base by itself is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairs {
+    Required,
+    Optional,
+}
+
 /// A plan with everything that is needed to run it.
 pub struct Resolved {
     pub recipe: Recipe,
@@ -65,8 +72,8 @@ pub struct Resolved {
 
 impl Resolved {
     /// What the models flags mean. `alpha` overrides the recipe's.
-    pub fn new(args: &Models, alpha: Option<f32>) -> Result<Self> {
-        let recipe = recipe(args, alpha)?;
+    pub fn new(args: &Models, alpha: Option<f32>, pairs: Pairs) -> Result<Self> {
+        let recipe = recipe(args, alpha, pairs)?;
         let backend = backend::shared()?;
         for endpoint in args.rpc.iter().collect::<BTreeSet<_>>() {
             rpc::add_server(&backend, endpoint)?;
@@ -87,7 +94,7 @@ impl Resolved {
 }
 
 /// The recipe that is named, or the demo's where no model is, with the flags' models over it.
-fn recipe(args: &Models, alpha: Option<f32>) -> Result<Recipe> {
+fn recipe(args: &Models, alpha: Option<f32>, pairs: Pairs) -> Result<Recipe> {
     let named = args.model.is_some() || args.expert.is_some() || args.antiexpert.is_some();
     let mut recipe = match (&args.recipe, &args.model) {
         (Some(name), _) => Recipe::open(name)?,
@@ -119,7 +126,7 @@ fn recipe(args: &Models, alpha: Option<f32>) -> Result<Recipe> {
         override_side(&mut recipe.pairs[0].expert, args.expert.as_deref());
         override_side(&mut recipe.pairs[0].antiexpert, args.antiexpert.as_deref());
     }
-    if recipe.pairs.is_empty() {
+    if recipe.pairs.is_empty() && pairs == Pairs::Required {
         return Err(BadUsage(format!("there is nothing to steer {} with", recipe.base.display())))
             .hint("name a small tuned model with -me and the same model before its tuning with -ma");
     }
@@ -189,7 +196,8 @@ fn plan(args: &Models, recipe: &Recipe, backend: &Backend) -> Result<Plan> {
         let antiexpert = side(&pair.antiexpert, args.antiexpert_placement.get())?;
         pairs.push(PairPlan { alpha: pair.alpha, expert, antiexpert });
     }
-    Ok(Plan { base: ModelSource { path: recipe.base.clone(), model: base_model, lane: base_lane }, pairs })
+    let base = ModelSource { path: recipe.base.clone(), model: base_model, lane: base_lane };
+    Ok(Plan { base, pairs, allow_drift: args.allow_vocab_drift })
 }
 
 /// Gives every lane of a plan the same context: what was asked for, else `unless_asked`, as far as every model was
@@ -197,19 +205,21 @@ fn plan(args: &Models, recipe: &Recipe, backend: &Backend) -> Result<Plan> {
 pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Result<Facts> {
     let facts = plan.check()?;
     let trained = facts.n_ctx_train;
-    let n_ctx = match asked {
-        None => trained.min(unless_asked),
-        Some(0) => trained,
-        Some(n) => {
-            let n = n as usize;
-            if n > trained {
-                eprintln!("note: a context of {n} tokens is longer than the {trained} that every model was trained on");
-            }
-            n
-        }
-    };
+    let n_ctx = n_ctx(asked, unless_asked, trained);
+    if n_ctx > trained {
+        eprintln!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
+    }
     plan.lanes_mut().for_each(|lane| lane.n_ctx = n_ctx);
     Ok(facts)
+}
+
+/// What was asked for, else `unless_asked` as far as every model was trained; 0 asks for what they were trained on.
+pub fn n_ctx(asked: Option<u32>, unless_asked: usize, trained: usize) -> usize {
+    match asked {
+        None => trained.min(unless_asked),
+        Some(0) => trained,
+        Some(n) => n as usize,
+    }
 }
 
 /// The prompt: typed, from a file or piped in.

@@ -127,17 +127,14 @@ impl Scores {
         steered.check_finite(i)?;
         let (base, terms) = steered.row(i)?;
         let base_loss = -softmax::logprob(base, id);
-        let mut lanes = steered.lanes();
+        let mut lanes = steered.rows(i).skip(1);
         for row in &mut self.rows {
             let loss = match row.predictor {
-                Predictor::Alone(Role::Base) => {
-                    lanes.next();
-                    base_loss
-                }
+                Predictor::Alone(Role::Base) => base_loss,
                 Predictor::Alone(role) => {
-                    let Some((_, lane)) = lanes.next() else { continue };
-                    let logits = lane.row(i).map_err(|source| Error::Lane { role, source })?;
-                    -softmax::logprob(logits, id)
+                    let Some((_, row)) = lanes.next().transpose()? else { continue };
+                    let logit = row.get(id).ok_or(Error::Lacking { role, token: next })?;
+                    softmax::log_sum_exp(row.logits()) - f64::from(logit)
                 }
                 Predictor::Steered(alpha) => {
                     let terms: Vec<_> = terms.iter().map(|term| Term { alpha, ..*term }).collect();

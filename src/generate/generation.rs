@@ -79,8 +79,7 @@ impl<'a> Generation<'a> {
     ) -> Result<Self, Error> {
         let base = steered.base();
         let ignored = if request.sampling.ignore_eos { steered.eog() } else { &[] };
-        let padding = (steered.n_usable()..base.n_vocab()).map(|id| id as Token);
-        let never = ignored.iter().copied().chain(padding);
+        let never = ignored.iter().chain(steered.never()).copied();
         let mut chain = Chain::new(base.model(), &request.sampling, base.n_ctx(), never).map_err(Error::Chain)?;
         chain.accept_prompt(prompts.base()).map_err(Error::Chain)?;
         let done = steered.prefill(prompts, || !cancel.load(Ordering::Relaxed))?;

@@ -1,5 +1,6 @@
 //! What each role thought of a position: log-probabilities over the full vocabulary, before any sampler.
 
+use crate::arithmetic::row::Row;
 use crate::arithmetic::softmax;
 use crate::llama::Token;
 use crate::steer::{Error, Steered};
@@ -29,10 +30,10 @@ impl Position {
     /// Looks at row `i` of the last decode. `scratch` is reused from position to position.
     pub fn at(steered: &Steered, i: usize, chosen: Token, n: usize, scratch: &mut Vec<f32>) -> Result<Self, Error> {
         steered.composed(i, scratch)?;
-        let (base, terms) = steered.row(i)?;
+        let (base_row, terms) = steered.row(i)?;
         let pair = terms.first();
-        let composed = Logprobs::of(scratch);
-        let base = Logprobs::of(base);
+        let composed = Logprobs::of(scratch.as_slice().into());
+        let base = Logprobs::of(base_row.into());
         let expert = pair.and_then(|pair| pair.expert).map(Logprobs::of);
         let antiexpert = pair.and_then(|pair| pair.antiexpert).map(Logprobs::of);
         let look = |id: usize| Logprob {
@@ -45,23 +46,23 @@ impl Position {
         Ok(Self {
             chosen: look(chosen as usize),
             top: softmax::top(scratch, n).into_iter().map(look).collect(),
-            changed: softmax::argmax(scratch) != softmax::argmax(base.row),
+            changed: softmax::argmax(scratch) != softmax::argmax(base_row),
         })
     }
 }
 
 /// A row with its normaliser.
 struct Logprobs<'a> {
-    row: &'a [f32],
+    row: Row<'a>,
     log_sum_exp: f64,
 }
 
 impl<'a> Logprobs<'a> {
-    fn of(row: &'a [f32]) -> Self {
-        Self { row, log_sum_exp: softmax::log_sum_exp(row) }
+    fn of(row: Row<'a>) -> Self {
+        Self { row, log_sum_exp: softmax::log_sum_exp(row.logits()) }
     }
 
     fn get(&self, id: usize) -> Option<f64> {
-        self.row.get(id).map(|&logit| f64::from(logit) - self.log_sum_exp)
+        self.row.get(id).map(|logit| f64::from(logit) - self.log_sum_exp)
     }
 }

@@ -23,6 +23,36 @@ pub enum Error {
     #[error("{} is damaged: {what} at byte {offset}", path.display())]
     Damaged { path: PathBuf, what: String, offset: u64 },
 
+    #[error("{} is a part of a split model: {what}", path.display())]
+    Split { path: PathBuf, what: String },
+
     #[error("{} has no usable `{key}`: expected {expected}, got {found}", path.display())]
     Key { path: PathBuf, key: String, expected: &'static str, found: String },
+}
+
+impl Error {
+    /// The next step, where there is one to tell.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some("check the path; models are not downloaded")
+            }
+            Self::Io { .. } => None,
+            Self::NotAFile { .. } => Some("name a GGUF file on disk"),
+            Self::NotGguf { .. } => Some("convert the model with llama.cpp's convert_hf_to_gguf.py"),
+            Self::Version { .. } => Some("convert the model again with a current llama.cpp"),
+            Self::Truncated { .. } | Self::Damaged { .. } => Some("download or copy the file again"),
+            Self::Split { .. } => {
+                Some("keep the files of a split model in one folder under their names, and name the first")
+            }
+            Self::Key { key, .. } if key == "general.architecture" => {
+                Some("base, expert and antiexpert are language models: decoders, not encoders or adapters")
+            }
+            Self::Key { key, .. } if key.starts_with("tokenizer.") => {
+                Some("convert the model again, with its tokenizer")
+            }
+            Self::Key { .. } => Some("the file is damaged or was converted wrongly; get it again"),
+        }
+    }
 }

@@ -1,20 +1,32 @@
 //! A GGUF file's metadata and tensor table (format: ggml's `docs/gguf.md`, versions 2 and 3, little-endian).
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
 use super::tensors::{self, Tensor};
-use super::{Error, preflight};
+use super::{Error, preflight, split};
 
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// What one file declares, before its data.
+/// What a model's file, or its first file and those that it is split into, declares before its data.
 #[derive(Debug)]
 pub struct Header {
     path: PathBuf,
-    metadata: BTreeMap<String, Value>,
-    tensors: Vec<Tensor>,
+    pub(super) metadata: BTreeMap<String, Entry>,
+    /// How many bytes the metadata of the first file takes, from its start.
+    pub(super) metadata_bytes: u64,
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) n_files: usize,
+    pub(super) n_bytes: u64,
+}
+
+/// A value with the number of its type in the file: llama.cpp takes some keys in one type only.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub kind: u32,
+    pub value: Value,
 }
 
 /// One metadata value. Strings are bytes: GGUF promises UTF-8, vocabularies do not keep the promise.
@@ -27,18 +39,39 @@ pub enum Value {
     String(Vec<u8>),
     Strings(Vec<Box<[u8]>>),
     Numbers(Vec<i64>),
-    /// An array that was walked over, not kept.
+    /// A long array that was read, not kept. Equal digests stand for equal contents.
     Skipped {
         kind: u32,
         len: u64,
+        digest: u64,
     },
 }
 
 impl Header {
-    /// Reads a file up to its tensor data, and refuses what llama.cpp would not survive.
+    /// Reads a model up to its tensor data, and refuses what llama.cpp would not survive. Further files of a split
+    /// model are read too.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let mut reader = Reader::open(path)?;
+        let mut header = Self::file(path.as_ref())?;
+        split::follow(&mut header)?;
+        preflight::check(&header)?;
+        Ok(header)
+    }
+
+    /// As [`Self::read`], from `size` bytes of one file; errors call it `path`.
+    pub fn read_from(path: &Path, input: impl Read + Seek, size: u64) -> Result<Self, Error> {
+        let header = Self::parse(path, Reader::new(path, input, size), size)?;
+        preflight::check(&header)?;
+        Ok(header)
+    }
+
+    /// One file by itself, well-formed and no more.
+    pub(super) fn file(path: &Path) -> Result<Self, Error> {
+        let reader = Reader::open(path)?;
+        let size = reader.size();
+        Self::parse(path, reader, size)
+    }
+
+    fn parse(path: &Path, mut reader: Reader<'_, impl Read + Seek>, size: u64) -> Result<Self, Error> {
         reader.magic()?;
         match reader.u32("the version")? {
             2 | 3 => {}
@@ -50,24 +83,25 @@ impl Header {
         reader.expect(n_metadata, 8 + 4 + 1, "the metadata")?;
         let mut metadata = BTreeMap::new();
         for _ in 0..n_metadata {
-            let (key, value) = reader.entry()?;
+            let (key, kind, value) = reader.entry()?;
             if metadata.contains_key(&key) {
                 return Err(reader.damaged(format!("the key `{key}` stands twice")));
             }
-            metadata.insert(key, value);
+            metadata.insert(key, Entry { kind, value });
         }
-        let mut header = Self { path: path.to_path_buf(), metadata, tensors: Vec::new() };
+        let metadata_bytes = reader.offset();
+        let path = path.to_path_buf();
+        let mut header = Self { path, metadata, metadata_bytes, tensors: Vec::new(), n_files: 1, n_bytes: size };
         let alignment = match header.get("general.alignment") {
             None => DEFAULT_ALIGNMENT,
             Some(Value::Unsigned(n)) if n.is_power_of_two() && u32::try_from(*n).is_ok() => *n,
             Some(_) => return Err(header.unusable("general.alignment", "a power of two")),
         };
         header.tensors = tensors::read(&mut reader, n_tensors, alignment)?;
-        preflight::check(&header)?;
         Ok(header)
     }
 
-    /// The tensors in the order of their data. A file of a split model holds some, a vocabulary alone none.
+    /// The tensors in the order of their data. A vocabulary alone has none.
     #[must_use]
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
@@ -80,12 +114,24 @@ impl Header {
 
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.metadata.get(key)
+        self.metadata.get(key).map(|entry| &entry.value)
+    }
+
+    /// Files that the model is split into, and their bytes together.
+    #[must_use]
+    pub fn size(&self) -> (usize, u64) {
+        (self.n_files, self.n_bytes)
+    }
+
+    /// Bytes of all tensors.
+    #[must_use]
+    pub fn tensor_bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.n_bytes).fold(0, u64::saturating_add)
     }
 
     /// All metadata, by key.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.metadata.iter().map(|(key, value)| (key.as_str(), value))
+        self.metadata.iter().map(|(key, entry)| (key.as_str(), &entry.value))
     }
 
     /// A string entry, lossily as text. For display and for names that are ASCII by definition.
@@ -115,10 +161,15 @@ impl Header {
         }
     }
 
+    /// What llama.cpp calls the kind of model.
+    #[must_use]
+    pub fn architecture(&self) -> String {
+        self.text("general.architecture").unwrap_or_default()
+    }
+
     /// The longest text that the model was trained on, in tokens.
     pub fn n_ctx_train(&self) -> Result<usize, Error> {
-        let architecture = self.text("general.architecture").unwrap_or_default();
-        let key = format!("{architecture}.context_length");
+        let key = format!("{}.context_length", self.architecture());
         let n = self.integer(&key).and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
         n.ok_or_else(|| self.unusable(&key, "a positive number"))
     }
@@ -130,6 +181,12 @@ impl Header {
             None => "nothing".to_owned(),
             Some(value) => value.describe(),
         };
+        self.found(key, expected, found)
+    }
+
+    /// The error for a key whose value, as it is described, cannot be used.
+    #[must_use]
+    pub fn found(&self, key: &str, expected: &'static str, found: String) -> Error {
         Error::Key { path: self.path.clone(), key: key.to_owned(), expected, found }
     }
 }

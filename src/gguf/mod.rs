@@ -6,8 +6,11 @@
 pub mod error;
 pub mod header;
 mod preflight;
+mod quantisation;
 mod reader;
+mod split;
 pub mod tensors;
+pub mod typed;
 
 pub use error::Error;
 pub use header::Header;

@@ -1,27 +1,32 @@
 //! A file from its start, never past its end: nothing is allocated that the file is too small to hold.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use super::Error;
 use super::header::Value;
 
-/// Metadata beyond this is not a model's: the largest vocabularies take a few tens of megabytes.
-const MAX_METADATA_BYTES: u64 = 256 << 20;
+/// Metadata beyond this is not a model's: vocabularies of a quarter of a million tokens take some 15 MB with their
+/// merges. llama.cpp needs several times as much memory as the metadata it reads.
+const MAX_METADATA_BYTES: u64 = 64 << 20;
+/// Longer arrays are no model's either: merges reach half a million.
+const MAX_ARRAY_LEN: u64 = 4 << 20;
 /// The longest key that ggml accepts.
 const MAX_KEY_BYTES: u64 = 65_535;
-/// Arrays are skipped unless a reader of this crate asks for them.
+/// Long arrays that a reader of this crate asks for; of others a digest is kept.
 const KEPT_ARRAYS: [&str; 2] = ["tokenizer.ggml.tokens", "tokenizer.ggml.token_type"];
+/// Arrays of integers that may have an entry for each layer are short, and kept.
+const MAX_SHORT_LEN: u64 = 1024;
 
-pub(super) struct Reader<'a> {
+pub(super) struct Reader<'a, R> {
     path: &'a Path,
-    input: BufReader<File>,
+    input: BufReader<R>,
     offset: u64,
     size: u64,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'a, File> {
     pub(super) fn open(path: &'a Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_path_buf(), source };
         // Before it is opened: opening a pipe waits for somebody to write into it.
@@ -36,7 +41,14 @@ impl<'a> Reader<'a> {
             return Err(Error::NotAFile { path: path.to_path_buf(), found });
         }
         let file = File::open(path).map_err(io)?;
-        Ok(Self { path, input: BufReader::new(file), offset: 0, size: about.len() })
+        Ok(Self::new(path, file, about.len()))
+    }
+}
+
+impl<'a, R: Read + Seek> Reader<'a, R> {
+    /// `input` at its start, `size` bytes long; errors call it `path`.
+    pub(super) fn new(path: &'a Path, input: R, size: u64) -> Self {
+        Self { path, input: BufReader::new(input), offset: 0, size }
     }
 
     pub(super) fn magic(&mut self) -> Result<(), Error> {
@@ -51,54 +63,67 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn entry(&mut self) -> Result<(String, Value), Error> {
+    /// A key, the type of its value as the file numbers it, and the value.
+    pub(super) fn entry(&mut self) -> Result<(String, u32, Value), Error> {
         let key = self.string("a key", MAX_KEY_BYTES)?;
         let key = String::from_utf8(key).map_err(|_| self.damaged("a key is not UTF-8"))?;
+        if key.is_empty() {
+            return Err(self.damaged("a key is empty"));
+        }
         let kind = self.u32("a value's type")?;
         let value = match kind {
             STRING => Value::String(self.string("a string", MAX_METADATA_BYTES)?),
             ARRAY => self.array(&key)?,
             kind => self.scalar(kind, &key)?,
         };
-        Ok((key, value))
+        Ok((key, kind, value))
     }
 
     fn array(&mut self, key: &str) -> Result<Value, Error> {
         let kind = self.u32("an array's type")?;
         let len = self.u64("an array's length")?;
-        let kept = KEPT_ARRAYS.contains(&key);
-        match kind {
-            STRING => {
-                self.expect(len, 8, "an array of strings")?;
-                let mut items = Vec::new();
-                for _ in 0..len {
-                    let item = self.string("a string", MAX_METADATA_BYTES)?;
-                    if kept {
-                        items.push(item.into_boxed_slice());
-                    }
-                }
-                Ok(if kept { Value::Strings(items) } else { Value::Skipped { kind, len } })
+        let width = match kind {
+            // A string's own length.
+            STRING => 8,
+            ARRAY => return Err(self.damaged(format!("`{key}` is an array of arrays"))),
+            kind => width(kind).ok_or_else(|| self.damaged(format!("`{key}` has the unknown type {kind}")))?,
+        };
+        self.expect(len, width, "an array")?;
+        if len > MAX_ARRAY_LEN {
+            return Err(self.damaged(format!("`{key}` has {len} entries, at most {MAX_ARRAY_LEN} are accepted")));
+        }
+        let is_kept = KEPT_ARRAYS.contains(&key);
+        if kind == STRING && is_kept {
+            let items = (0..len).map(|_| self.string("a string", MAX_METADATA_BYTES).map(Vec::into_boxed_slice));
+            return Ok(Value::Strings(items.collect::<Result<_, _>>()?));
+        }
+        if !matches!(kind, STRING | F32 | F64) && (is_kept || len <= MAX_SHORT_LEN) {
+            let integer = |value| match value {
+                Value::Unsigned(x) => x.cast_signed(),
+                Value::Signed(x) => x,
+                other => i64::from(other == Value::Bool(true)),
+            };
+            let items = (0..len).map(|_| self.scalar(kind, key).map(integer)).collect::<Result<_, _>>()?;
+            return Ok(Value::Numbers(items));
+        }
+        let mut digest = Digest::default();
+        if kind == STRING {
+            for _ in 0..len {
+                let item = self.string("a string", MAX_METADATA_BYTES)?;
+                digest.add(&(item.len() as u64).to_le_bytes());
+                digest.add(&item);
             }
-            ARRAY => Err(self.damaged(format!("`{key}` is an array of arrays"))),
-            kind => {
-                let width = width(kind).ok_or_else(|| self.damaged(format!("`{key}` has the unknown type {kind}")))?;
-                self.expect(len, width, "an array")?;
-                // llama.cpp reads token types as 32-bit integers, whatever they are.
-                if !kept || !matches!(kind, U32 | I32) {
-                    self.skip(len * width)?;
-                    return Ok(Value::Skipped { kind, len });
-                }
-                let mut items = Vec::new();
-                for _ in 0..len {
-                    items.push(match self.scalar(kind, key)? {
-                        Value::Unsigned(x) => x.cast_signed(),
-                        Value::Signed(x) => x,
-                        other => return Err(self.damaged(format!("`{key}` holds {}", other.describe()))),
-                    });
-                }
-                Ok(Value::Numbers(items))
+        } else {
+            let mut left = len * width;
+            let mut bytes = vec![0; left.min(1 << 16) as usize];
+            while left > 0 {
+                let n = left.min(bytes.len() as u64);
+                self.exact(&mut bytes[..n as usize], "an array")?;
+                digest.add(&bytes[..n as usize]);
+                left -= n;
             }
         }
+        Ok(Value::Skipped { kind, len, digest: digest.0 })
     }
 
     fn scalar(&mut self, kind: u32, key: &str) -> Result<Value, Error> {
@@ -156,13 +181,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn skip(&mut self, n: u64) -> Result<(), Error> {
-        let skipped = self.input.seek_relative(n.cast_signed());
-        skipped.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })?;
-        self.offset += n;
-        Ok(())
-    }
-
     /// Refuses `n` items of at least `width` bytes unless the file, and the bound on metadata, can hold them.
     pub(super) fn expect(&self, n: u64, width: u64, what: &'static str) -> Result<(), Error> {
         let needed = n.saturating_mul(width);
@@ -177,6 +195,15 @@ impl<'a> Reader<'a> {
             );
         }
         Ok(())
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Where the next byte stands.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Refuses a data section of `needed` bytes, which begins at the next multiple of `alignment`, unless the file
@@ -201,10 +228,28 @@ impl<'a> Reader<'a> {
     }
 }
 
-const U32: u32 = 4;
-const I32: u32 = 5;
+pub(super) const U16: u32 = 2;
+const F32: u32 = 6;
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
+const F64: u32 = 12;
+
+/// FNV-1a: whether two arrays hold the same, without keeping either.
+struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
 
 /// Bytes of one number of a GGUF type; `None` for strings, arrays and unknown types.
 fn width(kind: u32) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! The table of tensors behind the metadata, checked as ggml checks it, and against the size of the file.
 
 use std::collections::HashSet;
+use std::io::{Read, Seek};
 
 use super::Error;
 use super::reader::Reader;
@@ -74,7 +75,7 @@ const fn of(id: u32, name: &'static str, block: u64, bytes: u64) -> TensorType {
 }
 
 /// Reads `n` tensor infos and checks that the file holds what they promise.
-pub(super) fn read(reader: &mut Reader<'_>, n: u64, alignment: u64) -> Result<Vec<Tensor>, Error> {
+pub(super) fn read(reader: &mut Reader<'_, impl Read + Seek>, n: u64, alignment: u64) -> Result<Vec<Tensor>, Error> {
     // The shortest info: an empty name, no dimension, a type and an offset.
     reader.expect(n, 8 + 4 + 4 + 8, "the table of tensors")?;
     let mut tensors: Vec<Tensor> = Vec::new();
@@ -101,7 +102,7 @@ pub(super) fn read(reader: &mut Reader<'_>, n: u64, alignment: u64) -> Result<Ve
     Ok(tensors)
 }
 
-fn info(reader: &mut Reader<'_>) -> Result<Tensor, Error> {
+fn info(reader: &mut Reader<'_, impl Read + Seek>) -> Result<Tensor, Error> {
     let name = reader.string("a tensor's name", MAX_NAME_BYTES)?;
     let name = String::from_utf8(name).map_err(|_| reader.damaged("a tensor's name is not UTF-8"))?;
     let n_dims = reader.u32("a tensor's shape")?;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use llama_cpp_sys_2 as sys;
+use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 pub use super::batch::Outputs;
@@ -13,7 +14,7 @@ use super::{Error, Token, log};
 use crate::recipe;
 
 /// How a lane computes. The defaults are llama.cpp's, but for the context, which is the caller's to choose.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneParams {
     /// Tokens the lane can hold, prompt and answer together.
     pub n_ctx: usize,
@@ -46,7 +47,7 @@ impl Default for LaneParams {
 }
 
 /// `--flash-attn`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FlashAttention {
     Auto,
     On,
@@ -54,7 +55,7 @@ pub enum FlashAttention {
 }
 
 /// `--cache-type-k`, `--cache-type-v`: the types llama.cpp offers for a KV cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CacheType {
     F32,
     F16,
@@ -68,6 +69,9 @@ pub enum CacheType {
 }
 
 impl CacheType {
+    pub const ALL: [Self; 9] =
+        [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q4_0, Self::Q4_1, Self::Iq4Nl, Self::Q5_0, Self::Q5_1];
+
     fn raw(self) -> sys::ggml_type {
         match self {
             Self::F32 => sys::GGML_TYPE_F32,
@@ -80,6 +84,31 @@ impl CacheType {
             Self::Q5_0 => sys::GGML_TYPE_Q5_0,
             Self::Q5_1 => sys::GGML_TYPE_Q5_1,
         }
+    }
+
+    /// llama.cpp's name, as it is typed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+            Self::Q4_1 => "q4_1",
+            Self::Iq4Nl => "iq4_nl",
+            Self::Q5_0 => "q5_0",
+            Self::Q5_1 => "q5_1",
+        }
+    }
+
+    /// Bytes of a row of `n` numbers; `None` where rows of this type cannot be that long.
+    #[must_use]
+    pub fn row_bytes(self, n: u64) -> Option<u64> {
+        // SAFETY: a type of ggml's.
+        let (block, bytes) = unsafe { (sys::ggml_blck_size(self.raw()), sys::ggml_type_size(self.raw())) };
+        let block = u64::try_from(block).ok().filter(|block| n % block == 0)?;
+        (n / block).checked_mul(bytes as u64)
     }
 
     fn is_quantised(self) -> bool {

@@ -2,13 +2,15 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::catch_unwind;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use llama_cpp_sys_2::{GGML_LOG_LEVEL_ERROR, ggml_log_level, llama_log_set};
 
 static SHOW: AtomicBool = AtomicBool::new(false);
 static ERRORS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Every line, while somebody collects them.
+static LINES: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
 /// How many of llama.cpp's errors are kept until they are taken.
 const N_KEPT: usize = 16;
@@ -23,7 +25,7 @@ pub fn capture(show: bool) {
 
 /// The first error llama.cpp reported since the last call; `otherwise` if it said nothing.
 pub(super) fn take_errors(otherwise: &str) -> String {
-    let mut errors = ERRORS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut errors = ERRORS.lock().unwrap_or_else(PoisonError::into_inner);
     if errors.is_empty() {
         return otherwise.to_owned();
     }
@@ -31,6 +33,15 @@ pub(super) fn take_errors(otherwise: &str) -> String {
     let first = errors[0].clone();
     errors.clear();
     first
+}
+
+/// Runs `f` and answers what llama.cpp said meanwhile, line by line: some of what it knows it tells nobody else.
+pub(super) fn collect<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let swap = |lines| std::mem::replace(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner), lines);
+    capture(SHOW.load(Ordering::Relaxed));
+    swap(Some(Vec::new()));
+    let result = f();
+    (result, swap(None).unwrap_or_default())
 }
 
 unsafe extern "C" fn receive(level: ggml_log_level, text: *const c_char, _data: *mut c_void) {
@@ -43,8 +54,11 @@ unsafe extern "C" fn receive(level: ggml_log_level, text: *const c_char, _data: 
         if SHOW.load(Ordering::Relaxed) {
             eprint!("{text}");
         }
+        if let Some(lines) = &mut *LINES.lock().unwrap_or_else(PoisonError::into_inner) {
+            lines.push(text.trim_end().to_owned());
+        }
         if level == GGML_LOG_LEVEL_ERROR {
-            let mut errors = ERRORS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut errors = ERRORS.lock().unwrap_or_else(PoisonError::into_inner);
             let line = without_function(text.trim());
             if errors.len() < N_KEPT && !line.is_empty() {
                 errors.push(line.to_owned());

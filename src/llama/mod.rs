@@ -25,6 +25,7 @@ pub mod grammar;
 pub mod lane;
 pub mod log;
 pub mod model;
+pub mod probe;
 pub mod rpc;
 pub mod stage;
 pub mod text;

@@ -4,14 +4,17 @@ use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use llama_cpp_sys_2 as sys;
+use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
+use super::text::Spelling;
 use super::{Error, log};
 
 /// How a file becomes a model. The defaults are llama.cpp's.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelParams {
     /// Layers moved to devices, from the last one; `None` moves all that exist.
     pub n_gpu_layers: Option<u32>,
@@ -44,7 +47,7 @@ impl Default for ModelParams {
 }
 
 /// `--split-mode`: how a model is spread over several devices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SplitMode {
     None,
     Layer,
@@ -52,7 +55,7 @@ pub enum SplitMode {
 }
 
 /// `--load-mode`: how weights get into memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LoadMode {
     Auto,
     None,
@@ -75,12 +78,23 @@ impl LoadMode {
     }
 }
 
+/// How much of a file is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    All,
+    /// All but the weights: tensors and contexts are laid out and take no memory. Nothing can be decoded.
+    Layout,
+    Vocabulary,
+}
+
 /// One file's weights and vocabulary. Shared by every lane that uses the file.
 #[derive(Debug)]
 pub struct Model {
     raw: NonNull<sys::llama_model>,
     path: PathBuf,
     uses_devices: bool,
+    /// Known once it is asked for.
+    pub(super) spelling: OnceLock<Spelling>,
     _backend: Backend,
 }
 
@@ -96,6 +110,16 @@ impl Model {
         backend: &Backend,
         path: &Path,
         params: &ModelParams,
+        progress: impl FnMut(f32) -> bool,
+    ) -> Result<Self, Error> {
+        Self::open(backend, path, params, Extent::All, progress)
+    }
+
+    pub(super) fn open(
+        backend: &Backend,
+        path: &Path,
+        params: &ModelParams,
+        extent: Extent,
         mut progress: impl FnMut(f32) -> bool,
     ) -> Result<Self, Error> {
         let failed = |reason: &str| Error::Load { path: path.to_path_buf(), reason: reason.to_owned() };
@@ -144,9 +168,13 @@ impl Model {
         if !params.tensor_split.is_empty() {
             c_params.tensor_split = tensor_split.as_ptr();
         }
-        c_params.load_mode = params.load_mode.raw();
+        c_params.vocab_only = extent == Extent::Vocabulary;
+        c_params.no_alloc = extent == Extent::Layout;
+        // What is not loaded cannot be mapped.
+        let load_mode = if extent == Extent::All { params.load_mode } else { LoadMode::None };
+        c_params.load_mode = load_mode.raw();
         c_params.use_extra_bufts = params.repack;
-        c_params.check_tensors = params.check_tensors;
+        c_params.check_tensors = params.check_tensors && extent == Extent::All;
         c_params.progress_callback = Some(on_progress);
         c_params.progress_callback_user_data = (&raw mut report).cast();
 
@@ -159,7 +187,8 @@ impl Model {
         };
         let no_devices = params.n_gpu_layers == Some(0) || params.devices.as_ref().is_some_and(Vec::is_empty);
         let uses_devices = !no_devices && !super::device::offload(backend).is_empty();
-        let model = Self { raw, path: path.to_path_buf(), uses_devices, _backend: backend.clone() };
+        let (path, spelling) = (path.to_path_buf(), OnceLock::new());
+        let model = Self { raw, path, uses_devices, spelling, _backend: backend.clone() };
         model.check_generative()?;
         Ok(model)
     }

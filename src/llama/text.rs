@@ -1,6 +1,7 @@
 //! Text to tokens and back, by a model's own vocabulary.
 
-use std::ffi::c_char;
+use std::collections::HashSet;
+use std::ffi::{CStr, c_char};
 
 use llama_cpp_sys_2 as sys;
 
@@ -34,6 +35,7 @@ impl Model {
     /// What looks like a special token in the text is text.
     pub fn tokenize(&self, text: &str) -> Result<Vec<Token>, Error> {
         self.refuse_missing_specials()?;
+        self.refuse_unspellable(text)?;
         // llama.cpp splits some vocabularies with a recursive std::regex: about 320 bytes of stack a character of the
         // longest match. Long ones go to a thread whose stack can hold them.
         let stack_bytes = longest_match(text).saturating_mul(512);
@@ -66,6 +68,25 @@ impl Model {
                 Err(Error::Tokenize { reason: format!("{path} asks for a {name} token and has none") })
             }
             None => Ok(()),
+        }
+    }
+
+    /// SentencePiece-like tokenizers spell a character that is no token byte by byte; llama.cpp throws through its C
+    /// interface where a byte is no token either.
+    fn refuse_unspellable(&self, text: &str) -> Result<(), Error> {
+        // SAFETY: the vocabulary is valid.
+        let kind = unsafe { sys::llama_vocab_type(self.vocab()) };
+        if kind != sys::LLAMA_VOCAB_TYPE_SPM && kind != sys::LLAMA_VOCAB_TYPE_PLAMO2 {
+            return Ok(());
+        }
+        let spelling = self.spelling.get_or_init(|| Spelling::of(self));
+        // A space is put in front.
+        match std::iter::once(' ').chain(text.chars()).find(|&c| !spelling.has(c)) {
+            None => Ok(()),
+            Some(c) => {
+                let path = self.path().display();
+                Err(Error::Tokenize { reason: format!("{path} has no token for {c:?}, and none for its bytes") })
+            }
         }
     }
 
@@ -104,6 +125,12 @@ impl Model {
         }
     }
 
+    /// A token as it stands in the file.
+    fn raw_text(&self, token: Token) -> &[u8] {
+        // SAFETY: the callers pass ids of the vocabulary; the text is NUL-terminated and lives as long as the model.
+        unsafe { CStr::from_ptr(sys::llama_vocab_get_text(self.vocab(), token)) }.to_bytes()
+    }
+
     /// Appends the bytes of a token to `text`; a control token has none. Bytes, since a character may take several
     /// tokens.
     pub fn append_piece(&self, token: Token, text: &mut Vec<u8>) -> Result<(), Error> {
@@ -131,9 +158,7 @@ impl Model {
             return String::new();
         }
         if bytes.is_empty() {
-            // SAFETY: the token is in the vocabulary; its text is NUL-terminated and lives as long as the model.
-            bytes =
-                unsafe { std::ffi::CStr::from_ptr(sys::llama_vocab_get_text(self.vocab(), token)) }.to_bytes().to_vec();
+            bytes = self.raw_text(token).to_vec();
         }
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -145,6 +170,43 @@ impl Model {
     /// Refuses a token id that would make llama.cpp read outside its tables.
     pub(super) fn check(&self, token: Token) -> Result<(), Error> {
         if self.has(token) { Ok(()) } else { Err(Error::TokenRange { token, n_vocab: self.n_vocab() }) }
+    }
+}
+
+/// Which characters a vocabulary can spell.
+#[derive(Debug)]
+pub(super) struct Spelling {
+    bytes: [bool; 256],
+    /// Tokens of one character.
+    characters: HashSet<char>,
+}
+
+impl Spelling {
+    fn of(model: &Model) -> Self {
+        let mut spelling = Self { bytes: [false; 256], characters: HashSet::new() };
+        for token in 0..model.n_vocab() as Token {
+            let text = model.raw_text(token);
+            if let [byte] = text {
+                spelling.bytes[usize::from(*byte)] = true;
+            }
+            let hex = text.strip_prefix(b"<0x").and_then(|rest| rest.strip_suffix(b">")).filter(|hex| hex.len() == 2);
+            // llama.cpp looks for capitals only.
+            let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok()).filter(|hex| *hex == hex.to_uppercase());
+            if let Some(byte) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+                spelling.bytes[usize::from(byte)] = true;
+            }
+            if let Ok(text) = std::str::from_utf8(text) {
+                let mut characters = text.chars();
+                spelling.characters.extend(characters.next().filter(|_| characters.next().is_none()));
+            }
+        }
+        spelling
+    }
+
+    fn has(&self, c: char) -> bool {
+        // llama.cpp writes a space so.
+        let c = if c == ' ' { '▁' } else { c };
+        self.characters.contains(&c) || c.encode_utf8(&mut [0; 4]).bytes().all(|byte| self.bytes[usize::from(byte)])
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Role;
+use crate::llama::Token;
 use crate::vocab::compare::Differences;
 use crate::{gguf, llama};
 
@@ -12,11 +13,17 @@ pub enum Error {
     #[error("{role}: {source}")]
     File { role: Role, source: gguf::Error },
 
-    #[error("{role}: {} has the token {token:?} twice, as id {first} and id {second}", path.display())]
-    DuplicateToken { role: Role, path: PathBuf, token: String, first: usize, second: usize },
+    #[error("{role}: {} holds a vocabulary and no weights", path.display())]
+    NoWeights { role: Role, path: PathBuf },
 
-    #[error("the {role} {} has another vocabulary than the base: {differences}", path.display())]
+    #[error("the {role} {} has another tokenizer than the base: {differences}", path.display())]
     Vocabulary { role: Role, path: PathBuf, differences: Box<Differences> },
+
+    #[error("the {role} {} has other special tokens than the base: {differences}", path.display())]
+    Drift { role: Role, path: PathBuf, differences: Box<Differences> },
+
+    #[error("{role}: its vocabulary lacks the base's token {token}")]
+    Lacking { role: Role, token: Token },
 
     #[error("{role}: {source}")]
     Lane { role: Role, source: llama::Error },

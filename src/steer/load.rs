@@ -3,20 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{Error, in_lane};
-use super::offset::{Pair, Side};
+use super::offset::{Pair, Side, SmallLane};
 use super::{Offset, Role, Steered};
 use crate::gguf::Header;
+use crate::llama::Token;
 use crate::llama::backend::Backend;
 use crate::llama::lane::{Lane, LaneParams};
 use crate::llama::model::{Model, ModelParams};
-use crate::vocab::{self, Verdict, Vocabulary};
+use crate::vocab::{self, IdMap, Verdict, Vocabulary};
 
 /// Which files play which roles, and how each is run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub base: ModelSource,
     pub pairs: Vec<PairPlan>,
+    /// Take small models whose special tokens are not all the base's.
+    pub allow_drift: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +38,7 @@ pub enum SidePlan {
 }
 
 /// A file, how it is loaded and how its lane computes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelSource {
     pub path: PathBuf,
     pub model: ModelParams,
@@ -41,6 +46,12 @@ pub struct ModelSource {
 }
 
 impl Plan {
+    /// A model by itself, steered by nothing.
+    #[must_use]
+    pub fn alone(base: ModelSource) -> Self {
+        Self { base, pairs: Vec::new(), allow_drift: false }
+    }
+
     /// Every file with the role it plays, the base first.
     pub fn sources(&self) -> impl Iterator<Item = (Role, &ModelSource)> {
         let sides = self
@@ -65,40 +76,53 @@ impl Plan {
         std::iter::once(&mut self.base.lane).chain(lanes)
     }
 
-    /// Reads every file's header: that it is GGUF, has a tokenizer, and counts its tokens as the base does.
+    /// Reads every file's header: that it is a model that llama.cpp survives, and that its tokens are the base's.
     pub fn check(&self) -> Result<Facts, Error> {
-        let mut checked: Vec<&Path> = Vec::new();
+        let mut facts = Facts { n_ctx_train: usize::MAX, n_vocab: 0, ids: Vec::new() };
         let mut base = None;
-        let mut n_ctx_train = usize::MAX;
         for (role, ModelSource { path, .. }) in self.sources() {
-            if checked.contains(&path.as_path()) {
+            if facts.ids.iter().any(|(checked, _)| checked == path) {
                 continue;
             }
-            checked.push(path);
             let in_file = |source| Error::File { role, source };
             let header = Header::read(path).map_err(in_file)?;
             let vocabulary = Vocabulary::of(&header).map_err(in_file)?;
-            if let Some((first, second)) = vocabulary.duplicate() {
-                let token = vocabulary.shown(first).unwrap_or_default();
-                return Err(Error::DuplicateToken { role, path: path.clone(), token, first, second });
+            if header.tensors().is_empty() {
+                return Err(Error::NoWeights { role, path: path.clone() });
             }
-            n_ctx_train = n_ctx_train.min(header.n_ctx_train().map_err(in_file)?);
+            facts.n_ctx_train = facts.n_ctx_train.min(header.n_ctx_train().map_err(in_file)?);
             let base = base.get_or_insert_with(|| vocabulary.clone());
-            if let Verdict::Different(differences) = vocab::compare(base, &vocabulary) {
-                return Err(Error::Vocabulary { role, path: path.clone(), differences: Box::new(differences) });
-            }
+            let ids = match vocab::compare(base, &vocabulary) {
+                Verdict::Different(differences) => {
+                    return Err(Error::Vocabulary { role, path: path.clone(), differences: Box::new(differences) });
+                }
+                Verdict::Drifted { differences, .. } if !self.allow_drift => {
+                    return Err(Error::Drift { role, path: path.clone(), differences: Box::new(differences) });
+                }
+                verdict => verdict.ids().cloned(),
+            };
+            facts.ids.push((path.clone(), ids));
         }
-        Ok(Facts { n_ctx_train, n_vocab: base.map_or(0, |base| base.len()) })
+        facts.n_vocab = base.map_or(0, |base| base.len());
+        Ok(facts)
     }
 }
 
 /// What the files of a plan say before they are loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The longest text that every model was trained on, in tokens.
     pub n_ctx_train: usize,
     /// Size of the base's vocabulary.
     pub n_vocab: usize,
+    /// Every file, with its ids for the base's tokens where they are not the same.
+    ids: Vec<(PathBuf, Option<IdMap>)>,
+}
+
+impl Facts {
+    fn ids(&self, path: &Path) -> Option<&IdMap> {
+        self.ids.iter().find(|(file, _)| file == path).and_then(|(_, ids)| ids.as_ref())
+    }
 }
 
 /// Models by file, so that each file is loaded once however many roles it plays.
@@ -146,9 +170,9 @@ impl Steered {
         models: &mut Models,
         progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
     ) -> Result<Self, Error> {
-        plan.check()?;
+        let facts = plan.check()?;
         let base_model = models.get(backend, Role::Base, &plan.base, progress)?;
-        let mut eog_models = vec![base_model.clone()];
+        let mut eog = eog_of(&base_model, None);
         let mut offset = Offset::default();
         for (i, plan) in plan.pairs.iter().enumerate() {
             let mut side = |role, side: &Option<SidePlan>| {
@@ -162,22 +186,41 @@ impl Steered {
                 if Arc::ptr_eq(&model, &base_model) {
                     return Ok(Some(Side::Base));
                 }
+                let ids = facts.ids(&source.path);
                 if matches!(role, Role::Expert(_)) {
-                    eog_models.push(model.clone());
+                    eog.extend(eog_of(&model, ids));
                 }
-                if let Some(lane) = offset.lanes.iter().position(|(_, lane)| Arc::ptr_eq(lane.model(), &model)) {
+                let is_there = |small: &SmallLane| Arc::ptr_eq(small.lane.model(), &model);
+                if let Some(lane) = offset.lanes.iter().position(is_there) {
                     return Ok(Some(Side::Lane(lane)));
                 }
-                offset.lanes.push((role, Lane::new(model, &source.lane).map_err(in_lane(role))?));
+                let lane = Lane::new(model, &source.lane).map_err(in_lane(role))?;
+                offset.lanes.push(SmallLane { role, lane, ids: ids.cloned() });
                 Ok(Some(Side::Lane(offset.lanes.len() - 1)))
             };
             let expert = side(Role::Expert(i), &plan.expert)?;
             let antiexpert = side(Role::Antiexpert(i), &plan.antiexpert)?;
             offset.pairs.push(Pair { alpha: plan.alpha, expert, antiexpert });
         }
-        let ids = 0..i32::try_from(base_model.n_vocab()).unwrap_or(i32::MAX);
-        let eog = ids.filter(|&token| eog_models.iter().any(|model| model.is_eog(token))).collect();
+        eog.sort_unstable();
+        eog.dedup();
+        let is_lacking = |&token: &Token| offset.lanes.iter().any(|small| small.id(token).is_none());
+        let never =
+            ids_of(&base_model).filter(|token| is_lacking(token) && eog.binary_search(token).is_err()).collect();
         let base = Lane::new(base_model, &plan.base.lane).map_err(in_lane(Role::Base))?;
-        Ok(Self { base, offset, eog, out_of_step: false })
+        Ok(Self { base, offset, eog, never, out_of_step: false })
     }
+}
+
+fn ids_of(model: &Model) -> impl Iterator<Item = Token> {
+    0..Token::try_from(model.n_vocab()).unwrap_or(Token::MAX)
+}
+
+/// The tokens that end a generation for a model, by the base's ids.
+fn eog_of(model: &Model, ids: Option<&IdMap>) -> Vec<Token> {
+    let in_base = |token: Token| match ids {
+        None => Some(token),
+        Some(ids) => ids.base(token as usize).map(|id| id as Token),
+    };
+    ids_of(model).filter(|&token| model.is_eog(token)).filter_map(in_base).collect()
 }

@@ -3,7 +3,10 @@
 use super::Role;
 use super::error::{Error, in_lane};
 use crate::arithmetic::offset::Term;
+use crate::arithmetic::row::Row;
+use crate::llama::Token;
 use crate::llama::lane::Lane;
+use crate::vocab::IdMap;
 
 /// Where one side of a pair gets its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +25,34 @@ pub(super) struct Pair {
     pub antiexpert: Option<Side>,
 }
 
+/// A small model's lane, and how its ids follow from the base's where they are not the same.
+#[derive(Debug)]
+pub(super) struct SmallLane {
+    pub role: Role,
+    pub lane: Lane,
+    pub ids: Option<IdMap>,
+}
+
+impl SmallLane {
+    /// Row `i` of its last decode, by the base's ids.
+    pub fn row(&self, i: usize) -> Result<Row<'_>, Error> {
+        let logits = self.lane.row(i).map_err(in_lane(self.role))?;
+        Ok(self.ids.as_ref().map_or(logits.into(), |ids| Row::mapped(logits, ids.as_slice())))
+    }
+
+    /// The lane's id of the base's `token`.
+    pub fn id(&self, token: Token) -> Option<Token> {
+        match &self.ids {
+            None => Some(token).filter(|&token| (token as usize) < self.lane.n_vocab()),
+            Some(ids) => ids.other(token as usize).map(|id| id as Token),
+        }
+    }
+}
+
 /// `Σ α·(expert − antiexpert)` as lanes. Sides that would compute the same share a lane.
 #[derive(Debug, Default)]
 pub struct Offset {
-    pub(super) lanes: Vec<(Role, Lane)>,
+    pub(super) lanes: Vec<SmallLane>,
     pub(super) pairs: Vec<Pair>,
 }
 
@@ -33,11 +60,8 @@ impl Offset {
     /// The terms at row `i` of the last decode; `base` is the base's row there.
     pub fn terms<'a>(&'a self, i: usize, base: &'a [f32]) -> Result<Vec<Term<'a>>, Error> {
         let row = |side| match side {
-            Side::Base => Ok(base),
-            Side::Lane(lane) => {
-                let (role, lane) = &self.lanes[lane];
-                lane.row(i).map_err(in_lane(*role))
-            }
+            Side::Base => Ok(base.into()),
+            Side::Lane(lane) => self.lanes[lane].row(i),
         };
         let term = |pair: &Pair| {
             let expert = pair.expert.map(row).transpose()?;

@@ -4,8 +4,10 @@ use super::error::{Error, in_lane};
 use super::offset::Side;
 use super::{Offset, Role};
 use crate::arithmetic::offset::{Term, add_dense, first_non_finite_logit};
+use crate::arithmetic::row::Row;
 use crate::llama::lane::{Lane, Outputs, Timings};
 use crate::llama::{self, Token};
+use crate::vocab::IdMap;
 
 /// What each lane is given to continue: the base's tokens, then those of the offset's lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Steered {
     pub(super) offset: Offset,
     /// Tokens that end a generation for the base or for an expert, sorted.
     pub(super) eog: Vec<Token>,
+    /// Tokens of the base that some lane lacks, and that do not end a generation.
+    pub(super) never: Vec<Token>,
     /// A lane lost its place and could not be rolled back.
     pub(super) out_of_step: bool,
 }
@@ -52,10 +56,11 @@ impl Steered {
         self.eog.binary_search(&token).is_ok()
     }
 
-    /// Ids from here on are padding that some lane lacks; no token is chosen among them.
+    /// Tokens of the base that some lane could not be told: padding, or special tokens of the base alone. None of
+    /// them is chosen.
     #[must_use]
-    pub fn n_usable(&self) -> usize {
-        self.lanes().map(|(_, lane)| lane.n_vocab()).min().unwrap_or(0)
+    pub fn never(&self) -> &[Token] {
+        &self.never
     }
 
     /// Tokens that still fit into the fullest lane.
@@ -86,19 +91,20 @@ impl Steered {
         };
         Some(match side? {
             Side::Base => (prompts.base(), &self.base),
-            Side::Lane(lane) => (&prompts.0[lane + 1], &self.offset.lanes[lane].1),
+            Side::Lane(lane) => (&prompts.0[lane + 1], &self.offset.lanes[lane].lane),
         })
     }
 
     /// All lanes, the base first.
     pub fn lanes(&self) -> impl Iterator<Item = (Role, &Lane)> {
-        let offset = self.offset.lanes.iter().map(|(role, lane)| (*role, lane));
+        let offset = self.offset.lanes.iter().map(|small| (small.role, &small.lane));
         std::iter::once((Role::Base, &self.base)).chain(offset)
     }
 
-    fn lanes_mut(&mut self) -> impl Iterator<Item = (Role, &mut Lane)> {
-        let offset = self.offset.lanes.iter_mut().map(|(role, lane)| (*role, lane));
-        std::iter::once((Role::Base, &mut self.base)).chain(offset)
+    /// All lanes with their ids for the base's, where those are not the same.
+    fn lanes_mut(&mut self) -> impl Iterator<Item = (Role, &mut Lane, Option<&IdMap>)> {
+        let offset = self.offset.lanes.iter_mut().map(|small| (small.role, &mut small.lane, small.ids.as_ref()));
+        std::iter::once((Role::Base, &mut self.base, None)).chain(offset)
     }
 
     /// Empties every lane and decodes the prompts, in pieces; the last token of each puts out a row. `go_on` is asked
@@ -116,7 +122,7 @@ impl Steered {
         self.clear();
         // Until every lane has its prompt.
         self.out_of_step = true;
-        for ((role, lane), prompt) in self.lanes_mut().zip(&prompts.0) {
+        for ((role, lane, _), prompt) in self.lanes_mut().zip(&prompts.0) {
             let n_batch = lane.n_batch();
             let mut pieces = prompt.chunks(n_batch).peekable();
             while let Some(piece) = pieces.next() {
@@ -131,20 +137,29 @@ impl Steered {
         Ok(true)
     }
 
-    /// Decodes the same tokens on every lane, all rows put out. On an error no lane has moved, or
+    /// Decodes the same tokens, by the base's ids, on every lane, all rows put out. On an error no lane has moved, or
     /// [`Error::OutOfStep`] follows until the next [`Self::prefill`].
     pub fn decode(&mut self, tokens: &[Token]) -> Result<(), Error> {
         if self.out_of_step {
             return Err(Error::OutOfStep);
         }
         let mut n_submitted = 0;
-        let submit = |role, lane: &mut Lane| {
-            lane.submit(tokens, Outputs::All).map_err(in_lane(role))?;
+        let submit = |role, lane: &mut Lane, ids: Option<&IdMap>| {
+            let Some(ids) = ids else { return lane.submit(tokens, Outputs::All).map_err(in_lane(role)) };
+            let own = |&token: &Token| {
+                let id = ids.other(token as usize).ok_or(Error::Lacking { role, token })?;
+                Ok(id as Token)
+            };
+            let tokens = tokens.iter().map(own).collect::<Result<Vec<_>, Error>>()?;
+            lane.submit(&tokens, Outputs::All).map_err(in_lane(role))
+        };
+        let submit = |role, lane: &mut Lane, ids: Option<&IdMap>| {
+            submit(role, lane, ids)?;
             n_submitted += 1;
             Ok(())
         };
         if let Err(error) = self.each_in_order(submit) {
-            let _ = self.each_in_order(|_, lane| {
+            let _ = self.each_in_order(|_, lane, _| {
                 if n_submitted > 0 {
                     n_submitted -= 1;
                     lane.roll_back(lane.n_past() - tokens.len());
@@ -155,15 +170,18 @@ impl Steered {
             self.out_of_step = lost;
             return Err(error);
         }
-        self.lanes_mut().for_each(|(_, lane)| lane.wait());
+        self.lanes_mut().for_each(|(_, lane, _)| lane.wait());
         Ok(())
     }
 
     /// Lanes on devices first: they compute while the CPU lanes do.
-    fn each_in_order(&mut self, mut f: impl FnMut(Role, &mut Lane) -> Result<(), Error>) -> Result<(), Error> {
+    fn each_in_order(
+        &mut self,
+        mut f: impl FnMut(Role, &mut Lane, Option<&IdMap>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         for on_device in [true, false] {
-            for (role, lane) in self.lanes_mut().filter(|(_, lane)| lane.model().uses_devices() == on_device) {
-                f(role, lane)?;
+            for (role, lane, ids) in self.lanes_mut().filter(|(_, lane, _)| lane.model().uses_devices() == on_device) {
+                f(role, lane, ids)?;
             }
         }
         Ok(())
@@ -171,14 +189,14 @@ impl Steered {
 
     /// Empties every lane.
     pub fn clear(&mut self) {
-        for (_, lane) in self.lanes_mut() {
+        for (_, lane, _) in self.lanes_mut() {
             lane.roll_back(0);
         }
         self.out_of_step = false;
     }
 
     pub fn reset_timings(&mut self) {
-        self.lanes_mut().for_each(|(_, lane)| lane.reset_timings());
+        self.lanes_mut().for_each(|(_, lane, _)| lane.reset_timings());
     }
 
     /// Each role that there is, with its lane's timings.
@@ -190,6 +208,13 @@ impl Steered {
     pub fn row(&self, i: usize) -> Result<(&[f32], Vec<Term<'_>>), Error> {
         let base = self.base.row(i).map_err(in_lane(Role::Base))?;
         Ok((base, self.offset.terms(i, base)?))
+    }
+
+    /// Row `i` of every lane, the base's first, by the base's ids.
+    pub fn rows(&self, i: usize) -> impl Iterator<Item = Result<(Role, Row<'_>), Error>> {
+        let base = self.base.row(i).map_err(in_lane(Role::Base)).map(|row| (Role::Base, Row::from(row)));
+        let small = self.offset.lanes.iter().map(move |small| small.row(i).map(|row| (small.role, row)));
+        std::iter::once(base).chain(small)
     }
 
     /// Refuses a row `i` in which any lane has a logit that is not finite.

@@ -1,14 +1,15 @@
 //! The verdict on two vocabularies.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use super::Vocabulary;
-use super::vocabulary::TYPE_UNUSED;
+use super::vocabulary::{SPECIALS, TYPE_BYTE, TYPE_NORMAL, TYPE_UNUSED};
+use super::{IdMap, Vocabulary};
 
-/// How many differing tokens a refusal shows.
+/// How many differing tokens a message shows.
 const N_SHOWN: usize = 5;
 
-/// Whether a small model's logits can be added to the base's, id by id.
+/// Whether a small model's logits can be added to the base's, token by token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -16,8 +17,35 @@ pub enum Verdict {
     Identical,
     /// The shared ids are identical; one side has unused ids behind them (Qwen 2.5: 151,936 and 152,064).
     Padded { n_base: usize, n_other: usize },
-    /// Another tokenizer, or the same tokens under other ids.
+    /// The same tokens, some under other ids.
+    Remapped { ids: IdMap, n_moved: usize },
+    /// Every ordinary token is the same; of the special ones some differ.
+    Drifted { ids: IdMap, differences: Differences },
+    /// Another tokenizer.
     Different(Differences),
+}
+
+impl Verdict {
+    /// The other's ids for the base's, where they are not the same.
+    #[must_use]
+    pub fn ids(&self) -> Option<&IdMap> {
+        match self {
+            Self::Remapped { ids, .. } | Self::Drifted { ids, .. } => Some(ids),
+            _ => None,
+        }
+    }
+
+    /// The verdict in a word.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Identical => "identical",
+            Self::Padded { .. } => "padded",
+            Self::Remapped { .. } => "remapped",
+            Self::Drifted { .. } => "drifted",
+            Self::Different(_) => "different",
+        }
+    }
 }
 
 /// Where two vocabularies part.
@@ -25,9 +53,9 @@ pub enum Verdict {
 pub struct Differences {
     pub n_base: usize,
     pub n_other: usize,
-    /// How many shared ids stand for different tokens.
+    /// How many ids stand for different tokens, or for a token on one side only.
     pub n_differing: usize,
-    /// The first ids that differ: the token of the base, the token of the other; `None` past its end.
+    /// The first of them: the token of the base, the token of the other; `None` past its end.
     pub first: Vec<(usize, Option<String>, Option<String>)>,
 }
 
@@ -37,25 +65,101 @@ pub fn compare(base: &Vocabulary, other: &Vocabulary) -> Verdict {
     let (n_base, n_other) = (base.len(), other.len());
     let n_shared = n_base.min(n_other);
     let longer = if n_base > n_other { base } else { other };
-    let differing = (0..n_shared).filter(|&id| base.token(id) != other.token(id));
-    let used_tail =
-        (n_shared..longer.len()).filter(|&id| longer.token(id).is_some_and(|(_, kind)| kind != TYPE_UNUSED));
-    let show = |id| (id, base.shown(id), other.shown(id));
-    let first: Vec<_> = differing.clone().chain(used_tail).take(N_SHOWN).map(show).collect();
-    if !first.is_empty() {
-        return Verdict::Different(Differences { n_base, n_other, n_differing: differing.count(), first });
+    let differs = |&id: &usize| if id < n_shared { base.token(id) != other.token(id) } else { is_used(longer, id) };
+    let differing: Vec<usize> = (0..longer.len()).filter(differs).collect();
+    if differing.is_empty() {
+        return if n_base == n_other { Verdict::Identical } else { Verdict::Padded { n_base, n_other } };
     }
-    if n_base == n_other { Verdict::Identical } else { Verdict::Padded { n_base, n_other } }
+    let show = |&id: &usize| (id, base.shown(id), other.shown(id));
+    let first = differing.iter().take(N_SHOWN).map(show).collect();
+    let differences = Differences { n_base, n_other, n_differing: differing.len(), first };
+
+    let (in_other, in_base) = (by_bytes(other), by_bytes(base));
+    let ids: Vec<Option<usize>> = (0..n_base).map(|id| same_bytes(base, id, other, &in_other)).collect();
+    let to_base = (0..n_other).map(|id| same_bytes(other, id, base, &in_base));
+    let base_parts = ids.iter().enumerate().map(|(id, to)| Match::of(base, id, other, *to));
+    let other_parts = to_base.enumerate().map(|(id, to)| Match::of(other, id, base, to));
+    match base_parts.chain(other_parts).max().unwrap_or(Match::Same) {
+        Match::Same => {
+            let n_moved = ids.iter().enumerate().filter(|&(id, to)| to.is_some_and(|to| to != id)).count();
+            Verdict::Remapped { ids: IdMap::new(ids), n_moved }
+        }
+        Match::Special => Verdict::Drifted { ids: IdMap::new(ids), differences },
+        Match::Ordinary => Verdict::Different(differences),
+    }
+}
+
+/// How a token of one side stands to the other side; the worst counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Match {
+    /// There too, or not in use.
+    Same,
+    /// Missing there or of another type, and a special token on one side.
+    Special,
+    /// Missing there, and an ordinary token.
+    Ordinary,
+}
+
+impl Match {
+    fn of(here: &Vocabulary, id: usize, there: &Vocabulary, to: Option<usize>) -> Self {
+        let kind = |vocabulary: &Vocabulary, id| vocabulary.token(id).map(|(_, kind)| kind);
+        let is_ordinary = |kind| matches!(kind, Some(TYPE_NORMAL | TYPE_BYTE));
+        let (kind_here, kind_there) = (kind(here, id), to.and_then(|to| kind(there, to)));
+        match to {
+            None if !is_used(here, id) => Self::Same,
+            Some(_) if kind_here == kind_there => Self::Same,
+            Some(_) if !is_ordinary(kind_here) || !is_ordinary(kind_there) => Self::Special,
+            None if !is_ordinary(kind_here) => Self::Special,
+            _ => Self::Ordinary,
+        }
+    }
+}
+
+fn is_used(vocabulary: &Vocabulary, id: usize) -> bool {
+    vocabulary.token(id).is_some_and(|(_, kind)| kind != TYPE_UNUSED)
+}
+
+fn by_bytes(vocabulary: &Vocabulary) -> HashMap<&[u8], usize> {
+    (0..vocabulary.len()).filter_map(|id| vocabulary.token(id).map(|(bytes, _)| (bytes, id))).collect()
+}
+
+/// Where a token of one vocabulary stands in another: under its own id if it can, since empty tokens are many.
+fn same_bytes(here: &Vocabulary, id: usize, there: &Vocabulary, index: &HashMap<&[u8], usize>) -> Option<usize> {
+    let (bytes, _) = here.token(id)?;
+    let stays = there.token(id).is_some_and(|(other, _)| other == bytes);
+    if stays { Some(id) } else { index.get(bytes).copied().filter(|_| !bytes.is_empty()) }
+}
+
+/// A part that two vocabularies give to different tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialDifference {
+    pub part: &'static str,
+    pub base: Option<String>,
+    pub other: Option<String>,
+}
+
+/// The parts of [`SPECIALS`] that stand for other tokens, by their bytes.
+#[must_use]
+pub fn specials(base: &Vocabulary, other: &Vocabulary) -> Vec<SpecialDifference> {
+    let bytes = |vocabulary: &Vocabulary, part| {
+        let id = vocabulary.special(part)?;
+        vocabulary.token(id).map(|(bytes, _)| bytes.to_vec())
+    };
+    let shown = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let difference = |part| {
+        let (base, other) = (bytes(base, part), bytes(other, part));
+        (base != other).then(|| SpecialDifference { part, base: base.map(shown), other: other.map(shown) })
+    };
+    SPECIALS.into_iter().filter_map(difference).collect()
 }
 
 impl fmt::Display for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { n_base, n_other, n_differing, first } = self;
-        let n_shared = n_base.min(n_other);
         if n_base == n_other {
-            write!(f, "{n_differing} of {n_shared} tokens differ")?;
+            write!(f, "{n_differing} of {n_base} tokens differ")?;
         } else {
-            write!(f, "{n_other} tokens where the base has {n_base}, {n_differing} of the first {n_shared} differ")?;
+            write!(f, "{n_other} tokens where the base has {n_base}, {n_differing} ids differ")?;
         }
         let token = |token: &Option<String>| token.as_ref().map_or("nothing".to_owned(), |token| format!("{token:?}"));
         for (i, (id, base, other)) in first.iter().enumerate() {
@@ -71,44 +175,4 @@ impl fmt::Display for Differences {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn against(base: &[&str], other: &[&str]) -> Verdict {
-        compare(&Vocabulary::from_tokens(base), &Vocabulary::from_tokens(other))
-    }
-
-    #[test]
-    fn the_same_tokens_are_identical() {
-        assert_eq!(against(&["a", "b", "c"], &["a", "b", "c"]), Verdict::Identical);
-    }
-
-    #[test]
-    fn unused_ids_behind_the_shared_ones_are_padding() {
-        let padded = Verdict::Padded { n_base: 3, n_other: 2 };
-        assert_eq!(against(&["a", "b", "[PAD2]"], &["a", "b"]), padded);
-        assert_eq!(against(&["a", "b"], &["a", "b", "[PAD2]"]), Verdict::Padded { n_base: 2, n_other: 3 });
-    }
-
-    #[test]
-    fn a_new_token_behind_the_shared_ones_is_no_padding() {
-        let Verdict::Different(differences) = against(&["a", "b"], &["a", "b", "<PRE>"]) else { panic!() };
-        assert_eq!(
-            differences.to_string(),
-            "3 tokens where the base has 2, 0 of the first 2 differ; id 2 is \"<PRE>\", not nothing"
-        );
-    }
-
-    #[test]
-    fn the_first_differing_tokens_are_named() {
-        let Verdict::Different(differences) = against(&["a", "b", "c"], &["a", "c", "b"]) else { panic!() };
-        assert_eq!(differences.to_string(), "2 of 3 tokens differ; id 1 is \"c\", not \"b\", id 2 is \"b\", not \"c\"");
-    }
-
-    #[test]
-    fn the_type_of_a_token_counts() {
-        let base = Vocabulary::from_tokens(&["a", "b"]);
-        let Verdict::Different(differences) = compare(&base, &base.clone().with_unused(1)) else { panic!() };
-        assert_eq!(differences.to_string(), "1 of 2 tokens differ; id 1 is \"b\" of another type");
-    }
-}
+mod tests;

@@ -52,10 +52,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let backend = backend::shared()?;
     let mut models = Models::default();
     let mut load = |plan: &Plan| Steered::load(&backend, plan, &mut models, &mut |_, _, _| true);
-    let alone = |source: &ModelSource| Plan { base: source.clone(), pairs: Vec::new() };
+    let alone = |source: &ModelSource| Plan::alone(source.clone());
     let model = |source: &ModelSource| Some(SidePlan::Model(source.clone()));
     let pair = PairPlan { alpha: 1.0, expert: model(&expert), antiexpert: model(&antiexpert) };
-    let mut steered = load(&Plan { base: base.clone(), pairs: vec![pair] })?;
+    let mut steered = load(&Plan { pairs: vec![pair], ..Plan::alone(base.clone()) })?;
     let mut singles = [load(&alone(&base))?, load(&alone(&expert))?, load(&alone(&antiexpert))?];
     for (role, lane) in steered.lanes() {
         println!(

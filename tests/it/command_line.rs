@@ -319,8 +319,8 @@ fn files_that_cannot_be_used_get_one_line_and_a_hint() {
         (&text, ["is not a GGUF file", "hint: convert"]),
         (&empty, ["is empty, expected a GGUF file", "hint: name a GGUF file"]),
         (&in_folder(""), ["is a folder", "expected a GGUF file"]),
-        (&other, ["has another vocabulary", "hint: base, expert and antiexpert must"]),
-        (&unknown, ["has another vocabulary", "hint:"]),
+        (&other, ["has another tokenizer", "hint: base, expert and antiexpert must"]),
+        (&unknown, ["has another tokenizer", "hint:"]),
     ] {
         let said = with_base(file);
         assert!(words.iter().all(|word| said.contains(word)), "{file}: {said}");
@@ -343,7 +343,7 @@ fn bad_values_are_bad_usage() {
         (&["-l", "5"], "expected a token id and a signed bias"),
         (&["--grammar", "root ::= ("], "grammar"),
         (&["-j", "{"], "not JSON"),
-        (&["-ctk", "q9"], "expected f32"),
+        (&["-ctk", "q9"], "expected one of f32"),
         (&["-ngl", "many"], "expected a number"),
         (&["-dev", "CUDA99"], "no device is called \"CUDA99\""),
         (&["-R", "wonder"], "no recipe is called"),

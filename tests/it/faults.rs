@@ -26,7 +26,7 @@ impl Files {
         let antiexpert = self.write("antiexpert.gguf", &Spec { seed: 2, ..Spec::tiny() });
         let expert = self.write("expert.gguf", expert);
         let pair = PairPlan { alpha: 1.0, expert: model(expert), antiexpert: model(antiexpert) };
-        Plan { base: source(base), pairs: vec![pair] }
+        Plan { pairs: vec![pair], ..Plan::alone(source(base)) }
     }
 }
 
@@ -51,7 +51,7 @@ fn an_expert_with_unused_ids_behind_the_shared_ones_steers_the_same() {
     padded.tokens.extend((0..20).map(|i| (format!("[PAD{i}]"), TokenType::Unused)));
     plan.base = source(files.write("padded.gguf", &padded));
     let mut steered = load(&plan).expect("a padded base loads");
-    assert_eq!((steered.base().n_vocab(), steered.n_usable()), (320, 300));
+    assert_eq!((steered.base().n_vocab(), steered.never().len()), (320, 20));
     let answer = generate(&mut steered, "abc", &greedy(16)).expect("it generates");
     assert!(answer.tokens.iter().all(|&token| token < 300), "{:?}", answer.tokens);
     // A side alone adds what does not cancel: the padding must not win by it.
@@ -67,7 +67,7 @@ fn an_expert_with_unused_ids_behind_the_shared_ones_steers_the_same() {
     plan.pairs[0].expert = model(files.write("wide.gguf", &wide));
     plan.pairs[0].antiexpert = plan.pairs[0].expert.clone();
     let answer = generate(&mut load(&plan).expect("a padded pair loads"), "abc", &greedy(16)).expect("it generates");
-    let base_alone = Plan { base: plan.base.clone(), pairs: Vec::new() };
+    let base_alone = Plan::alone(plan.base.clone());
     let alone = generate(&mut load(&base_alone).expect("it loads"), "abc", &greedy(16)).expect("it generates");
     assert_eq!(answer, alone, "the same on both sides steers nowhere");
     assert_ne!(expected, alone, "the pair steers");
@@ -81,7 +81,7 @@ fn tokens_that_llama_cpp_takes_for_the_same_are_found() {
         (spec.tokens[270].0, spec.tokens[280].0) = (a.to_owned(), b.to_owned());
         files.write("same.gguf", &spec)
     };
-    let alone = |path| load(&Plan { base: source(path), pairs: Vec::new() });
+    let alone = |path| load(&Plan::alone(source(path)));
     assert!(alone(with("abc\0x", "abc\0y")).expect_err("refused").to_string().contains("twice"));
     assert!(alone(with("", "")).is_ok(), "empty tokens get names of their own");
 }
@@ -102,7 +102,7 @@ fn long_matches_are_tokenised() {
     let files = Files::new();
     for pre in ["deepseek-v3", "tekken"] {
         let path = files.write("regex.gguf", &Spec { pre, ..Spec::tiny() });
-        let steered = load(&Plan { base: source(path), pairs: Vec::new() }).expect("it loads");
+        let steered = load(&Plan::alone(source(path))).expect("it loads");
         for text in [
             "a".repeat(1 << 18),
             " ".repeat(1 << 18),
@@ -118,12 +118,12 @@ fn long_matches_are_tokenised() {
 #[test]
 fn another_vocabulary_is_refused_with_the_tokens_that_differ() {
     let files = Files::new();
-    let mut swapped = Spec { seed: 3, ..Spec::tiny() };
-    swapped.tokens.swap(270, 271);
-    let error = load(&files.trio(&swapped)).expect_err("refused");
+    let mut other = Spec { seed: 3, ..Spec::tiny() };
+    other.tokens[270].0 = "other".to_owned();
+    let error = load(&files.trio(&other)).expect_err("refused");
     assert!(matches!(error, Error::Vocabulary { .. }));
     let error = error.to_string();
-    assert!(error.contains("expert") && error.contains("id 270 is \"token271\", not \"token270\""), "{error}");
+    assert!(error.contains("expert") && error.contains("id 270 is \"other\", not \"token270\""), "{error}");
     let longer = Spec { tokens: byte_tokens(310), ..Spec::tiny() };
     let error = load(&files.trio(&longer)).expect_err("refused").to_string();
     assert!(error.contains("310 tokens where the base has 300"), "{error}");
@@ -172,7 +172,7 @@ fn a_truncated_file_is_refused_at_every_length() {
     let header_ends = 9_000.min(whole.len());
     for n in (0..header_ends).step_by(97).chain([whole.len() - 1]) {
         std::fs::write(&path, &whole[..n]).expect("writable");
-        let plan = Plan { base: source(&path), pairs: Vec::new() };
+        let plan = Plan::alone(source(&path));
         assert!(load(&plan).is_err(), "{n} bytes of {}", whole.len());
     }
 }
@@ -185,7 +185,7 @@ fn a_file_without_tensors_is_looked_at_too() {
     bytes[8..16].copy_from_slice(&0_u64.to_le_bytes());
     let path = files.0.path().join("no-tensors.gguf");
     std::fs::write(&path, &bytes).expect("writable");
-    let error = load(&Plan { base: source(&path), pairs: Vec::new() }).expect_err("refused").to_string();
+    let error = load(&Plan::alone(source(&path))).expect_err("refused").to_string();
     assert!(error.contains("block_count"), "{error}");
 }
 
@@ -198,7 +198,7 @@ fn huge_counts_do_not_ask_for_memory() {
         bytes[at..at + 8].copy_from_slice(&(1_u64 << 62).to_le_bytes());
         let path = files.0.path().join(name);
         std::fs::write(&path, &bytes).expect("writable");
-        let plan = Plan { base: source(&path), pairs: Vec::new() };
+        let plan = Plan::alone(source(&path));
         assert!(load(&plan).is_err(), "{name}");
         bytes[at..at + 8].copy_from_slice(&saved);
     }

@@ -6,6 +6,7 @@
 mod gguf;
 
 mod chain;
+mod check;
 mod command_line;
 mod faults;
 mod hostile;
@@ -14,3 +15,4 @@ mod perplexity;
 mod rpc;
 mod steering;
 mod trio;
+mod vocabularies;

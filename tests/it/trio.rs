@@ -35,7 +35,7 @@ pub fn plan(base: &str, pairs: &[(f32, Option<SidePlan>, Option<SidePlan>)]) -> 
         expert: expert.clone(),
         antiexpert: antiexpert.clone(),
     };
-    Plan { base: source(file(base)), pairs: pairs.iter().map(pair).collect() }
+    Plan { pairs: pairs.iter().map(pair).collect(), ..Plan::alone(source(file(base))) }
 }
 
 /// Base, expert and antiexpert as bundled.

@@ -24,6 +24,10 @@ pub struct Spec {
     pub seed: u64,
     /// Written in place of the first weight of `output.weight`.
     pub first_output_weight: Option<f32>,
+    /// Token `order[id]` stands at `id`, with its weights: the same model under other ids.
+    pub order: Option<Vec<usize>>,
+    /// Metadata to set, or to leave out.
+    pub metadata: Vec<(String, Option<Value>)>,
 }
 
 /// How matrices are stored.
@@ -37,8 +41,11 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenType {
     Normal = 1,
+    Unknown = 2,
     Control = 3,
+    UserDefined = 4,
     Unused = 5,
+    Byte = 6,
 }
 
 impl Spec {
@@ -59,45 +66,127 @@ impl Spec {
             add_eos: false,
             seed: 1,
             first_output_weight: None,
+            order: None,
+            metadata: Vec::new(),
         }
     }
 
-    pub fn write(&self, path: &Path) -> io::Result<()> {
+    /// The same with `key` set to `value`; keys of the architecture begin with a dot.
+    pub fn with(mut self, key: &str, value: Value) -> Self {
+        self.metadata.push((self.key(key), Some(value)));
+        self
+    }
+
+    pub fn without(mut self, key: &str) -> Self {
+        self.metadata.push((self.key(key), None));
+        self
+    }
+
+    fn key(&self, key: &str) -> String {
+        if key.starts_with('.') { format!("{}{key}", self.architecture) } else { key.to_owned() }
+    }
+
+    /// SentencePiece's vocabulary in small: specials, the 256 bytes, a space and letters.
+    pub fn sentence_piece() -> Self {
+        let special = [("<unk>", TokenType::Unknown), ("<s>", TokenType::Control), ("</s>", TokenType::Control)];
+        let bytes = (0..256).map(|byte| (format!("<0x{byte:02X}>"), TokenType::Byte));
+        let letters = ('a'..='z').map(|letter| (letter.to_string(), TokenType::Normal));
+        let mut tokens: Vec<_> = special.into_iter().map(|(text, kind)| (text.to_owned(), kind)).chain(bytes).collect();
+        tokens.push(("▁".to_owned(), TokenType::Normal));
+        tokens.extend(letters);
+        Self { tokens, tokenizer: "llama", pre: "default", ..Self::tiny() }
+    }
+
+    /// Gemma 2 in small: capped logits, and a window that slides over every other layer.
+    pub fn gemma() -> Self {
+        Self { architecture: "gemma2".to_owned(), ..Self::sentence_piece() }
+            .with(".attention.sliding_window", Value::U32(64))
+            .with(".attention.key_length", Value::U32(32))
+            .with(".attention.value_length", Value::U32(32))
+            .with(".attn_logit_softcapping", Value::F32(50.0))
+            .with(".final_logit_softcapping", Value::F32(30.0))
+    }
+
+    /// Writes the model; answers where each entry of the header ends.
+    pub fn write(&self, path: &Path) -> io::Result<Vec<usize>> {
+        self.write_part(path, self.metadata(), &self.tensors())
+    }
+
+    /// Writes the model split into `n` files; answers the first one's name. `change` may alter a part's metadata.
+    pub fn write_split(
+        &self,
+        folder: &Path,
+        n: usize,
+        mut change: impl FnMut(usize, &mut Vec<(String, Value)>),
+    ) -> io::Result<std::path::PathBuf> {
         let tensors = self.tensors();
-        let metadata = self.metadata();
+        let name = |part: usize| folder.join(format!("split-{:05}-of-{n:05}.gguf", part + 1));
+        for part in 0..n {
+            let mut metadata = if part == 0 { self.metadata() } else { Vec::new() };
+            metadata.push(("split.no".to_owned(), Value::U16(part as u16)));
+            metadata.push(("split.count".to_owned(), Value::U16(n as u16)));
+            metadata.push(("split.tensors.count".to_owned(), Value::I32(tensors.len() as i32)));
+            change(part, &mut metadata);
+            let (from, to) = (tensors.len() * part / n, tensors.len() * (part + 1) / n);
+            self.write_part(&name(part), metadata, &tensors[from..to])?;
+        }
+        Ok(name(0))
+    }
+
+    fn write_part(&self, path: &Path, metadata: Vec<(String, Value)>, tensors: &[Tensor]) -> io::Result<Vec<usize>> {
         let mut out = Counted { inner: BufWriter::with_capacity(1 << 20, File::create(path)?), n: 0 };
         out.write_all(b"GGUF")?;
         out.write_all(&3_u32.to_le_bytes())?;
         out.write_all(&(tensors.len() as u64).to_le_bytes())?;
         out.write_all(&(metadata.len() as u64).to_le_bytes())?;
+        let mut ends = vec![0, 4, 8, 16, 24];
         for (key, value) in &metadata {
             string(&mut out, key)?;
+            ends.push(out.n);
             value.write(&mut out)?;
+            ends.push(out.n);
         }
         let mut offset = 0;
-        for tensor in &tensors {
+        for tensor in tensors {
             string(&mut out, &tensor.name)?;
+            ends.push(out.n);
             out.write_all(&(tensor.dims.len() as u32).to_le_bytes())?;
             for dim in &tensor.dims {
                 out.write_all(&u64::from(*dim).to_le_bytes())?;
+                ends.push(out.n);
             }
             out.write_all(&tensor.ggml_type().to_le_bytes())?;
             out.write_all(&(offset as u64).to_le_bytes())?;
+            ends.push(out.n);
             offset += tensor.n_bytes().next_multiple_of(ALIGNMENT);
         }
-        let mut random = Random(self.seed);
-        for tensor in &tensors {
+        for tensor in tensors {
             out.pad()?;
+            // Each tensor has its own numbers, so that a part of a model has them too.
+            let mut random = Random::new(self.seed, &tensor.name);
             let first = self.first_output_weight.filter(|_| tensor.name == "output.weight");
-            tensor.write(&mut out, &mut random, first)?;
+            match &self.order {
+                Some(order) if tensor.dims.len() == 2 && tensor.dims[1] as usize == order.len() => {
+                    let mut rows = Vec::with_capacity(tensor.n_bytes());
+                    tensor.write(&mut rows, &mut random, first)?;
+                    let n = rows.len() / order.len();
+                    order.iter().try_for_each(|&id| out.write_all(&rows[id * n..(id + 1) * n]))?;
+                }
+                _ => tensor.write(&mut out, &mut random, first)?,
+            }
         }
         out.pad()?;
-        out.flush()
+        out.flush()?;
+        Ok(ends)
     }
 
     fn metadata(&self) -> Vec<(String, Value)> {
         let arch = &self.architecture;
-        let id = |text: &str| self.tokens.iter().position(|(token, _)| token == text).map(|id| Value::U32(id as u32));
+        let tokens: Vec<_> = match &self.order {
+            Some(order) => order.iter().map(|&id| self.tokens[id].clone()).collect(),
+            None => self.tokens.clone(),
+        };
+        let id = |text: &str| tokens.iter().position(|(token, _)| token == text).map(|id| Value::U32(id as u32));
         let mut entries = vec![
             ("general.architecture".to_owned(), Value::Text(arch.clone())),
             ("general.name".to_owned(), Value::Text("random".to_owned())),
@@ -114,17 +203,23 @@ impl Spec {
             ("tokenizer.ggml.add_bos_token".to_owned(), Value::Bool(true)),
             ("tokenizer.ggml.add_eos_token".to_owned(), Value::Bool(self.add_eos)),
             ("tokenizer.ggml.merges".to_owned(), Value::Texts(Vec::new())),
-            (
-                "tokenizer.ggml.tokens".to_owned(),
-                Value::Texts(self.tokens.iter().map(|(text, _)| text.clone()).collect()),
-            ),
+            ("tokenizer.ggml.tokens".to_owned(), Value::Texts(tokens.iter().map(|(text, _)| text.clone()).collect())),
             (
                 "tokenizer.ggml.token_type".to_owned(),
-                Value::I32s(self.tokens.iter().map(|(_, kind)| *kind as i32).collect()),
+                Value::I32s(tokens.iter().map(|(_, kind)| *kind as i32).collect()),
             ),
         ];
-        for (key, text) in [("bos", "<|bos|>"), ("eos", "<|eos|>")] {
-            entries.extend(id(text).map(|id| (format!("tokenizer.ggml.{key}_token_id"), id)));
+        for (key, texts) in [("bos", ["<|bos|>", "<s>"]), ("eos", ["<|eos|>", "</s>"])] {
+            let id = texts.into_iter().find_map(id);
+            entries.extend(id.map(|id| (format!("tokenizer.ggml.{key}_token_id"), id)));
+        }
+        if self.tokenizer == "llama" {
+            let scores = (0..tokens.len()).map(|id| -(id as f32)).collect();
+            entries.push(("tokenizer.ggml.scores".to_owned(), Value::F32s(scores)));
+        }
+        for (key, value) in &self.metadata {
+            entries.retain(|(there, _)| there != key);
+            entries.extend(value.clone().map(|value| (key.clone(), value)));
         }
         entries
     }
@@ -137,6 +232,9 @@ impl Spec {
         let mut tensors = vec![matrix("token_embd.weight".to_owned(), n_embd, n_vocab)];
         for i in 0..self.n_layer {
             let named = |part| format!("blk.{i}.{part}.weight");
+            if self.architecture == "gemma2" {
+                tensors.extend([norm(named("post_attention_norm")), norm(named("post_ffw_norm"))]);
+            }
             tensors.extend([
                 norm(named("attn_norm")),
                 matrix(named("attn_q"), n_embd, n_embd),
@@ -149,7 +247,11 @@ impl Spec {
                 matrix(named("ffn_down"), n_ff, n_embd),
             ]);
         }
-        tensors.extend([norm("output_norm.weight".to_owned()), matrix("output.weight".to_owned(), n_embd, n_vocab)]);
+        tensors.push(norm("output_norm.weight".to_owned()));
+        // Gemma's output is its embedding.
+        if !self.architecture.starts_with("gemma") {
+            tensors.push(matrix("output.weight".to_owned(), n_embd, n_vocab));
+        }
         tensors
     }
 }
@@ -247,6 +349,13 @@ fn half(x: f32) -> u16 {
 struct Random(u64);
 
 impl Random {
+    fn new(seed: u64, name: &str) -> Self {
+        let mixed = name
+            .bytes()
+            .fold(seed ^ 0xcbf2_9ce4_8422_2325, |x, byte| (x ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        Self(mixed | 1)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -260,13 +369,19 @@ impl Random {
     }
 }
 
-enum Value {
+/// A metadata value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    U16(u16),
     U32(u32),
+    I32(i32),
+    U64(u64),
     F32(f32),
     Bool(bool),
     Text(String),
     Texts(Vec<String>),
     I32s(Vec<i32>),
+    F32s(Vec<f32>),
 }
 
 impl Value {
@@ -276,13 +391,17 @@ impl Value {
             out.write_all(&kind.to_le_bytes())?;
             out.write_all(&(len as u64).to_le_bytes())
         };
+        let scalar = |out: &mut dyn Write, kind: u32, bytes: &[u8]| -> io::Result<()> {
+            out.write_all(&kind.to_le_bytes())?;
+            out.write_all(bytes)
+        };
         match self {
-            Self::U32(x) => [&4_u32.to_le_bytes(), &x.to_le_bytes()].iter().try_for_each(|bytes| out.write_all(*bytes)),
-            Self::F32(x) => [&6_u32.to_le_bytes(), &x.to_le_bytes()].iter().try_for_each(|bytes| out.write_all(*bytes)),
-            Self::Bool(x) => {
-                out.write_all(&7_u32.to_le_bytes())?;
-                out.write_all(&[u8::from(*x)])
-            }
+            Self::U16(x) => scalar(out, 2, &x.to_le_bytes()),
+            Self::U32(x) => scalar(out, 4, &x.to_le_bytes()),
+            Self::I32(x) => scalar(out, 5, &x.to_le_bytes()),
+            Self::F32(x) => scalar(out, 6, &x.to_le_bytes()),
+            Self::Bool(x) => scalar(out, 7, &[u8::from(*x)]),
+            Self::U64(x) => scalar(out, 10, &x.to_le_bytes()),
             Self::Text(text) => {
                 out.write_all(&8_u32.to_le_bytes())?;
                 string(out, text)
@@ -293,6 +412,10 @@ impl Value {
             }
             Self::I32s(numbers) => {
                 array(out, 5, numbers.len())?;
+                numbers.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))
+            }
+            Self::F32s(numbers) => {
+                array(out, 6, numbers.len())?;
                 numbers.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))
             }
         }

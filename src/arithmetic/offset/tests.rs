@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::arithmetic::row::NO_ID;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Entry {
@@ -18,7 +19,7 @@ impl Candidate for Entry {
 }
 
 fn term<'a>(alpha: f32, expert: impl Into<Option<&'a [f32]>>, antiexpert: impl Into<Option<&'a [f32]>>) -> Term<'a> {
-    Term { alpha, expert: expert.into(), antiexpert: antiexpert.into() }
+    Term { alpha, expert: expert.into().map(Row::from), antiexpert: antiexpert.into().map(Row::from) }
 }
 
 fn dense(base: &[f32], terms: &[Term<'_>]) -> Vec<f32> {
@@ -29,16 +30,12 @@ fn dense(base: &[f32], terms: &[Term<'_>]) -> Vec<f32> {
 
 /// The formula in f64, written down as it stands in the paper.
 fn oracle(base: &[f32], terms: &[Term<'_>]) -> Vec<f64> {
-    let side = |row: Option<&[f32]>, id: usize| row.map_or(0.0, |row| f64::from(row[id]));
     (0..base.len())
         .map(|id| {
-            let offset = |term: &Term<'_>| {
-                let has = |row: Option<&[f32]>| row.is_none_or(|row| id < row.len());
-                if has(term.expert) && has(term.antiexpert) {
-                    f64::from(term.alpha) * (side(term.expert, id) - side(term.antiexpert, id))
-                } else {
-                    0.0
-                }
+            let side = |row: Option<Row<'_>>| row.map_or(Some(0.0), |row| row.get(id).map(f64::from));
+            let offset = |term: &Term<'_>| match (side(term.expert), side(term.antiexpert)) {
+                (Some(expert), Some(antiexpert)) => f64::from(term.alpha) * (expert - antiexpert),
+                _ => 0.0,
             };
             f64::from(base[id]) + terms.iter().map(offset).sum::<f64>()
         })
@@ -69,6 +66,21 @@ fn four_tokens() {
 #[test]
 fn the_base_as_antiexpert_leaves_the_expert() {
     assert_eq!(dense(&BASE, &[term(1.0, &EXPERT[..], &BASE[..])]), EXPERT);
+}
+
+#[test]
+fn rows_in_another_order_are_read_by_the_bases_ids() {
+    // EXPERT with its ids turned round, and a row that has the base's ids 0 and 2 only.
+    let (turned, ids) = ([1.0, -1.0, 0.0, 4.0], [3, 2, 1, 0]);
+    let some = [5.0, 7.0];
+    let expert = Some(Row::mapped(&turned, &ids));
+    let term = |expert, antiexpert| Term { alpha: 1.0, expert, antiexpert };
+    assert_eq!(dense(&BASE, &[term(expert, Some(ANTIEXPERT[..].into()))]), [3.0, 0.0, 0.0, 3.0]);
+    let partial = Some(Row::mapped(&some, &[1, NO_ID, 0, NO_ID]));
+    assert_eq!(dense(&BASE, &[term(partial, None)]), [7.0, 1.0, 7.0, 3.0]);
+    let mut sorted: Vec<Entry> = [3, 2, 0].map(|id| Entry { id, logit: BASE[id] }).to_vec();
+    add_by_id(&mut sorted, &[term(expert, None)]).expect("finite rows");
+    assert_eq!(sorted.iter().map(|entry| entry.logit).collect::<Vec<_>>(), [4.0, 1.0, 4.0]);
 }
 
 #[test]

@@ -1,0 +1,228 @@
+//! `proxytune check`
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
+use serde_json::{Value, json};
+
+use super::resolve::{self, Pairs, Resolved};
+use super::{Done, args, interrupt, probe, progress};
+use crate::inspect::memory::Device;
+use crate::inspect::model::File;
+use crate::inspect::probe::Request;
+use crate::inspect::{Finding, Inspection, Level, check};
+use crate::steer::Plan;
+
+pub fn run(args: &args::Check) -> Result<Done> {
+    let models = &args.models;
+    let Resolved { plan, backend, .. } = Resolved::new(models, None, Pairs::Optional)?;
+    interrupt::listen();
+    let bar = progress::spinner();
+    let inspection = check(
+        &backend,
+        &plan,
+        |trained| resolve::n_ctx(models.ctx_size, resolve::DEFAULT_CTX, trained),
+        &mut |role, source| {
+            let name = source.path.file_name().unwrap_or_default().to_string_lossy();
+            bar.set_message(format!("looking at the {role}, {name}"));
+            let request = Request { source: source.clone(), rpc: models.rpc.clone(), deep: args.deep };
+            probe::in_child(&request, models.verbose)
+        },
+    );
+    bar.finish_and_clear();
+    if interrupt::stopped() {
+        return Ok(Done::Interrupted);
+    }
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", object(&inspection, &plan))?;
+    } else {
+        print(&mut out, &inspection, &plan)?;
+    }
+    Ok(if inspection.can_run() { Done::Fine } else { Done::Failed })
+}
+
+/// One row of the table: what it is called, and what it says of a file.
+type Row = (&'static str, fn(&File) -> String);
+
+const ROWS: [Row; 9] = [
+    ("name", |file| file.name().unwrap_or("–").to_owned()),
+    ("architecture", |file| file.header.architecture()),
+    ("parameters", |file| parameters(file.n_params())),
+    ("quantisation", |file| file.header.quantisation()),
+    ("trained on", |file| format!("{} tokens", file.n_ctx_train())),
+    ("vocabulary", |file| file.vocabulary.len().to_string()),
+    ("tokenizer", |file| format!("{} {}", file.vocabulary.tokenizer(), file.vocabulary.splitter()).trim().to_owned()),
+    ("template", |file| if file.template().is_some() { "yes" } else { "no" }.to_owned()),
+    ("softcap", |file| file.softcap().map_or("no".to_owned(), |cap| cap.to_string())),
+];
+
+fn print(out: &mut impl Write, inspection: &Inspection, plan: &Plan) -> std::io::Result<()> {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_style(TableComponent::HeaderLines, '─');
+    if std::io::stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    let models = &inspection.models;
+    let file_name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let row = |name: &str, cell: &dyn Fn(usize) -> String| {
+        std::iter::once(name.to_owned()).chain((0..models.len()).map(cell)).collect::<Vec<_>>()
+    };
+    let of_file = |i: usize, say: &dyn Fn(&File) -> String| models[i].file.as_ref().map_or("?".to_owned(), say);
+    table.set_header(row("", &|i| roles(plan, &models[i].path)));
+    table.add_row(row("file", &|i| file_name(&models[i].path)));
+    for (name, say) in ROWS {
+        table.add_row(row(name, &|i| of_file(i, &say)));
+    }
+    table.add_row(row("BOS, EOG", &|i| ends(inspection, i)));
+    table.add_row(row("on disk", &|i| of_file(i, &|file| on_disk(file))));
+    let n_ctx = inspection.n_ctx;
+    for (name, part) in [("weights", 0), ("KV cache", 1), ("computing", 2)] {
+        let need = |i: usize| {
+            let need = inspection.needs[i]?;
+            [Some(need.weights), need.kv, need.compute][part]
+        };
+        table.add_row(row(name, &|i| need(i).map_or("?".to_owned(), bytes)));
+    }
+    for i in 1..=models.len() {
+        if let Some(column) = table.column_mut(i) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    writeln!(out, "{table}\n")?;
+    writeln!(out, "Memory for a context of {n_ctx} tokens:")?;
+    for Device { name, weights, kv, compute, free, total } in &inspection.devices {
+        let [weights, kv, compute, free, total] = [*weights, *kv, *compute, *free, *total].map(bytes);
+        writeln!(out, "  {name}: weights {weights}, KV cache {kv}, computing {compute}; {free} free of {total}")?;
+    }
+    writeln!(out)?;
+    let width = |finding: &Finding| subject(finding).chars().count();
+    let width = inspection.findings.iter().map(width).max().unwrap_or(0);
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    for finding in &inspection.findings {
+        let level = level(finding.level, colour);
+        writeln!(out, "{level} {:<width$}  {}", subject(finding), finding.text)?;
+        if let Some(advice) = &finding.advice {
+            writeln!(out, "{:8} {:width$}  hint: {advice}", "", "")?;
+        }
+    }
+    let count = |level| inspection.findings.iter().filter(|finding| finding.level == level).count();
+    let n = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let warnings = n(count(Level::Warning), "warning");
+    if inspection.can_run() {
+        writeln!(out, "\nThis can run: {warnings}.")
+    } else {
+        writeln!(out, "\nThis cannot run: {}, {warnings}.", n(count(Level::Refused), "refusal"))
+    }
+}
+
+/// Who a finding is about and what: `expert vocabulary`.
+fn subject(finding: &Finding) -> String {
+    finding.role.map_or(finding.topic.to_owned(), |role| format!("{role} {}", finding.topic))
+}
+
+fn level(level: Level, colour: bool) -> String {
+    let (name, code) = match level {
+        Level::Ok => ("ok", 32),
+        Level::Note => ("note", 36),
+        Level::Warning => ("warning", 33),
+        Level::Refused => ("refused", 31),
+    };
+    if colour { format!("\x1b[{code}m{name:<8}\x1b[0m") } else { format!("{name:<8}") }
+}
+
+/// Every role that a file plays.
+fn roles(plan: &Plan, path: &Path) -> String {
+    let roles: Vec<_> =
+        plan.sources().filter(|(_, source)| source.path == path).map(|(role, _)| role.to_string()).collect();
+    roles.join(", ")
+}
+
+/// The token in front of a text, and those that end one.
+fn ends(inspection: &Inspection, i: usize) -> String {
+    let model = &inspection.models[i];
+    let Some(vocabulary) = model.report().and_then(|report| report.vocabulary.as_ref().ok()) else {
+        return "?".to_owned();
+    };
+    let shown = |id: i32| {
+        let id = usize::try_from(id).ok()?;
+        model.file.as_ref().ok()?.vocabulary.shown(id)
+    };
+    let bos = vocabulary.bos.filter(|_| vocabulary.add_bos).and_then(shown);
+    let eog: Vec<_> = vocabulary.eog.iter().map(|(_, name)| name.as_str()).collect();
+    format!("{}, {}", bos.unwrap_or("none".to_owned()), if eog.is_empty() { "none".to_owned() } else { eog.join(" ") })
+}
+
+fn on_disk(file: &File) -> String {
+    match file.header.size() {
+        (1, size) => bytes(size),
+        (n, size) => format!("{} in {n} files", bytes(size)),
+    }
+}
+
+fn bytes(n: u64) -> String {
+    let n = n as f64;
+    let (scale, unit) = [(1_u64 << 30, "GiB"), (1 << 20, "MiB")]
+        .into_iter()
+        .find(|(scale, _)| n >= *scale as f64)
+        .unwrap_or((1 << 10, "KiB"));
+    format!("{:.1} {unit}", n / scale as f64)
+}
+
+fn parameters(n: u64) -> String {
+    match n as f64 {
+        n if n >= 1e9 => format!("{:.2} B", n / 1e9),
+        n if n >= 1e6 => format!("{:.1} M", n / 1e6),
+        n => format!("{:.0} K", n / 1e3),
+    }
+}
+
+fn object(inspection: &Inspection, plan: &Plan) -> Value {
+    let model = |(i, model): (usize, &crate::inspect::model::Model)| {
+        let playing: Vec<_> =
+            plan.sources().filter(|(_, source)| source.path == model.path).map(|(role, _)| role.to_string()).collect();
+        let mut value = json!({"roles": playing, "path": model.path});
+        if let Ok(file) = &model.file {
+            let vocabulary = &file.vocabulary;
+            let (n_files, n_bytes) = file.header.size();
+            value["name"] = json!(file.name());
+            value["architecture"] = json!(file.header.architecture());
+            value["n_params"] = json!(file.n_params());
+            value["quantisation"] = json!(file.header.quantisation());
+            value["n_ctx_train"] = json!(file.n_ctx_train());
+            value["n_vocab"] = json!(vocabulary.len());
+            value["tokenizer"] = json!(vocabulary.tokenizer());
+            value["pre"] = json!(vocabulary.splitter());
+            value["template"] = json!(file.template().is_some());
+            value["softcap"] = json!(file.softcap());
+            value["n_files"] = json!(n_files);
+            value["n_bytes"] = json!(n_bytes);
+        }
+        if let Some(Ok(vocabulary)) = model.report().map(|report| &report.vocabulary) {
+            value["bos"] = json!(vocabulary.bos);
+            value["add_bos"] = json!(vocabulary.add_bos);
+            value["eog"] = vocabulary.eog.iter().map(|(id, _)| json!(id)).collect();
+        }
+        if let Some(need) = inspection.needs[i] {
+            value["memory"] = json!({"weights": need.weights, "kv": need.kv, "compute": need.compute});
+        }
+        value
+    };
+    let finding = |finding: &Finding| {
+        json!({"level": finding.level.name(), "topic": finding.topic, "role": finding.role.map(|role| role.to_string()),
+               "text": finding.text, "hint": finding.advice})
+    };
+    let device = |device: &Device| {
+        json!({"name": device.name, "weights": device.weights, "kv": device.kv, "compute": device.compute,
+               "free": device.free, "total": device.total})
+    };
+    json!({
+        "can_run": inspection.can_run(), "n_ctx": inspection.n_ctx,
+        "models": inspection.models.iter().enumerate().map(model).collect::<Vec<_>>(),
+        "devices": inspection.devices.iter().map(device).collect::<Vec<_>>(),
+        "findings": inspection.findings.iter().map(finding).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,64 @@
+//! How a file's weights are stored, in llama.cpp's words.
+
+use std::collections::BTreeMap;
+
+use super::header::Header;
+
+/// llama.cpp's `llama_ftype`; numbers that are missing belong to removed ones.
+const FILE_TYPES: [(i64, &str); 36] = [
+    (0, "F32"),
+    (1, "F16"),
+    (2, "Q4_0"),
+    (3, "Q4_1"),
+    (7, "Q8_0"),
+    (8, "Q5_0"),
+    (9, "Q5_1"),
+    (10, "Q2_K"),
+    (11, "Q3_K_S"),
+    (12, "Q3_K_M"),
+    (13, "Q3_K_L"),
+    (14, "Q4_K_S"),
+    (15, "Q4_K_M"),
+    (16, "Q5_K_S"),
+    (17, "Q5_K_M"),
+    (18, "Q6_K"),
+    (19, "IQ2_XXS"),
+    (20, "IQ2_XS"),
+    (21, "Q2_K_S"),
+    (22, "IQ3_XS"),
+    (23, "IQ3_XXS"),
+    (24, "IQ1_S"),
+    (25, "IQ4_NL"),
+    (26, "IQ3_S"),
+    (27, "IQ3_M"),
+    (28, "IQ2_S"),
+    (29, "IQ2_M"),
+    (30, "IQ4_XS"),
+    (31, "IQ1_M"),
+    (32, "BF16"),
+    (36, "TQ1_0"),
+    (37, "TQ2_0"),
+    (38, "MXFP4"),
+    (39, "NVFP4"),
+    (40, "Q1_0"),
+    (41, "Q2_0"),
+];
+
+impl Header {
+    /// What the file calls its quantisation; where it does not, the type that most of its bytes have.
+    #[must_use]
+    pub fn quantisation(&self) -> String {
+        let given = self.integer("general.file_type");
+        let known = FILE_TYPES.iter().find(|(number, _)| given == Some(*number)).map(|(_, name)| (*name).to_owned());
+        known.or_else(|| self.commonest_type()).unwrap_or_default()
+    }
+
+    fn commonest_type(&self) -> Option<String> {
+        let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
+        for tensor in self.tensors() {
+            let sum = bytes.entry(tensor.kind.name).or_default();
+            *sum = sum.saturating_add(tensor.n_bytes);
+        }
+        bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(name, _)| name.to_uppercase())
+    }
+}

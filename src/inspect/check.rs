@@ -1,0 +1,101 @@
+//! From a plan to findings.
+
+use super::memory::{self, Device, Need};
+use super::model::Model;
+use super::probe::Report;
+use super::rules;
+use crate::llama::backend::Backend;
+use crate::steer::{ModelSource, Plan, Role};
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Ok,
+    Note,
+    Warning,
+    /// The plan cannot run.
+    Refused,
+}
+
+impl Level {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Something that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub level: Level,
+    /// What it is about, in a word that scripts can rely on.
+    pub topic: &'static str,
+    pub role: Option<Role>,
+    pub text: String,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+/// All that was found.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Every file with the first role it plays.
+    pub models: Vec<Model>,
+    /// What each of [`Self::models`] takes; `None` for one that was refused.
+    pub needs: Vec<Option<Need>>,
+    pub devices: Vec<Device>,
+    pub findings: Vec<Finding>,
+    pub n_ctx: usize,
+}
+
+impl Inspection {
+    #[must_use]
+    pub fn can_run(&self) -> bool {
+        self.findings.iter().all(|finding| finding.level < Level::Refused)
+    }
+
+    /// The model that plays a role of the plan.
+    #[must_use]
+    pub fn model(&self, role: Role) -> Option<&Model> {
+        self.models.iter().find(|model| model.role == role)
+    }
+}
+
+/// Looks at every file of a plan. `n_ctx` is asked how many tokens the context is to hold, given what every model was
+/// trained on; `probe` asks llama.cpp about a file that passed the gate.
+pub fn check(
+    backend: &Backend,
+    plan: &Plan,
+    n_ctx: impl FnOnce(usize) -> usize,
+    probe: &mut dyn FnMut(Role, &ModelSource) -> Result<Report, String>,
+) -> Inspection {
+    let mut plan = plan.clone();
+    let mut models: Vec<Model> = Vec::new();
+    for (role, source) in plan.sources() {
+        if models.iter().all(|model| model.path != source.path) {
+            models.push(Model::read(role, source));
+        }
+    }
+    let trained = models.iter().filter_map(|model| model.file.as_ref().ok()).map(super::model::File::n_ctx_train).min();
+    let n_ctx = n_ctx(trained.unwrap_or(0));
+    plan.lanes_mut().for_each(|lane| lane.n_ctx = n_ctx.max(1));
+    let sources: Vec<&ModelSource> = models
+        .iter()
+        .filter_map(|model| plan.sources().map(|(_, source)| source).find(|source| source.path == model.path))
+        .collect();
+    for (model, source) in models.iter_mut().zip(&sources) {
+        if model.file.as_ref().is_ok_and(|file| !file.header.tensors().is_empty()) {
+            model.probed = Some(probe(model.role, source));
+        }
+    }
+    let both = || models.iter().zip(sources.iter().copied());
+    let needs = both().map(|(model, source)| memory::need(model, source)).collect();
+    let devices = memory::devices(backend, both());
+    let findings = rules::all(&plan, &models, &devices);
+    Inspection { models, needs, devices, findings, n_ctx }
+}

@@ -1,0 +1,42 @@
+//! What only llama.cpp knows about a file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::llama::backend::Backend;
+use crate::llama::probe::{self, Layout, Vocabulary};
+use crate::llama::{Error, rpc};
+use crate::steer::ModelSource;
+
+/// Everything that a process needs to know to answer with a [`Report`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    pub source: ModelSource,
+    /// Servers whose devices the source may name.
+    pub rpc: Vec<String>,
+    /// Load the weights and decode a token.
+    pub deep: bool,
+}
+
+/// llama.cpp's answers, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub vocabulary: Result<Vocabulary, String>,
+    pub layout: Result<Layout, String>,
+    /// `None` where it was not asked for, or where the layout failed already.
+    pub decoded: Option<Result<(), String>>,
+}
+
+/// Asks the llama.cpp of this process.
+pub fn run(backend: &Backend, request: &Request) -> Report {
+    let Request { source, rpc, deep } = request;
+    let words = |error: Error| match error {
+        Error::Load { reason, .. } | Error::Context { reason, .. } => reason,
+        error => error.to_string(),
+    };
+    let vocabulary = probe::vocabulary(backend, &source.path).map_err(words);
+    let servers = rpc.iter().try_for_each(|endpoint| rpc::add_server(backend, endpoint).map(|_| ()));
+    let layout = servers.and_then(|()| probe::layout(backend, &source.path, &source.model, &source.lane));
+    let decode = || probe::decode_once(backend, &source.path, &source.model, &source.lane).map_err(words);
+    let decoded = (*deep && layout.is_ok()).then(decode);
+    Report { vocabulary, layout: layout.map_err(words), decoded }
+}

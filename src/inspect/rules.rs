@@ -1,0 +1,311 @@
+//! What is looked at, and how it is judged.
+
+use super::check::{Finding, Level};
+use super::memory::{CPU, Device};
+use super::model::{File, Model};
+use crate::steer::{Plan, Role, SidePlan};
+use crate::vocab::compare::{self, Verdict, specials};
+
+/// Every finding, in the order of what decides first.
+pub(super) fn all(plan: &Plan, models: &[Model], devices: &[Device]) -> Vec<Finding> {
+    let mut found = Findings::default();
+    for model in models {
+        found.file(model);
+    }
+    let (base, small) = match models.split_first() {
+        Some((base, small)) => (base, small),
+        None => return found.0,
+    };
+    for model in small {
+        if let (Ok(base), Ok(file)) = (&base.file, &model.file) {
+            found.vocabulary(model.role, base, file, plan.allow_drift);
+            found.model(model.role, base, file);
+        }
+    }
+    if let Ok(file) = &base.file {
+        found.base(file);
+    }
+    for (i, pair) in plan.pairs.iter().enumerate() {
+        let side = |side: &Option<SidePlan>| match side {
+            None => None,
+            Some(SidePlan::Base) => models.first(),
+            Some(SidePlan::Model(source)) => models.iter().find(|model| model.path == source.path),
+        };
+        found.pair(i, pair.alpha, side(&pair.expert), side(&pair.antiexpert));
+    }
+    found.ends(models);
+    found.context(plan.base.lane.n_ctx, models);
+    found.memory(devices, plan);
+    found.0
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+/// Who a finding is about.
+type About = Option<Role>;
+
+impl Findings {
+    fn add(&mut self, level: Level, topic: &'static str, role: About, text: impl Into<String>) -> &mut Finding {
+        self.0.push(Finding { level, topic, role, text: text.into(), advice: None });
+        self.0.last_mut().expect("just added")
+    }
+
+    fn ok(&mut self, topic: &'static str, role: About, text: impl Into<String>) {
+        self.add(Level::Ok, topic, role, text);
+    }
+
+    fn tell(&mut self, level: Level, topic: &'static str, role: About, text: impl Into<String>, advice: &str) {
+        self.add(level, topic, role, text).advice = Some(advice.to_owned());
+    }
+
+    /// The gate, then llama.cpp.
+    fn file(&mut self, model: &Model) {
+        let role = Some(model.role);
+        let file = match &model.file {
+            Ok(file) => file,
+            Err(error) => {
+                let advice = error.hint().map(str::to_owned);
+                self.add(Level::Refused, "file", role, error.to_string()).advice = advice;
+                return;
+            }
+        };
+        if file.header.tensors().is_empty() {
+            self.tell(
+                Level::Refused,
+                "weights",
+                role,
+                "the file holds a vocabulary and no weights",
+                "name the file of the whole model",
+            );
+            return;
+        }
+        let report = match &model.probed {
+            None => return,
+            Some(Err(reason)) => {
+                let text = format!("llama.cpp does not survive this file: {reason}");
+                self.tell(Level::Refused, "load", role, text, "get the file from another source, or convert it again");
+                return;
+            }
+            Some(Ok(report)) => report,
+        };
+        let refusal = report.vocabulary.as_ref().err().or(report.layout.as_ref().err());
+        match (refusal, &report.decoded) {
+            (Some(reason), _) => {
+                let text = format!("llama.cpp cannot use this file: {reason}");
+                self.tell(Level::Refused, "load", role, text, "-v shows all that llama.cpp says");
+            }
+            (None, Some(Err(reason))) => {
+                let text = format!("the weights are damaged: {reason}");
+                self.tell(Level::Refused, "weights", role, text, "download or convert the file again");
+            }
+            (None, Some(Ok(()))) => self.ok("weights", role, "all weights are finite, and a token was decoded"),
+            (None, None) => self.ok("file", role, "well-formed, and llama.cpp can lay it out"),
+        }
+    }
+
+    fn vocabulary(&mut self, role: Role, base: &File, file: &File, allow_drift: bool) {
+        const TOPIC: &str = "vocabulary";
+        let about = Some(role);
+        match compare::compare(&base.vocabulary, &file.vocabulary) {
+            Verdict::Identical => {
+                self.ok(TOPIC, about, format!("the base's {} tokens, id by id", base.vocabulary.len()))
+            }
+            Verdict::Padded { n_base, n_other } => {
+                let text = format!(
+                    "padded: the shared ids are the same, {} further ones are unused",
+                    n_base.abs_diff(n_other)
+                );
+                self.ok(TOPIC, about, text);
+            }
+            Verdict::Remapped { n_moved, .. } => {
+                let text = format!("the base's tokens, {n_moved} of them under other ids: they are mapped");
+                self.add(Level::Note, TOPIC, about, text);
+            }
+            Verdict::Drifted { differences, .. } if allow_drift => {
+                let text = format!("ordinary tokens are the base's, special ones are not all: {differences}");
+                let advice = "the base's special tokens that it lacks are never chosen";
+                self.tell(Level::Warning, TOPIC, about, text, advice);
+            }
+            Verdict::Drifted { differences, .. } => {
+                let text = format!("ordinary tokens are the base's, special ones are not all: {differences}");
+                self.tell(Level::Refused, TOPIC, about, text, "--allow-vocab-drift takes it all the same");
+            }
+            Verdict::Different(differences) => {
+                let text = format!("it has another tokenizer than the base: {differences}");
+                self.tell(Level::Refused, TOPIC, about, text, "take base and pair from one family with one tokenizer");
+                return;
+            }
+        }
+        if !base.vocabulary.cuts_as(&file.vocabulary) {
+            let name = |file: &File| format!("{} {}", file.vocabulary.tokenizer(), file.vocabulary.splitter());
+            let text = format!(
+                "it cuts text otherwise than the base (base {}, here {}, or other merges)",
+                name(base).trim(),
+                name(file).trim()
+            );
+            self.tell(Level::Warning, "tokenizer", about, text, "convert both with the same version of llama.cpp");
+        }
+        for compare::SpecialDifference { part, base, other } in specials(&base.vocabulary, &file.vocabulary) {
+            let shown = |token: Option<String>| token.map_or("none".to_owned(), |token| format!("{token:?}"));
+            let text = format!("its {part} token is {}, the base's is {}", shown(other), shown(base));
+            self.add(Level::Note, "specials", about, text);
+        }
+    }
+
+    /// What else a small model and the base must agree on, and what steering can bring.
+    fn model(&mut self, role: Role, base: &File, file: &File) {
+        let about = Some(role);
+        if base.softcap() != file.softcap() {
+            let shown = |cap: Option<f64>| cap.map_or("none".to_owned(), |cap| cap.to_string());
+            let (here, there) = (shown(file.softcap()), shown(base.softcap()));
+            let text =
+                format!("its final logits are capped at {here}, the base's at {there}: the offset has another scale");
+            self.tell(Level::Warning, "softcap", about, text, "measure several α with `proxytune perplexity`");
+        }
+        if base.vocabulary.add_bos() != file.vocabulary.add_bos() {
+            let shown = |add: Option<bool>| match add {
+                None => "by default",
+                Some(true) => "yes",
+                Some(false) => "no",
+            };
+            let (here, there) = (shown(file.vocabulary.add_bos()), shown(base.vocabulary.add_bos()));
+            let text = format!("whether its texts begin with BOS ({here}) is not as in the base ({there})");
+            self.add(Level::Note, "bos", about, text);
+        }
+        if matches!(role, Role::Expert(_)) && file.template().is_some() {
+            let text = "it has a chat template; every role is given the prompt as plain text";
+            self.tell(Level::Note, "template", about, text, "write the prompt as the expert was tuned to read it");
+        }
+        if matches!(role, Role::Expert(_)) && file.n_params() >= base.n_params() && base.n_params() > 0 {
+            let text = "it is no smaller than the base";
+            self.tell(
+                Level::Warning,
+                "size",
+                about,
+                text,
+                "an expert of this size writes as well by itself, and faster",
+            );
+        }
+    }
+
+    fn base(&mut self, file: &File) {
+        let about = Some(Role::Base);
+        match file.looks_tuned() {
+            Some(reason) if file.template().is_none() || !reason.contains("template") => {
+                let text = format!("it looks tuned already: {reason}");
+                let advice = "proxy-tuning moves an untuned base; take the model it was tuned from";
+                self.tell(Level::Warning, "tuned", about, text, advice);
+            }
+            Some(reason) => {
+                self.add(Level::Note, "tuned", about, format!("it may be tuned already: {reason}"));
+            }
+            None => {}
+        }
+    }
+
+    fn pair(&mut self, i: usize, alpha: f32, expert: Option<&Model>, antiexpert: Option<&Model>) {
+        let about = Some(Role::Antiexpert(i));
+        if alpha == 0.0 {
+            self.add(Level::Note, "alpha", Some(Role::Expert(i)), "α is 0: this pair changes nothing");
+        }
+        let (Some(expert), Some(antiexpert)) = (expert, antiexpert) else { return };
+        if expert.path == antiexpert.path {
+            let text = "expert and antiexpert are one file: their difference is zero";
+            self.tell(Level::Warning, "pair", about, text, "the antiexpert is the expert before its tuning");
+            return;
+        }
+        let (Ok(e), Ok(a)) = (&expert.file, &antiexpert.file) else { return };
+        let mut differs = |what: &str, expert: String, antiexpert: String| {
+            if expert != antiexpert {
+                let text = format!("its {what} is {antiexpert}, the expert's is {expert}");
+                let advice = "the difference of the two then holds more than the tuning";
+                self.tell(Level::Warning, "pair", about, text, advice);
+            }
+        };
+        differs("architecture", e.header.architecture(), a.header.architecture());
+        differs("number of parameters", e.n_params().to_string(), a.n_params().to_string());
+        differs("quantisation", e.header.quantisation(), a.header.quantisation());
+        if antiexpert.role != Role::Base
+            && let Some(reason) = a.looks_tuned().filter(|reason| !reason.contains("template"))
+        {
+            let text = format!("it looks tuned: {reason}");
+            self.tell(Level::Warning, "tuned", about, text, "the antiexpert is the expert before its tuning");
+        }
+    }
+
+    /// What ends a generation, role by role, by llama.cpp's word.
+    fn ends(&mut self, models: &[Model]) {
+        let ends = |model: &Model| {
+            let report = model.report()?.vocabulary.as_ref().ok()?;
+            let mut names: Vec<String> = report.eog.iter().map(|(_, name)| name.clone()).collect();
+            names.sort_unstable();
+            Some(names)
+        };
+        let Some(base) = models.first().and_then(ends) else { return };
+        if base.is_empty() {
+            let text = "it has no token that ends a text";
+            self.tell(Level::Note, "eog", Some(Role::Base), text, "set a length with -n or a stop text with -r");
+        }
+        for model in models.iter().skip(1) {
+            if let Some(names) = ends(model).filter(|names| *names != base) {
+                let text = format!("a text ends for it with {}, for the base with {}", list(&names), list(&base));
+                self.add(Level::Note, "eog", Some(model.role), text);
+            }
+        }
+    }
+
+    fn context(&mut self, n_ctx: usize, models: &[Model]) {
+        const TOPIC: &str = "context";
+        let trained = |model: &Model| model.file.as_ref().ok().map(File::n_ctx_train);
+        let Some(base) = models.first().and_then(trained) else { return };
+        for model in models {
+            let Some(n) = trained(model) else { continue };
+            if n_ctx > n {
+                let text = format!("a context of {n_ctx} tokens is longer than the {n} it was trained on");
+                self.tell(Level::Warning, TOPIC, Some(model.role), text, "give a shorter one with -c");
+            } else if n < base {
+                let text = format!("it was trained on {n} tokens, the base on {base}: the shortest bounds all");
+                self.add(Level::Note, TOPIC, Some(model.role), text);
+            }
+        }
+    }
+
+    fn memory(&mut self, devices: &[Device], plan: &Plan) {
+        const TOPIC: &str = "memory";
+        use crate::llama::model::LoadMode;
+        for device in devices {
+            let (needed, Device { name, free, total, .. }) = (device.needed(), device);
+            if *total == 0 {
+                continue;
+            }
+            let is_cpu = name == CPU;
+            // Mapped weights need not all be there at once.
+            let is_mapped = is_cpu && matches!(plan.base.model.load_mode, LoadMode::Auto | LoadMode::Mmap);
+            let fixed = if is_mapped { needed - device.weights } else { needed };
+            let text = |have: u64, word: &str| format!("{name} has {} {word}, {} are needed", gib(have), gib(needed));
+            let advice = if is_cpu {
+                "a smaller context (-c), a smaller cache type (-ctk, -ctv) or smaller files need less"
+            } else {
+                "move fewer layers there (-ngl), or take a smaller context (-c)"
+            };
+            if fixed > *total {
+                self.tell(Level::Refused, TOPIC, None, text(*total, "in all"), advice);
+            } else if needed > *free {
+                self.tell(Level::Warning, TOPIC, None, text(*free, "free"), advice);
+            } else {
+                self.ok(TOPIC, None, text(*free, "free"));
+            }
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
+}
+
+/// Bytes for a person.
+fn gib(bytes: u64) -> String {
+    let (unit, scale) = if bytes < 1 << 30 { ("MiB", 1_u64 << 20) } else { ("GiB", 1 << 30) };
+    format!("{:.1} {unit}", bytes as f64 / scale as f64)
+}

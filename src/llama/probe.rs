@@ -1,0 +1,125 @@
+//! What llama.cpp makes of a file before its weights are read, and, where that is asked for, after.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use llama_cpp_sys_2 as sys;
+use serde::{Deserialize, Serialize};
+
+use super::backend::Backend;
+use super::lane::{Lane, LaneParams, Outputs};
+use super::model::{Extent, Model, ModelParams};
+use super::{Error, Token, log};
+use crate::arithmetic::offset::first_non_finite_logit;
+
+/// What llama.cpp settles about a vocabulary beyond what its file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vocabulary {
+    pub bos: Option<Token>,
+    pub eos: Option<Token>,
+    /// Whether a text begins with BOS and ends with EOS.
+    pub add_bos: bool,
+    pub add_eos: bool,
+    /// Tokens that end a generation, with what they are called.
+    pub eog: Vec<(Token, String)>,
+}
+
+/// Reads the vocabulary alone.
+pub fn vocabulary(backend: &Backend, path: &Path) -> Result<Vocabulary, Error> {
+    let model = Model::open(backend, path, &ModelParams::default(), Extent::Vocabulary, |_| true)?;
+    let vocab = model.vocab();
+    let there = |token: Token| Some(token).filter(|&token| model.has(token));
+    let eog = (0..model.n_vocab() as Token).filter(|&token| model.is_eog(token));
+    let eog = eog.map(|token| (token, model.piece(token))).collect();
+    // SAFETY: the vocabulary is valid while the model is.
+    unsafe {
+        Ok(Vocabulary {
+            bos: there(sys::llama_vocab_bos(vocab)),
+            eos: there(sys::llama_vocab_eos(vocab)),
+            add_bos: sys::llama_vocab_get_add_bos(vocab),
+            add_eos: sys::llama_vocab_get_add_eos(vocab),
+            eog,
+        })
+    }
+}
+
+/// Where a model's parts go, and what they take there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    pub n_params: u64,
+    /// The device of every layer, the output last.
+    pub layers: Vec<String>,
+    /// What computing takes: the name of a buffer, which begins with its device's, and bytes.
+    pub compute: Vec<(String, u64)>,
+    /// The KV cache or recurrent state, all devices together.
+    pub kv_bytes: u64,
+}
+
+/// Lays a model and its context out without taking the memory for them.
+pub fn layout(backend: &Backend, path: &Path, model: &ModelParams, lane: &LaneParams) -> Result<Layout, Error> {
+    let (laid_out, lines) = log::collect(|| {
+        let model = Arc::new(Model::open(backend, path, model, Extent::Layout, |_| true)?);
+        Lane::new(model.clone(), lane).map(|_| model.n_params())
+    });
+    let mut layout = Layout { n_params: laid_out?, ..Layout::default() };
+    lines.iter().for_each(|line| layout.read(line));
+    Ok(layout)
+}
+
+impl Layout {
+    /// Takes in a line of llama.cpp's log: `f: CPU compute buffer size = 12.50 MiB`,
+    /// `f: size = 3.00 MiB (256 cells, …`, `f: layer 0 assigned to device CPU, …`.
+    fn read(&mut self, line: &str) {
+        let Some((_, said)) = line.split_once(": ") else { return };
+        let mib = |text: &str| {
+            let number = text.trim_start().split(' ').next()?.parse::<f64>().ok()?;
+            Some((number * f64::from(1 << 20)) as u64)
+        };
+        if let Some((buffer, bytes)) = said.split_once(" compute buffer size =") {
+            self.compute.extend(mib(bytes).map(|bytes| (buffer.trim().to_owned(), bytes)));
+        } else if let Some(bytes) = said.strip_prefix("size =").filter(|rest| rest.contains(" cells,")) {
+            self.kv_bytes += mib(bytes).unwrap_or_default();
+        } else if let Some((_, device)) = said.split_once(" assigned to device ") {
+            self.layers.push(device.split(',').next().unwrap_or_default().to_owned());
+        }
+    }
+}
+
+/// Loads the weights, refuses those that are not finite, decodes one token and looks at the row that comes out.
+pub fn decode_once(backend: &Backend, path: &Path, model: &ModelParams, lane: &LaneParams) -> Result<(), Error> {
+    let params = ModelParams { check_tensors: true, ..model.clone() };
+    let model = Arc::new(Model::load(backend, path, &params, |_| true)?);
+    let token = model.leading_bos().unwrap_or(0);
+    let mut lane = Lane::new(model, lane)?;
+    lane.decode(&[token], Outputs::Last)?;
+    let row = lane.row(0)?;
+    match first_non_finite_logit(row) {
+        None => Ok(()),
+        Some(id) => Err(Error::NotFinite { id, value: row[id] }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_log_are_understood() {
+        let mut layout = Layout::default();
+        for line in [
+            "load_tensors: layer   0 assigned to device CUDA0, is_swa = 0",
+            "load_tensors: layer   1 assigned to device CPU, is_swa = 0",
+            "sched_reserve:        CPU compute buffer size =    12.50 MiB",
+            "sched_reserve:  CUDA_Host compute buffer size =     0.25 MiB",
+            "llama_kv_cache: size =    3.00 MiB (   256 cells,   2 layers,  1/1 seqs), K (f16):    1.50 MiB, V …",
+            "llama_kv_cache: size =    0.50 MiB (   256 cells,   2 layers,  1/1 seqs), K (f16):    0.25 MiB, V …",
+            "load: token to piece cache size = 0.0013 MB",
+            "print_info: model size = 3 MiB",
+        ] {
+            layout.read(line);
+        }
+        assert_eq!(layout.layers, ["CUDA0", "CPU"]);
+        assert_eq!(layout.compute, [("CPU".to_owned(), 12 << 20 | 1 << 19), ("CUDA_Host".to_owned(), 1 << 18)]);
+        assert_eq!(layout.kv_bytes, 7 << 19);
+    }
+}

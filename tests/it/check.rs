@@ -1,0 +1,453 @@
+//! `proxytune check`: what it says of files that work, of files that do not, and of those that work badly.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value as Json;
+
+use crate::gguf::{Kind, Spec, TokenType, Value};
+use crate::trio::file;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn write(&self, name: &str, spec: &Spec) -> String {
+        let path = self.0.path().join(name).with_extension("gguf");
+        spec.write(&path).expect("writable");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
+    /// A base, and a pair of which the expert is `expert`.
+    fn trio(&self, expert: &Spec) -> [String; 6] {
+        let base = Spec { n_layer: 4, ..expert_of(expert) };
+        let antiexpert = Spec { seed: 2, ..expert_of(expert) };
+        let [base, antiexpert] =
+            [("base", base), ("antiexpert", antiexpert)].map(|(name, spec)| self.write(name, &spec));
+        ["-m".to_owned(), base, "-me".to_owned(), self.write("expert", expert), "-ma".to_owned(), antiexpert]
+    }
+}
+
+/// The unchanged model that an expert was made from.
+fn expert_of(spec: &Spec) -> Spec {
+    match spec.tokenizer {
+        "llama" => Spec::sentence_piece(),
+        _ => Spec::tiny(),
+    }
+}
+
+fn proxytune(command: &str, args: &[&str]) -> Output {
+    let mut proxytune = Command::new(env!("CARGO_BIN_EXE_proxytune"));
+    proxytune.arg(command).args(args).args(["-t", "1"]).stdin(std::process::Stdio::null());
+    proxytune.output().expect("it starts")
+}
+
+fn json(args: &[&str]) -> Json {
+    let output = proxytune("check", &[args, &["--json"]].concat());
+    let object: Json = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(output.status.code(), Some(i32::from(object["can_run"] == false)), "{object}");
+    object
+}
+
+/// The findings of a level, as `role topic: text`.
+fn findings(object: &Json, level: &str) -> Vec<String> {
+    let line = |finding: &Json| {
+        let role = finding["role"].as_str().map_or(String::new(), |role| format!("{role} "));
+        format!("{role}{}: {}", finding["topic"].as_str().expect("a topic"), finding["text"].as_str().expect("a text"))
+    };
+    let findings = object["findings"].as_array().expect("findings");
+    findings.iter().filter(|finding| finding["level"] == level).map(line).collect()
+}
+
+fn strs(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn the_demo_passes_every_check() {
+    let object = json(&["--deep"]);
+    assert_eq!(object["can_run"], true);
+    for level in ["note", "warning", "refused"] {
+        assert_eq!(findings(&object, level), [""; 0], "{level}");
+    }
+    assert!(findings(&object, "ok").iter().any(|line| line.starts_with("base weights: all weights are finite")));
+    let base = &object["models"][0];
+    assert_eq!(
+        (&base["roles"][0], &base["architecture"], &base["quantisation"]),
+        (&"base".into(), &"llama".into(), &"Q8_0".into())
+    );
+    assert!(base["n_params"].as_u64() > object["models"][1]["n_params"].as_u64());
+    let size = std::fs::metadata(file("base")).expect("bundled").len();
+    assert_eq!(base["n_bytes"], size);
+    let weights = base["memory"]["weights"].as_u64().expect("bytes");
+    assert!(weights < size && weights > size / 10 * 9, "{weights} of {size}");
+    let sum = |part: &str| {
+        object["models"].as_array().expect("models").iter().map(|m| m["memory"][part].as_u64()).sum::<Option<u64>>()
+    };
+    for part in ["weights", "kv", "compute"] {
+        assert!(object["devices"][0][part].as_u64().abs_diff(sum(part)) < 64, "{part}: {}", object["devices"]);
+    }
+}
+
+trait AbsDiff {
+    fn abs_diff(self, other: Self) -> u64;
+}
+
+impl AbsDiff for Option<u64> {
+    fn abs_diff(self, other: Self) -> u64 {
+        self.expect("a number").abs_diff(other.expect("a number"))
+    }
+}
+
+#[test]
+fn people_get_a_table_and_a_verdict() {
+    let output = proxytune("check", &[]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success() && output.stderr.is_empty(), "{text}");
+    for words in
+        ["antiexpert", "parameters", "8.9 M", "Q8_0", "<|bos|>, <|eos|>", "KV cache", "This can run: 0 warnings."]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn a_cache_is_as_large_as_its_header_says() {
+    let folder = Folder::new();
+    let grouped = Spec { n_head: 4, n_head_kv: 2, n_embd: 256, ..Spec::tiny() };
+    for (spec, name) in [(Spec::tiny(), "tiny"), (grouped, "grouped"), (Spec::gemma(), "gemma")] {
+        let path = folder.write(name, &spec);
+        for cache in ["f16", "f32", "q8_0"] {
+            for n_ctx in ["64", "256", "600"] {
+                let object = json(&["-m", &path, "-c", n_ctx, "-ctk", cache, "-ctv", cache, "-fa", "on"]);
+                let told = object["models"][0]["memory"]["kv"].as_u64().expect("bytes");
+                let header = {
+                    use proxytune::gguf::Header;
+                    use proxytune::inspect::model::File;
+                    use proxytune::llama::lane::{CacheType, LaneParams};
+                    let header = Header::read(&path).expect("a header");
+                    let vocabulary = proxytune::vocab::Vocabulary::of(&header).expect("a vocabulary");
+                    let typed = proxytune::gguf::typed::Typed::of(&header);
+                    let kind = CacheType::ALL.into_iter().find(|kind| kind.name() == cache).expect("a type");
+                    let n_ctx = n_ctx.parse().expect("a number");
+                    let lane = LaneParams { n_ctx, cache_type_k: kind, cache_type_v: kind, ..LaneParams::default() };
+                    File { header, vocabulary, typed }.kv_bytes(&lane).expect("it is told")
+                };
+                // llama.cpp tells hundredths of a MiB, once for each of at most two caches.
+                assert!(header.abs_diff(told) <= 2 * 5300, "{name} {cache} {n_ctx}: {header} and {told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_may_be_wrong_with_a_pair_is_told() {
+    let text = |text: &str| Value::Text(text.to_owned());
+    for (expert, level, expected) in [
+        (Spec { seed: 3, ..Spec::tiny() }, "ok", "expert vocabulary: the base's 300 tokens, id by id"),
+        (Spec { n_layer: 5, ..Spec::tiny() }, "warning", "expert size: it is no smaller than the base"),
+        (
+            Spec { kind: Kind::Q8_0, ..Spec::tiny() },
+            "warning",
+            "antiexpert pair: its quantisation is F32, the expert's is Q8_0",
+        ),
+        (Spec { n_ff: 96, ..Spec::tiny() }, "warning", "antiexpert pair: its number of parameters is"),
+        (Spec { n_ctx: 128, ..Spec::tiny() }, "note", "expert context: it was trained on 128 tokens, the base on 256"),
+        (
+            Spec { pre: "llama-bpe", ..Spec::tiny() },
+            "warning",
+            "expert tokenizer: it cuts text otherwise than the base (base gpt2 gpt-2, here gpt2 llama-bpe",
+        ),
+        (
+            Spec::tiny().with("tokenizer.ggml.add_bos_token", Value::Bool(false)),
+            "note",
+            "expert bos: whether its texts begin with BOS (no) is not as in the base (yes)",
+        ),
+        (
+            Spec::tiny().with("tokenizer.chat_template", text("{{ messages }}")),
+            "note",
+            "expert template: it has a chat template",
+        ),
+        (
+            Spec::tiny().with("tokenizer.ggml.eos_token_id", Value::U32(5)),
+            "note",
+            "expert specials: its eos token is \"ă\", the base's is \"<|eos|>\"",
+        ),
+        (
+            Spec::tiny().with("tokenizer.ggml.eos_token_id", Value::U32(5)),
+            "note",
+            "expert eog: a text ends for it with \u{3}, for the base with <|eos|>",
+        ),
+    ] {
+        let folder = Folder::new();
+        let object = json(&strs(&folder.trio(&expert)));
+        let told = findings(&object, level);
+        assert!(told.iter().any(|line| line.starts_with(expected)), "{expected}: {told:?}");
+        assert_eq!(object["can_run"], true, "{expected}");
+    }
+}
+
+#[test]
+fn what_may_be_wrong_with_a_base_is_told() {
+    let folder = Folder::new();
+    let name = |name: &str| Value::Text(name.to_owned());
+    for (base, level, expected) in [
+        (
+            Spec::tiny().with("general.name", name("Llama 3 8B Instruct")),
+            "warning",
+            "base tuned: it looks tuned already: its name is",
+        ),
+        (
+            Spec::tiny().with("tokenizer.chat_template", name("{{ x }}")),
+            "note",
+            "base tuned: it may be tuned already: it brings a chat template",
+        ),
+        (Spec::tiny().without("tokenizer.ggml.eos_token_id"), "note", "base eog:"),
+    ] {
+        let base = folder.write("base", &base);
+        let told = json(&["-m", &base]);
+        if expected != "base eog:" {
+            assert!(findings(&told, level).iter().any(|line| line.starts_with(expected)), "{expected}: {told}");
+        }
+    }
+    let (gemma, spm) = (folder.write("gemma", &Spec::gemma()), folder.write("spm", &Spec::sentence_piece()));
+    let told = json(&["-m", &gemma, "-me", &spm, "-ma", "base"]);
+    let expected = "expert softcap: its final logits are capped at none, the base's at 30";
+    assert!(findings(&told, "warning").iter().any(|line| line.starts_with(expected)), "{told}");
+    let told = json(&["-m", &gemma, "-me", &spm, "-ma", &spm, "-c", "512"]);
+    let warnings = findings(&told, "warning").join("\n");
+    for expected in ["expert and antiexpert are one file", "a context of 512 tokens is longer than the 256"] {
+        assert!(warnings.contains(expected), "{expected}: {warnings}");
+    }
+}
+
+#[test]
+fn memory_that_the_machine_lacks_is_refused() {
+    let folder = Folder::new();
+    let path = folder.write("wide", &Spec { n_ctx: 1 << 30, n_layer: 8, ..Spec::tiny() });
+    let told = json(&["-m", &path, "-c", "0"]);
+    let refused = findings(&told, "refused").join("\n");
+    assert!(refused.contains("memory: CPU has") && refused.contains("in all"), "{told}");
+}
+
+#[test]
+fn damaged_weights_are_found_by_a_deep_look_only() {
+    let folder = Folder::new();
+    let path = folder.write("nan", &Spec { first_output_weight: Some(f32::NAN), ..Spec::tiny() });
+    assert_eq!(json(&["-m", &path])["can_run"], true);
+    let refused = findings(&json(&["-m", &path, "--deep"]), "refused");
+    assert!(refused[0].starts_with("base weights: the weights are damaged"), "{refused:?}");
+}
+
+/// The right one of `count` files is named, whatever role it plays, and every role is looked at.
+#[test]
+fn every_damaged_file_is_reported_at_once() {
+    let folder = Folder::new();
+    let mut args = folder.trio(&Spec { architecture: "bert".to_owned(), ..Spec::tiny() });
+    let nowhere = folder.0.path().join("nowhere.gguf").to_str().expect("UTF-8").to_owned();
+    args[5] = nowhere;
+    let told = json(&strs(&args));
+    let refused = findings(&told, "refused");
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[0].starts_with("expert file:") && refused[0].contains("general.architecture"), "{refused:?}");
+    assert!(refused[1].starts_with("antiexpert file: cannot read"), "{refused:?}");
+    assert!(
+        told["findings"]
+            .as_array()
+            .expect("findings")
+            .iter()
+            .any(|f| f["hint"].as_str().is_some_and(|hint| hint.contains("check the path")))
+    );
+}
+
+/// Everything on which llama.cpp would end the process: refused with the key, by `check` and by `generate`.
+#[test]
+fn what_llama_cpp_does_not_survive_is_refused_with_its_key() {
+    let u32s = Value::U32;
+    let text = |text: &str| Value::Text(text.to_owned());
+    let family = |name: &str| Spec { architecture: name.to_owned(), ..Spec::tiny() };
+    let mut twice = Spec::tiny();
+    twice.tokens[280].0 = twice.tokens[270].0.clone();
+    let rwkv = Spec { tokenizer: "rwkv", tokens: vec![("ab".to_owned(), TokenType::Normal)], ..Spec::tiny() }
+        .without("tokenizer.ggml.add_bos_token");
+    let no_tokens = Spec::tiny().with("tokenizer.ggml.tokens", Value::Texts(Vec::new()));
+    let with_experts =
+        |n: u32, used: Value| Spec::tiny().with(".expert_count", u32s(n)).with(".expert_used_count", used);
+    for (spec, key) in [
+        (Spec { n_layer: 0, ..Spec::tiny() }, "llama.block_count"),
+        (Spec::tiny().with(".block_count", u32s(513)), "llama.block_count"),
+        (Spec::tiny().with(".nextn_predict_layers", u32s(3)), "llama.nextn_predict_layers"),
+        (with_experts(2000, u32s(2)), "llama.expert_count"),
+        (with_experts(4, u32s(5)), "llama.expert_used_count"),
+        (with_experts(4, u32s(0)), "llama.expert_used_count"),
+        (with_experts(4, Value::I32s(vec![2, 9])), "llama.expert_used_count"),
+        (with_experts(4, Value::I32s(vec![2, -1])), "llama.expert_used_count"),
+        (with_experts(0, Value::I32s(vec![0, 1])), "llama.expert_used_count"),
+        (Spec::tiny().with(".expert_used_count", u32s(2)), "llama.expert_used_count"),
+        (with_experts(4, u32s(2)).with(".expert_group_count", u32s(4)), "llama.expert_group_count"),
+        (with_experts(4, u32s(2)).with(".expert_group_count", u32s(3)), "llama.expert_group_count"),
+        (with_experts(4, u32s(2)).with(".expert_group_count", u32s(2)), "llama.expert_group_used_count"),
+        (Spec::tiny().with(".rope.scaling.type", text("wonder")), "llama.rope.scaling.type"),
+        (Spec::tiny().with(".attention.causal", Value::Bool(false)), "llama.attention.causal"),
+        (
+            Spec::tiny().with(".attention.layer_norm_rms_epsilon", Value::F32(f32::NAN)),
+            "llama.attention.layer_norm_rms_epsilon",
+        ),
+        (Spec::tiny().without(".context_length"), "llama.context_length"),
+        (Spec::tiny().without("general.architecture"), "general.architecture"),
+        (Spec::tiny().with("general.architecture", u32s(1)), "general.architecture"),
+        (Spec::tiny().with("general.alignment", u32s(7)), "general.alignment"),
+        (family("bert"), "general.architecture"),
+        (family("t5"), "general.architecture"),
+        (family("clip"), "general.architecture"),
+        (family("grovemoe"), "grovemoe.expert_count"),
+        (family("jamba").with(".ssm.inner_size", u32s(64)), "jamba.ssm.inner_size"),
+        (Spec { tokenizer: "none", ..Spec::tiny() }, "tokenizer.ggml.model"),
+        (Spec { tokenizer: "t5", ..Spec::tiny() }, "tokenizer.ggml.model"),
+        (Spec::tiny().without("tokenizer.ggml.model"), "tokenizer.ggml.model"),
+        (Spec::tiny().with("tokenizer.ggml.tokens", Value::I32s(vec![1; 300])), "tokenizer.ggml.tokens"),
+        (Spec::tiny().with("tokenizer.ggml.token_type", Value::I32s(vec![1; 299])), "tokenizer.ggml.token_type"),
+        (twice, "tokenizer.ggml.tokens"),
+        (no_tokens, "tokenizer.ggml.tokens"),
+        (rwkv, "tokenizer.ggml.tokens"),
+        (
+            Spec { tokenizer: "gemma4", ..Spec::tiny() }.without("tokenizer.ggml.bos_token_id"),
+            "tokenizer.ggml.add_bos_token",
+        ),
+        (Spec::tiny().with("split.count", text("2")), "split.count"),
+    ] {
+        let folder = Folder::new();
+        let path = folder.write("model", &spec);
+        let refused = findings(&json(&["-m", &path]), "refused").join("\n");
+        assert!(refused.contains(&format!("`{key}`")), "{key}: {refused}");
+        let output = proxytune("generate", &["-m", &path, "-me", &path, "-ma", "none", "-p", "a", "-n", "1"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(key) && said.contains("hint: "), "{key}: {said}");
+    }
+}
+
+/// Where this crate knows no better, llama.cpp aborts in a process of its own, and `check` says so.
+#[test]
+fn an_abort_of_llama_cpp_is_a_finding() {
+    let folder = Folder::new();
+    let path = folder.write(
+        "maze",
+        &Spec { architecture: "minimax-m3".to_owned(), ..Spec::tiny() }
+            .with(".attention.indexer.block_size", Value::U32(0)),
+    );
+    let told = json(&["-m", &path]);
+    let refused = findings(&told, "refused");
+    assert!(refused[0].starts_with("base load: llama.cpp"), "{refused:?}");
+}
+
+#[test]
+fn split_models_are_followed() {
+    let folder = Folder::new();
+    let spec = Spec { seed: 3, ..Spec::tiny() };
+    let whole = folder.write("whole", &spec);
+    let first = spec.write_split(folder.0.path(), 3, |_, _| {}).expect("writable");
+    let first = first.to_str().expect("UTF-8").to_owned();
+    let text = |path: &str| {
+        let output =
+            proxytune("generate", &["-m", path, "-me", path, "-ma", "none", "-p", "a", "-n", "16", "--temp", "0"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    assert_eq!(text(&whole), text(&first));
+    let told = json(&["-m", &first, "--deep"]);
+    assert_eq!((&told["models"][0]["n_files"], &told["can_run"]), (&3.into(), &true.into()));
+    assert_eq!(told["models"][0]["memory"]["weights"], json(&["-m", &whole])["models"][0]["memory"]["weights"]);
+
+    let refused = |path: &Path| findings(&json(&["-m", path.to_str().expect("UTF-8")]), "refused").join("\n");
+    let second = first.replace("00001-of", "00002-of");
+    let said = refused(Path::new(&second));
+    assert!(said.contains("it is file 2 of 3") && said.contains("split-00001-of-00003.gguf"), "{said}");
+    let renamed = folder.0.path().join("renamed.gguf");
+    std::fs::copy(&first, &renamed).expect("writable");
+    assert!(refused(&renamed).contains("does not end in -00001-of-00003.gguf"));
+    std::fs::remove_file(&second).expect("removable");
+    assert!(refused(Path::new(&first)).contains("cannot read"));
+}
+
+#[test]
+fn damaged_parts_of_split_models_are_refused() {
+    type Change = fn(usize, &mut Vec<(String, Value)>);
+    let changes: [(Change, &str); 5] = [
+        (
+            |part, metadata| {
+                if part == 1 {
+                    SET(metadata, "split.no", Value::U32(1))
+                }
+            },
+            "split.no",
+        ),
+        (
+            |part, metadata| {
+                if part == 1 {
+                    SET(metadata, "split.no", Value::U16(2))
+                }
+            },
+            "split.no",
+        ),
+        (
+            |part, metadata| {
+                if part == 1 {
+                    metadata.retain(|(key, _)| key != "split.no")
+                }
+            },
+            "split.no",
+        ),
+        (
+            |part, metadata| {
+                if part == 0 {
+                    SET(metadata, "split.tensors.count", Value::I32(7))
+                }
+            },
+            "split.tensors.count",
+        ),
+        (
+            |part, metadata| {
+                if part == 0 {
+                    SET(metadata, "split.count", Value::U16(60_000))
+                }
+            },
+            "split.count",
+        ),
+    ];
+    for (change, key) in changes {
+        let folder = Folder::new();
+        let first: PathBuf = Spec::tiny().write_split(folder.0.path(), 2, change).expect("writable");
+        let first = first.to_str().expect("UTF-8");
+        let refused = findings(&json(&["-m", first]), "refused").join("\n");
+        assert!(refused.contains(key), "{key}: {refused}");
+        let output = proxytune("generate", &["-m", first, "-me", first, "-ma", "none", "-p", "a", "-n", "1"]);
+        assert_eq!(output.status.code(), Some(1), "{key}");
+    }
+}
+
+const SET: fn(&mut Vec<(String, Value)>, &str, Value) = |metadata, key, value| {
+    metadata.retain(|(there, _)| there != key);
+    metadata.push((key.to_owned(), value));
+};
+
+/// A vocabulary of SentencePiece's kind that cannot spell every byte: llama.cpp throws at the first such character.
+#[test]
+fn text_that_a_vocabulary_cannot_spell_is_refused() {
+    let folder = Folder::new();
+    let mut spec = Spec::sentence_piece();
+    spec.tokens.retain(|(_, kind)| *kind != TokenType::Byte);
+    spec.tokens.push(("é".to_owned(), TokenType::Normal));
+    let path = folder.write("letters", &spec);
+    let generate =
+        |text: &str| proxytune("generate", &["-m", &path, "-me", &path, "-ma", "none", "-p", text, "-n", "1"]);
+    assert!(generate("a bé").status.success());
+    for text in ["a1", "ü", "漢"] {
+        let output = generate(text);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("has no token for"), "{text}: {said}");
+    }
+}
