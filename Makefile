@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test lint bench setup
+.PHONY: demo test test-hostile lint bench setup
 
 demo: setup
 	cargo build
@@ -11,6 +11,10 @@ demo: setup
 test: setup
 	cargo test --workspace
 	cargo build --workspace --examples
+
+# Damaged files through the program, 2,000 of them where `make test` takes 200.
+test-hostile: setup
+	PROXYTUNE_HOSTILE=$${PROXYTUNE_HOSTILE:-2000} cargo test --test it -- hostile
 
 lint: setup
 	cargo fmt --all --check

@@ -70,6 +70,14 @@ static TYPES: [TensorType; 35] = [
     of(42, "q2_0", 64, 18),
 ];
 
+impl TensorType {
+    /// Whether several elements share what scales them.
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        self.block > 1
+    }
+}
+
 const fn of(id: u32, name: &'static str, block: u64, bytes: u64) -> TensorType {
     TensorType { id, name, block, bytes }
 }

@@ -29,7 +29,15 @@ pub struct Typed(BTreeMap<String, Value>);
 impl Typed {
     #[must_use]
     pub fn of(header: &Header) -> Self {
-        read(header).map(Self).unwrap_or_default()
+        let mut bytes = Vec::new();
+        let read = File::open(header.path()).and_then(|file| file.take(header.metadata_bytes).read_to_end(&mut bytes));
+        read.map(|_| Self::of_bytes(header, bytes)).unwrap_or_default()
+    }
+
+    /// From the file's bytes, at least those of its metadata.
+    #[must_use]
+    pub fn of_bytes(header: &Header, bytes: Vec<u8>) -> Self {
+        decode(header, bytes).map(Self).unwrap_or_default()
     }
 
     #[must_use]
@@ -57,7 +65,7 @@ impl Typed {
     }
 }
 
-fn read(header: &Header) -> Option<BTreeMap<String, Value>> {
+fn decode(header: &Header, mut bytes: Vec<u8>) -> Option<BTreeMap<String, Value>> {
     let n_entries = |(key, value): (&str, &header::Value)| match value {
         header::Value::Skipped { len, .. } if !key.starts_with("tokenizer.") => *len,
         _ => 0,
@@ -65,8 +73,7 @@ fn read(header: &Header) -> Option<BTreeMap<String, Value>> {
     if header.entries().map(n_entries).sum::<u64>() > MAX_ENTRIES {
         return None;
     }
-    let mut bytes = Vec::new();
-    File::open(header.path()).ok()?.take(header.metadata_bytes).read_to_end(&mut bytes).ok()?;
+    bytes.truncate(usize::try_from(header.metadata_bytes).ok()?);
     bytes.get_mut(N_TENSORS_AT..N_TENSORS_AT + 8)?.fill(0);
     let input = Cursor::new(bytes.split_off(VERSION_AT));
     catch_unwind(move || {

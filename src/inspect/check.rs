@@ -1,7 +1,7 @@
 //! From a plan to findings.
 
 use super::memory::{self, Device, Need};
-use super::model::Model;
+use super::model::{File, Model};
 use super::probe::Report;
 use super::rules;
 use crate::llama::backend::Backend;
@@ -81,7 +81,7 @@ pub fn check(
             models.push(Model::read(role, source));
         }
     }
-    let trained = models.iter().filter_map(|model| model.file.as_ref().ok()).map(super::model::File::n_ctx_train).min();
+    let trained = models.iter().filter_map(|model| model.file.as_ref().ok()).map(File::n_ctx_train).min();
     let n_ctx = n_ctx(trained.unwrap_or(0));
     plan.lanes_mut().for_each(|lane| lane.n_ctx = n_ctx.max(1));
     let sources: Vec<&ModelSource> = models
@@ -89,7 +89,12 @@ pub fn check(
         .filter_map(|model| plan.sources().map(|(_, source)| source).find(|source| source.path == model.path))
         .collect();
     for (model, source) in models.iter_mut().zip(&sources) {
-        if model.file.as_ref().is_ok_and(|file| !file.header.tensors().is_empty()) {
+        let is_worth_it = |file: &File| {
+            // llama.cpp lists the cells of a cache, even of one that no machine holds.
+            let fits = file.kv_bytes(&source.lane).is_none_or(|bytes| bytes < memory::everywhere(backend));
+            fits && !file.header.tensors().is_empty()
+        };
+        if model.file.as_ref().is_ok_and(is_worth_it) {
             model.probed = Some(probe(model.role, source));
         }
     }

@@ -54,6 +54,11 @@ fn layout(model: &Model) -> Option<&Layout> {
     model.report()?.layout.as_ref().ok()
 }
 
+/// Bytes of memory of all devices.
+pub(super) fn everywhere(backend: &Backend) -> u64 {
+    device::offload(backend).iter().map(|device| device.memory_total as u64).sum::<u64>() + main_memory().0
+}
+
 /// The devices that the models use, main memory first. Each file is loaded once.
 #[must_use]
 pub fn devices<'a>(backend: &Backend, models: impl Iterator<Item = (&'a Model, &'a ModelSource)>) -> Vec<Device> {

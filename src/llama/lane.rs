@@ -126,6 +126,8 @@ pub struct Timings {
     pub t_decode: Duration,
 }
 
+/// More than any model was trained on. llama.cpp keeps some 40 bytes for each, whatever else the cache takes.
+const MAX_CTX: usize = 1 << 24;
 /// `GGML_MAX_N_THREADS`
 const MAX_THREADS: usize = 512;
 
@@ -162,15 +164,15 @@ impl Lane {
             let n_ctx = u32::try_from(params.n_ctx).unwrap_or(u32::MAX);
             Error::Context { path: model.path().to_path_buf(), n_ctx, reason }
         };
-        let at_least_one =
-            [("context size", params.n_ctx), ("batch size", params.n_batch), ("number of threads", params.n_threads)];
-        for (name, value) in at_least_one {
-            if value == 0 || i32::try_from(value).is_err() {
-                return Err(recipe::Error::parameter(name, value, format!("1 to {}", i32::MAX)).into());
+        let bounded = [
+            ("context size", params.n_ctx, MAX_CTX),
+            ("batch size", params.n_batch, i32::MAX as usize),
+            ("threads", params.n_threads, MAX_THREADS),
+        ];
+        for (name, value, most) in bounded {
+            if !(1..=most).contains(&value) {
+                return Err(recipe::Error::parameter(name, value, format!("1 to {most}")).into());
             }
-        }
-        if params.n_threads > MAX_THREADS {
-            return Err(recipe::Error::parameter("threads", params.n_threads, format!("1 to {MAX_THREADS}")).into());
         }
         if params.cache_type_v.is_quantised() && params.flash_attention == FlashAttention::Off {
             let expected = "f32, f16 or bf16, as flash attention is off";

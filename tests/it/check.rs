@@ -228,7 +228,7 @@ fn what_may_be_wrong_with_a_base_is_told() {
 #[test]
 fn memory_that_the_machine_lacks_is_refused() {
     let folder = Folder::new();
-    let path = folder.write("wide", &Spec { n_ctx: 1 << 30, n_layer: 8, ..Spec::tiny() });
+    let path = folder.write("wide", &Spec { n_ctx: 1 << 24, n_layer: 64, ..Spec::tiny() });
     let told = json(&["-m", &path, "-c", "0"]);
     let refused = findings(&told, "refused").join("\n");
     assert!(refused.contains("memory: CPU has") && refused.contains("in all"), "{told}");

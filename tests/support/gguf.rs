@@ -43,7 +43,6 @@ pub enum TokenType {
     Normal = 1,
     Unknown = 2,
     Control = 3,
-    UserDefined = 4,
     Unused = 5,
     Byte = 6,
 }
@@ -375,7 +374,6 @@ pub enum Value {
     U16(u16),
     U32(u32),
     I32(i32),
-    U64(u64),
     F32(f32),
     Bool(bool),
     Text(String),
@@ -401,7 +399,6 @@ impl Value {
             Self::I32(x) => scalar(out, 5, &x.to_le_bytes()),
             Self::F32(x) => scalar(out, 6, &x.to_le_bytes()),
             Self::Bool(x) => scalar(out, 7, &[u8::from(*x)]),
-            Self::U64(x) => scalar(out, 10, &x.to_le_bytes()),
             Self::Text(text) => {
                 out.write_all(&8_u32.to_le_bytes())?;
                 string(out, text)
