@@ -52,6 +52,31 @@ fn a_base_on_a_remote_device_writes_the_same() {
 }
 
 #[test]
+fn check_tells_what_goes_to_a_remote_device() {
+    let endpoint = serve();
+    let check = |args: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_proxytune")).args(["check", "--json", "-t", "1"]).args(args).output();
+        let output = output.expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("one JSON object")
+    };
+    let here = check(&["-dev", "none"]);
+    let there = check(&["--rpc", &endpoint, "-dev", "RPC0", "--expert-device", "none", "--antiexpert-device", "none"]);
+    let device = |object: &serde_json::Value, name: &str, part: &str| {
+        let devices = object["devices"].as_array().expect("devices");
+        devices.iter().find(|device| device["name"] == name).map_or(0, |device| device[part].as_u64().expect("bytes"))
+    };
+    let base = &here["models"][0]["memory"];
+    let embedding =
+        device(&there, "CPU", "weights") + device(&there, "RPC0", "weights") - device(&here, "CPU", "weights");
+    assert!(device(&there, "RPC0", "weights") > base["weights"].as_u64().expect("bytes") / 2, "{there}");
+    assert!(embedding < base["weights"].as_u64().expect("bytes") / 2, "an embedding that is the output is there twice");
+    assert!(device(&there, "RPC0", "kv").abs_diff(base["kv"].as_u64().expect("bytes")) < 64, "{there}");
+    assert!(device(&there, "RPC0", "compute") > 0 && device(&there, "CPU", "compute") > 0, "{there}");
+}
+
+#[test]
 fn what_is_no_rpc_server_is_refused() {
     let answer = |bytes: Vec<u8>| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
