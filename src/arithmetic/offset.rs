@@ -39,31 +39,30 @@ impl Term<'_> {
     #[inline]
     fn each(&self, n: usize, mut f: impl FnMut(usize, f32)) {
         let alpha = self.alpha;
-        match (in_order(self.expert, n), in_order(self.antiexpert, n)) {
-            (Some(Some(expert)), Some(Some(antiexpert))) => {
+        let sides = [self.expert, self.antiexpert];
+        if sides.into_iter().flatten().any(|row| row.in_order().is_none()) {
+            (0..n).for_each(|id| f(id, self.at(id)));
+            return;
+        }
+        match sides.map(|side| side.and_then(|row| row.in_order()).map(|row| &row[..n])) {
+            [Some(expert), Some(antiexpert)] => {
                 for (id, (e, a)) in expert.iter().zip(antiexpert).enumerate() {
                     f(id, alpha * (e - a));
                 }
             }
-            (Some(Some(expert)), None) => {
+            [Some(expert), None] => {
                 for (id, e) in expert.iter().enumerate() {
                     f(id, alpha * e);
                 }
             }
-            (None, Some(Some(antiexpert))) => {
+            [None, Some(antiexpert)] => {
                 for (id, a) in antiexpert.iter().enumerate() {
                     f(id, alpha * (0.0 - a));
                 }
             }
-            (None, None) => {}
-            _ => (0..n).for_each(|id| f(id, self.at(id))),
+            [None, None] => {}
         }
     }
-}
-
-/// The first `n` logits of a side that is there, if they stand in the order of the base's ids.
-fn in_order(side: Option<Row<'_>>, n: usize) -> Option<Option<&[f32]>> {
-    side.map(|row| row.in_order().map(|row| &row[..n]))
 }
 
 /// A logit together with the token it belongs to, as llama.cpp's candidates have it.

@@ -45,7 +45,7 @@ const NOT_FOR_WEIGHTS: [&str; 2] = ["q8_1", "q8_K"];
 fn check_tensors(header: &Header) -> Result<(), Error> {
     for Tensor { name, shape, kind, .. } in header.tensors() {
         // What is multiplied with or added to activations, which are f32.
-        let is_vector = shape.len() <= 1 && (name.ends_with("norm.weight") || name.ends_with(".bias"));
+        let is_vector = shape.len() <= 1 && ["norm.weight", "bias"].into_iter().any(|end| name.ends_with(end));
         let allowed = !NOT_FOR_WEIGHTS.contains(&kind.name)
             && (!is_vector || kind.name == "f32")
             && (shape.len() > 1 || !kind.is_quantised());

@@ -71,6 +71,18 @@ static TYPES: [TensorType; 35] = [
 ];
 
 impl TensorType {
+    /// The type of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        TYPES.iter().find(|kind| kind.name == name)
+    }
+
+    /// Bytes of a row of `n` elements; `None` where rows of this type cannot be that long.
+    #[must_use]
+    pub fn row_bytes(&self, n: u64) -> Option<u64> {
+        if n.is_multiple_of(self.block) { (n / self.block).checked_mul(self.bytes) } else { None }
+    }
+
     /// Whether several elements share what scales them.
     #[must_use]
     pub fn is_quantised(&self) -> bool {

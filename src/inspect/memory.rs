@@ -74,7 +74,7 @@ pub fn devices<'a>(backend: &Backend, models: impl Iterator<Item = (&'a Model, &
         let layout = layout(model).unwrap_or(&nowhere);
         let find = |name: &str| devices.iter().rposition(|device| name.starts_with(&device.name)).unwrap_or(0);
         let layers: Vec<usize> = layout.layers.iter().map(|name| find(name)).collect();
-        let compute: Vec<_> = layout.compute.iter().map(|(buffer, bytes)| (place_of(buffer, &find), *bytes)).collect();
+        let compute: Vec<_> = layout.compute.iter().map(|(buffer, bytes)| (place_of(buffer, find), *bytes)).collect();
         for (place, bytes) in weights(file, &layers) {
             devices[place].weights = devices[place].weights.saturating_add(bytes);
         }
@@ -82,11 +82,15 @@ pub fn devices<'a>(backend: &Backend, models: impl Iterator<Item = (&'a Model, &
         // The output, which is listed last, has no cache.
         match layers.split_last() {
             Some((_, layers)) if source.lane.offload_kqv && !layers.is_empty() => {
-                layers.iter().for_each(|&place| devices[place].kv += kv / layers.len() as u64);
+                for &place in layers {
+                    devices[place].kv += kv / layers.len() as u64;
+                }
             }
             _ => devices[0].kv += kv,
         }
-        compute.into_iter().for_each(|(place, bytes)| devices[place].compute += bytes);
+        for (place, bytes) in compute {
+            devices[place].compute += bytes;
+        }
     }
     devices.retain(|device| device.name == CPU || device.needed() > 0);
     devices

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::probe::Report;
+use crate::gguf::tensors::TensorType;
 use crate::gguf::typed::Typed;
 use crate::gguf::{self, Header};
 use crate::llama::lane::{CacheType, LaneParams};
@@ -119,7 +120,8 @@ impl File {
         let (key, value) = (number(key).unwrap_or(width), number(value).unwrap_or(width));
         let n_cells = (lane.n_ctx as u64).next_multiple_of(CELLS);
         let per_layer = |n_heads: &u64| {
-            let row = |kind: CacheType, width: u64| kind.row_bytes(n_heads.checked_mul(width)?);
+            let row =
+                |kind: CacheType, width: u64| TensorType::named(kind.name())?.row_bytes(n_heads.checked_mul(width)?);
             row(lane.cache_type_k, key)?.checked_add(row(lane.cache_type_v, value)?)
         };
         let rows = heads_kv.as_ref().unwrap_or(&heads).iter().map(per_layer);

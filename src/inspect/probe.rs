@@ -27,6 +27,7 @@ pub struct Report {
 }
 
 /// Asks the llama.cpp of this process.
+#[must_use]
 pub fn run(backend: &Backend, request: &Request) -> Report {
     let Request { source, rpc, deep } = request;
     let words = |error: Error| match error {
@@ -34,7 +35,7 @@ pub fn run(backend: &Backend, request: &Request) -> Report {
         error => error.to_string(),
     };
     let vocabulary = probe::vocabulary(backend, &source.path).map_err(words);
-    let servers = rpc.iter().try_for_each(|endpoint| rpc::add_server(backend, endpoint).map(|_| ()));
+    let servers = rpc.iter().try_for_each(|endpoint| rpc::add_server(backend, endpoint));
     let layout = servers.and_then(|()| probe::layout(backend, &source.path, &source.model, &source.lane));
     let decode = || probe::decode_once(backend, &source.path, &source.model, &source.lane).map_err(words);
     let decoded = (*deep && layout.is_ok()).then(decode);

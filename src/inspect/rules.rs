@@ -12,10 +12,7 @@ pub(super) fn all(plan: &Plan, models: &[Model], devices: &[Device]) -> Vec<Find
     for model in models {
         found.file(model);
     }
-    let (base, small) = match models.split_first() {
-        Some((base, small)) => (base, small),
-        None => return found.0,
-    };
+    let Some((base, small)) = models.split_first() else { return found.0 };
     for model in small {
         if let (Ok(base), Ok(file)) = (&base.file, &model.file) {
             found.vocabulary(model.role, base, file, plan.allow_drift);
@@ -109,7 +106,7 @@ impl Findings {
         let about = Some(role);
         match compare::compare(&base.vocabulary, &file.vocabulary) {
             Verdict::Identical => {
-                self.ok(TOPIC, about, format!("the base's {} tokens, id by id", base.vocabulary.len()))
+                self.ok(TOPIC, about, format!("the base's {} tokens, id by id", base.vocabulary.len()));
             }
             Verdict::Padded { n_base, n_other } => {
                 let text = format!(

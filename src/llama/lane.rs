@@ -102,15 +102,6 @@ impl CacheType {
         }
     }
 
-    /// Bytes of a row of `n` numbers; `None` where rows of this type cannot be that long.
-    #[must_use]
-    pub fn row_bytes(self, n: u64) -> Option<u64> {
-        // SAFETY: a type of ggml's.
-        let (block, bytes) = unsafe { (sys::ggml_blck_size(self.raw()), sys::ggml_type_size(self.raw())) };
-        let block = u64::try_from(block).ok().filter(|block| n % block == 0)?;
-        (n / block).checked_mul(bytes as u64)
-    }
-
     fn is_quantised(self) -> bool {
         !matches!(self, Self::F32 | Self::F16 | Self::Bf16)
     }

@@ -62,7 +62,9 @@ pub fn layout(backend: &Backend, path: &Path, model: &ModelParams, lane: &LanePa
         Lane::new(model.clone(), lane).map(|_| model.n_params())
     });
     let mut layout = Layout { n_params: laid_out?, ..Layout::default() };
-    lines.iter().for_each(|line| layout.read(line));
+    for line in &lines {
+        layout.read(line);
+    }
     Ok(layout)
 }
 

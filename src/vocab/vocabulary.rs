@@ -112,7 +112,7 @@ impl Vocabulary {
         SPECIALS.iter().position(|known| *known == part).and_then(|i| self.specials[i])
     }
 
-    /// What llama.cpp calls the kind of tokenizer: `llama` for SentencePiece, `gpt2` for byte-level BPE.
+    /// What llama.cpp calls the kind of tokenizer: `llama` for `SentencePiece`, `gpt2` for byte-level BPE.
     #[must_use]
     pub fn tokenizer(&self) -> &str {
         &self.tokenizer

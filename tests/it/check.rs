@@ -1,6 +1,6 @@
 //! `proxytune check`: what it says of files that work, of files that do not, and of those that work badly.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value as Json;
@@ -375,52 +375,21 @@ fn split_models_are_followed() {
 
 #[test]
 fn damaged_parts_of_split_models_are_refused() {
-    type Change = fn(usize, &mut Vec<(String, Value)>);
-    let changes: [(Change, &str); 5] = [
-        (
-            |part, metadata| {
-                if part == 1 {
-                    SET(metadata, "split.no", Value::U32(1))
-                }
-            },
-            "split.no",
-        ),
-        (
-            |part, metadata| {
-                if part == 1 {
-                    SET(metadata, "split.no", Value::U16(2))
-                }
-            },
-            "split.no",
-        ),
-        (
-            |part, metadata| {
-                if part == 1 {
-                    metadata.retain(|(key, _)| key != "split.no")
-                }
-            },
-            "split.no",
-        ),
-        (
-            |part, metadata| {
-                if part == 0 {
-                    SET(metadata, "split.tensors.count", Value::I32(7))
-                }
-            },
-            "split.tensors.count",
-        ),
-        (
-            |part, metadata| {
-                if part == 0 {
-                    SET(metadata, "split.count", Value::U16(60_000))
-                }
-            },
-            "split.count",
-        ),
-    ];
-    for (change, key) in changes {
+    for (part, key, value) in [
+        (1, "split.no", Some(Value::U32(1))),
+        (1, "split.no", Some(Value::U16(2))),
+        (1, "split.no", None),
+        (0, "split.tensors.count", Some(Value::I32(7))),
+        (0, "split.count", Some(Value::U16(60_000))),
+    ] {
         let folder = Folder::new();
-        let first: PathBuf = Spec::tiny().write_split(folder.0.path(), 2, change).expect("writable");
+        let first = Spec::tiny().write_split(folder.0.path(), 2, |at, metadata| {
+            if at == part {
+                metadata.retain(|(there, _)| there != key);
+                metadata.extend(value.clone().map(|value| (key.to_owned(), value)));
+            }
+        });
+        let first = first.expect("writable");
         let first = first.to_str().expect("UTF-8");
         let refused = findings(&json(&["-m", first]), "refused").join("\n");
         assert!(refused.contains(key), "{key}: {refused}");
@@ -429,12 +398,7 @@ fn damaged_parts_of_split_models_are_refused() {
     }
 }
 
-const SET: fn(&mut Vec<(String, Value)>, &str, Value) = |metadata, key, value| {
-    metadata.retain(|(there, _)| there != key);
-    metadata.push((key.to_owned(), value));
-};
-
-/// A vocabulary of SentencePiece's kind that cannot spell every byte: llama.cpp throws at the first such character.
+/// A vocabulary of `SentencePiece`'s kind that cannot spell every byte: llama.cpp throws at the first such character.
 #[test]
 fn text_that_a_vocabulary_cannot_spell_is_refused() {
     let folder = Folder::new();

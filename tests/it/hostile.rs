@@ -166,26 +166,10 @@ fn wrong(seed: u64, folder: &Path) -> PathBuf {
             seed,
             1,
         )),
-        6 => {
-            let parts = 2 + random(seed, 1) as usize % 3;
-            let part = 1 + random(seed, 2) as usize % (parts - 1);
-            let inside = folder.join(seed.to_string());
-            std::fs::create_dir(&inside).expect("writable");
-            let first = tiny.write_split(&inside, parts, |at, metadata| {
-                if at == part {
-                    let wrong = one_of(&[Value::U32(1), Value::U16(9), Value::Text(String::new())], seed, 3);
-                    metadata.retain(|(key, _)| key != "split.no");
-                    metadata.push(("split.no".to_owned(), wrong));
-                }
-            });
-            if random(seed, 4) % 2 == 0 {
-                std::fs::remove_file(inside.join(format!("split-{:05}-of-{parts:05}.gguf", part + 1))).expect("there");
-            }
-            return first.expect("writable");
-        }
+        6 => return wrong_split(seed, folder, &tiny),
         7 => {
             let mut spec = Spec { seed, ..Spec::sentence_piece() };
-            spec.tokens.retain(|(_, kind)| *kind != TokenType::Byte || random(seed, 1) % 2 == 0);
+            spec.tokens.retain(|(_, kind)| *kind != TokenType::Byte || random(seed, 1).is_multiple_of(2));
             spec.tokens.truncate(1 + random(seed, 2) as usize % spec.tokens.len());
             spec
         }
@@ -196,6 +180,25 @@ fn wrong(seed: u64, folder: &Path) -> PathBuf {
     };
     spec.write(&path).expect("writable");
     path
+}
+
+/// A model in several files of which one is missing or misplaced; the name of the first.
+fn wrong_split(seed: u64, folder: &Path, spec: &Spec) -> PathBuf {
+    let parts = 2 + random(seed, 1) as usize % 3;
+    let part = 1 + random(seed, 2) as usize % (parts - 1);
+    let inside = folder.join(seed.to_string());
+    std::fs::create_dir(&inside).expect("writable");
+    let first = spec.write_split(&inside, parts, |at, metadata| {
+        if at == part {
+            let wrong = one_of(&[Value::U32(1), Value::U16(9), Value::Text(String::new())], seed, 3);
+            metadata.retain(|(key, _)| key != "split.no");
+            metadata.push(("split.no".to_owned(), wrong));
+        }
+    });
+    if random(seed, 4).is_multiple_of(2) {
+        std::fs::remove_file(inside.join(format!("split-{:05}-of-{parts:05}.gguf", part + 1))).expect("there");
+    }
+    first.expect("writable")
 }
 
 /// Runs `args`; the complaint if it did not end well. What is said, and where, is the command's to choose.

@@ -85,7 +85,7 @@ impl Spec {
         if key.starts_with('.') { format!("{}{key}", self.architecture) } else { key.to_owned() }
     }
 
-    /// SentencePiece's vocabulary in small: specials, the 256 bytes, a space and letters.
+    /// `SentencePiece`'s vocabulary in small: specials, the 256 bytes, a space and letters.
     pub fn sentence_piece() -> Self {
         let special = [("<unk>", TokenType::Unknown), ("<s>", TokenType::Control), ("</s>", TokenType::Control)];
         let bytes = (0..256).map(|byte| (format!("<0x{byte:02X}>"), TokenType::Byte));
@@ -108,7 +108,7 @@ impl Spec {
 
     /// Writes the model; answers where each entry of the header ends.
     pub fn write(&self, path: &Path) -> io::Result<Vec<usize>> {
-        self.write_part(path, self.metadata(), &self.tensors())
+        self.write_part(path, &self.metadata(), &self.tensors())
     }
 
     /// Writes the model split into `n` files; answers the first one's name. `change` may alter a part's metadata.
@@ -127,19 +127,19 @@ impl Spec {
             metadata.push(("split.tensors.count".to_owned(), Value::I32(tensors.len() as i32)));
             change(part, &mut metadata);
             let (from, to) = (tensors.len() * part / n, tensors.len() * (part + 1) / n);
-            self.write_part(&name(part), metadata, &tensors[from..to])?;
+            self.write_part(&name(part), &metadata, &tensors[from..to])?;
         }
         Ok(name(0))
     }
 
-    fn write_part(&self, path: &Path, metadata: Vec<(String, Value)>, tensors: &[Tensor]) -> io::Result<Vec<usize>> {
+    fn write_part(&self, path: &Path, metadata: &[(String, Value)], tensors: &[Tensor]) -> io::Result<Vec<usize>> {
         let mut out = Counted { inner: BufWriter::with_capacity(1 << 20, File::create(path)?), n: 0 };
         out.write_all(b"GGUF")?;
         out.write_all(&3_u32.to_le_bytes())?;
         out.write_all(&(tensors.len() as u64).to_le_bytes())?;
         out.write_all(&(metadata.len() as u64).to_le_bytes())?;
         let mut ends = vec![0, 4, 8, 16, 24];
-        for (key, value) in &metadata {
+        for (key, value) in metadata {
             string(&mut out, key)?;
             ends.push(out.n);
             value.write(&mut out)?;
