@@ -54,6 +54,9 @@ impl Error {
             Self::Key { key, .. } if key == "general.architecture" => {
                 Some("base, expert and antiexpert are language models: decoders, not encoders or adapters")
             }
+            Self::Key { key, .. } if key == "general.type" => {
+                Some("merge an adapter into its model with llama.cpp's llama-export-lora")
+            }
             Self::Key { key, .. } if key.starts_with("tokenizer.") => {
                 Some("convert the model again, with its tokenizer")
             }

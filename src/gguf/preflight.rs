@@ -35,6 +35,8 @@ const NOT_GENERATIVE: [&str; 23] = [
     "gemma4-assistant",
     "(unknown)",
 ];
+/// Files of the same format that go with a model.
+const NOT_MODELS: [&str; 3] = ["adapter", "mmproj", "imatrix"];
 /// llama.cpp asserts that these have experts.
 const OF_EXPERTS: [&str; 5] = ["bailingmoe2", "glm4moe", "grovemoe", "smallthinker", "lfm2moe"];
 /// llama.cpp asserts that the state of these is twice as wide as the model.
@@ -59,6 +61,10 @@ fn check_tensors(header: &Header) -> Result<(), Error> {
 
 pub(super) fn check(header: &Header) -> Result<(), Error> {
     const ARCHITECTURE: &str = "general.architecture";
+    const TYPE: &str = "general.type";
+    if header.text(TYPE).is_some_and(|kind| NOT_MODELS.contains(&kind.as_str())) {
+        return Err(header.unusable(TYPE, "a model"));
+    }
     let Some(architecture) = header.text(ARCHITECTURE) else {
         return Err(header.unusable(ARCHITECTURE, "the name of an architecture"));
     };

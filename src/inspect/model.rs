@@ -29,7 +29,7 @@ pub struct File {
 }
 
 /// Words in a model's name that tell of tuning for conversations or tasks.
-const TUNED: [&str; 7] = ["instruct", "chat", "-it", "dpo", "sft", "rlhf", "tulu"];
+const TUNED: [&str; 7] = ["instruct", "chat", "it", "dpo", "sft", "rlhf", "tulu"];
 
 impl Model {
     pub(super) fn read(role: Role, source: &ModelSource) -> Self {
@@ -91,8 +91,8 @@ impl File {
     pub fn looks_tuned(&self) -> Option<String> {
         let finetune = self.typed.text("general.finetune");
         for (key, value) in [("name", self.name()), ("finetune", finetune)] {
-            let word = value.and_then(|value| TUNED.into_iter().find(|word| value.to_lowercase().contains(word)));
-            if let (Some(value), Some(_)) = (value, word) {
+            let is_word = |word: &str| TUNED.contains(&word.to_lowercase().as_str());
+            if let Some(value) = value.filter(|value| value.split(|c: char| !c.is_alphanumeric()).any(is_word)) {
                 return Some(format!("its {key} is {value:?}"));
             }
         }

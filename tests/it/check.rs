@@ -301,6 +301,7 @@ fn what_llama_cpp_does_not_survive_is_refused_with_its_key() {
         (Spec::tiny().without("general.architecture"), "general.architecture"),
         (Spec::tiny().with("general.architecture", u32s(1)), "general.architecture"),
         (Spec::tiny().with("general.alignment", u32s(7)), "general.alignment"),
+        (Spec::tiny().with("general.type", text("adapter")), "general.type"),
         (family("bert"), "general.architecture"),
         (family("t5"), "general.architecture"),
         (family("clip"), "general.architecture"),
