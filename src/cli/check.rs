@@ -8,17 +8,23 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 use serde_json::{Value, json};
 
+use super::report::plain;
 use super::resolve::{self, Pairs, Resolved};
 use super::{Done, args, interrupt, probe, progress};
 use crate::inspect::memory::Device;
-use crate::inspect::model::File;
+use crate::inspect::model::{File, Model};
 use crate::inspect::probe::Request;
 use crate::inspect::{Finding, Inspection, Level, check};
+use crate::llama::lane::LaneParams;
 use crate::steer::Plan;
 
 pub fn run(args: &args::Check) -> Result<Done> {
     let models = &args.models;
     let Resolved { plan, backend, .. } = Resolved::new(models, None, Pairs::Optional)?;
+    for (_, source) in plan.sources() {
+        let n_ctx = models.ctx_size.map_or(1, |n| n.max(1) as usize);
+        LaneParams { n_ctx, ..source.lane.clone() }.check()?;
+    }
     interrupt::listen();
     let bar = progress::spinner();
     let inspection = check(
@@ -69,10 +75,11 @@ fn print(out: &mut impl Write, inspection: &Inspection, plan: &Plan) -> std::io:
     let models = &inspection.models;
     let file_name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let row = |name: &str, cell: &dyn Fn(usize) -> String| {
-        std::iter::once(name.to_owned()).chain((0..models.len()).map(cell)).collect::<Vec<_>>()
+        let cells = (0..models.len()).map(|i| in_a_cell(&cell(i)));
+        std::iter::once(name.to_owned()).chain(cells).collect::<Vec<_>>()
     };
     let of_file = |i: usize, say: &dyn Fn(&File) -> String| models[i].file.as_ref().map_or("?".to_owned(), say);
-    table.set_header(row("", &|i| roles(plan, &models[i].path)));
+    table.set_header(row("", &|i| roles(plan, &models[i].path).join(", ")));
     table.add_row(row("file", &|i| file_name(&models[i].path)));
     for (name, say) in ROWS {
         table.add_row(row(name, &|i| of_file(i, &say)));
@@ -104,7 +111,7 @@ fn print(out: &mut impl Write, inspection: &Inspection, plan: &Plan) -> std::io:
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     for finding in &inspection.findings {
         let level = level(finding.level, colour);
-        writeln!(out, "{level} {:<width$}  {}", subject(finding), finding.text)?;
+        writeln!(out, "{level} {:<width$}  {}", subject(finding), plain(&finding.text))?;
         if let Some(advice) = &finding.advice {
             writeln!(out, "{:8} {:width$}  hint: {advice}", "", "")?;
         }
@@ -135,10 +142,8 @@ fn level(level: Level, colour: bool) -> String {
 }
 
 /// Every role that a file plays.
-fn roles(plan: &Plan, path: &Path) -> String {
-    let roles: Vec<_> =
-        plan.sources().filter(|(_, source)| source.path == path).map(|(role, _)| role.to_string()).collect();
-    roles.join(", ")
+fn roles(plan: &Plan, path: &Path) -> Vec<String> {
+    plan.sources().filter(|(_, source)| source.path == path).map(|(role, _)| role.to_string()).collect()
 }
 
 /// The token in front of a text, and those that end one.
@@ -154,6 +159,16 @@ fn ends(inspection: &Inspection, i: usize) -> String {
     let bos = vocabulary.bos.filter(|_| vocabulary.add_bos).and_then(shown);
     let eog: Vec<_> = vocabulary.eog.iter().map(|(_, name)| name.as_str()).collect();
     format!("{}, {}", bos.unwrap_or("none".to_owned()), if eog.is_empty() { "none".to_owned() } else { eog.join(" ") })
+}
+
+/// A file may call itself anything.
+fn in_a_cell(text: &str) -> String {
+    const MAX_CHARS: usize = 48;
+    let text = plain(text).replace('\n', " ");
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn on_disk(file: &File) -> String {
@@ -181,10 +196,8 @@ fn parameters(n: u64) -> String {
 }
 
 fn object(inspection: &Inspection, plan: &Plan) -> Value {
-    let model = |(i, model): (usize, &crate::inspect::model::Model)| {
-        let playing: Vec<_> =
-            plan.sources().filter(|(_, source)| source.path == model.path).map(|(role, _)| role.to_string()).collect();
-        let mut value = json!({"roles": playing, "path": model.path});
+    let model = |(i, model): (usize, &Model)| {
+        let mut value = json!({"roles": roles(plan, &model.path), "path": model.path});
         if let Ok(file) = &model.file {
             let vocabulary = &file.vocabulary;
             let (n_files, n_bytes) = file.header.size();

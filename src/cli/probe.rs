@@ -27,14 +27,14 @@ pub fn run() -> Result<Done> {
 
 /// Asks a child; the error says how it ended, if it gave no report.
 pub fn in_child(request: &Request, verbose: bool) -> Result<Report, String> {
-    let io = |error: std::io::Error| format!("it could not be asked: {error}");
+    let io = |error: std::io::Error| format!("llama.cpp could not be asked: {error}");
+    let request_bytes = serde_json::to_vec(request).map_err(|_| "its path is not UTF-8".to_owned())?;
     let program = std::env::current_exe().map_err(io)?;
     let mut command = Command::new(program);
     command.arg(NAME).args(verbose.then_some("--verbose"));
     // A debugger that llama.cpp would attach before it aborts.
     command.env("GGML_NO_BACKTRACE", "1");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(io)?;
-    let request_bytes = serde_json::to_vec(request).map_err(|error| error.to_string())?;
     if let Some(mut stdin) = child.stdin.take() {
         // A child that is gone already says so by its status.
         let _ = stdin.write_all(&request_bytes);
@@ -51,7 +51,8 @@ pub fn in_child(request: &Request, verbose: bool) -> Result<Report, String> {
     }
     let last_words = said.lines().rfind(|line| line.contains("GGML_ASSERT") || line.contains("what():"));
     let last_words = last_words.or_else(|| said.lines().rfind(|line| !line.trim().is_empty())).unwrap_or("");
-    Err(format!("{status}{}{last_words}", if last_words.is_empty() { "" } else { ": " }))
+    let colon = if last_words.is_empty() { "" } else { ": " };
+    Err(format!("llama.cpp does not survive this file ({status}){colon}{last_words}"))
 }
 
 /// Reads a pipe to its end beside whatever else happens.
@@ -76,7 +77,8 @@ fn wait(child: &mut Child, patience: Option<Duration>) -> Result<String, String>
         if stopped || patience.is_some_and(|patience| began.elapsed() > patience) {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(if stopped { "it was interrupted".to_owned() } else { format!("no answer in {PATIENCE:?}") });
+            let why = if stopped { "llama.cpp was interrupted" } else { "llama.cpp did not lay it out in 50 seconds" };
+            return Err(why.to_owned());
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -46,11 +46,17 @@ pub fn failure(error: &Error) -> ExitCode {
         return ExitCode::from(130);
     }
     // Every message holds what its source said.
-    eprintln!("error: {error}");
+    eprintln!("error: {}", plain(&error.to_string()));
     if let Some(hint) = hint(error) {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(if is_bad_usage(error) { 2 } else { 1 })
+}
+
+/// Words of a file for a terminal: what would move its cursor or change its colours is spelled out.
+pub fn plain(text: &str) -> String {
+    let spelled = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(spelled).collect()
 }
 
 /// Options that make no sense together.

@@ -32,7 +32,7 @@ pub(super) fn all(plan: &Plan, models: &[Model], devices: &[Device]) -> Vec<Find
     }
     found.ends(models);
     found.context(plan.base.lane.n_ctx, models);
-    found.memory(devices, plan);
+    found.memory(devices, plan, models.iter().all(|model| model.file.is_ok()));
     found.0
 }
 
@@ -80,8 +80,7 @@ impl Findings {
         let report = match &model.probed {
             None => return,
             Some(Err(reason)) => {
-                let text = format!("llama.cpp does not survive this file: {reason}");
-                self.tell(Level::Refused, "load", role, text, "get the file from another source, or convert it again");
+                self.tell(Level::Refused, "load", role, reason, "-v shows all that llama.cpp says");
                 return;
             }
             Some(Ok(report)) => report,
@@ -268,7 +267,8 @@ impl Findings {
         }
     }
 
-    fn memory(&mut self, devices: &[Device], plan: &Plan) {
+    /// `is_complete`: every file's need is known.
+    fn memory(&mut self, devices: &[Device], plan: &Plan, is_complete: bool) {
         const TOPIC: &str = "memory";
         use crate::llama::model::LoadMode;
         for device in devices {
@@ -290,7 +290,7 @@ impl Findings {
                 self.tell(Level::Refused, TOPIC, None, text(*total, "in all"), advice);
             } else if needed > *free {
                 self.tell(Level::Warning, TOPIC, None, text(*free, "free"), advice);
-            } else {
+            } else if is_complete {
                 self.ok(TOPIC, None, text(*free, "free"));
             }
         }

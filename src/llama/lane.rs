@@ -46,6 +46,27 @@ impl Default for LaneParams {
     }
 }
 
+impl LaneParams {
+    /// Refuses what no model's lane could be opened with.
+    pub fn check(&self) -> Result<(), recipe::Error> {
+        let bounded = [
+            ("context size", self.n_ctx, MAX_CTX),
+            ("batch size", self.n_batch, i32::MAX as usize),
+            ("threads", self.n_threads, MAX_THREADS),
+        ];
+        for (name, value, most) in bounded {
+            if !(1..=most).contains(&value) {
+                return Err(recipe::Error::parameter(name, value, format!("1 to {most}")));
+            }
+        }
+        if self.cache_type_v.is_quantised() && self.flash_attention == FlashAttention::Off {
+            let expected = "f32, f16 or bf16, as flash attention is off";
+            return Err(recipe::Error::parameter("cache-type-v", "quantised", expected));
+        }
+        Ok(())
+    }
+}
+
 /// `--flash-attn`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FlashAttention {
@@ -155,20 +176,7 @@ impl Lane {
             let n_ctx = u32::try_from(params.n_ctx).unwrap_or(u32::MAX);
             Error::Context { path: model.path().to_path_buf(), n_ctx, reason }
         };
-        let bounded = [
-            ("context size", params.n_ctx, MAX_CTX),
-            ("batch size", params.n_batch, i32::MAX as usize),
-            ("threads", params.n_threads, MAX_THREADS),
-        ];
-        for (name, value, most) in bounded {
-            if !(1..=most).contains(&value) {
-                return Err(recipe::Error::parameter(name, value, format!("1 to {most}")).into());
-            }
-        }
-        if params.cache_type_v.is_quantised() && params.flash_attention == FlashAttention::Off {
-            let expected = "f32, f16 or bf16, as flash attention is off";
-            return Err(recipe::Error::parameter("cache-type-v", "quantised", expected).into());
-        }
+        params.check()?;
         let n_batch = params.n_batch.min(params.n_ctx);
         let n_outputs_max = params.n_outputs_max.clamp(1, n_batch);
         // SAFETY: takes no argument.

@@ -235,6 +235,34 @@ fn memory_that_the_machine_lacks_is_refused() {
 }
 
 #[test]
+fn a_file_does_not_write_to_the_terminal() {
+    let folder = Folder::new();
+    let name = format!("\u{1b}[2Jwiped{}", "!".repeat(5000));
+    let mut spec = Spec::tiny().with("general.name", Value::Text(name));
+    spec.tokens[1].0 = "\u{1b}[31m".to_owned();
+    let path = folder.write("loud", &spec.with("tokenizer.ggml.eos_token_id", Value::U32(1)));
+    let output = proxytune("check", &["-m", &path]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(text.contains("wiped!!!") && text.contains("\\u{1b}[31m") && !text.contains('\u{1b}'), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() < 120), "{text}");
+}
+
+#[test]
+fn what_no_file_can_help_is_bad_usage() {
+    for (args, words) in [
+        (&["-c", "999999999"][..], "context size is 999999999, expected 1 to 16777216"),
+        (&["-ctv", "q8_0", "-fa", "off"], "cache-type-v is quantised, expected f32, f16 or bf16"),
+        (&["-me", "x.gguf"], "an expert or antiexpert is given without a base"),
+        (&["-R", "nope"], "no recipe is called \"nope\""),
+    ] {
+        let output = proxytune("check", args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(words), "{args:?}: {said}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
 fn damaged_weights_are_found_by_a_deep_look_only() {
     let folder = Folder::new();
     let path = folder.write("nan", &Spec { first_output_weight: Some(f32::NAN), ..Spec::tiny() });
