@@ -102,17 +102,23 @@ enum Match {
 
 impl Match {
     fn of(here: &Vocabulary, id: usize, there: &Vocabulary, to: Option<usize>) -> Self {
-        let kind = |vocabulary: &Vocabulary, id| vocabulary.token(id).map(|(_, kind)| kind);
-        let is_ordinary = |kind| matches!(kind, Some(TYPE_NORMAL | TYPE_BYTE));
-        let (kind_here, kind_there) = (kind(here, id), to.and_then(|to| kind(there, to)));
-        match to {
+        let (token_here, token_there) = (here.token(id), to.and_then(|to| there.token(to)));
+        match token_there {
             None if !is_used(here, id) => Self::Same,
-            Some(_) if kind_here == kind_there => Self::Same,
-            Some(_) if !is_ordinary(kind_here) || !is_ordinary(kind_there) => Self::Special,
-            None if !is_ordinary(kind_here) => Self::Special,
-            _ => Self::Ordinary,
+            Some(_) if token_here == token_there => Self::Same,
+            None if token_here.is_some_and(is_ordinary) => Self::Ordinary,
+            Some(token) if is_ordinary(token) && token_here.is_some_and(is_ordinary) => Self::Ordinary,
+            _ => Self::Special,
         }
     }
+}
+
+/// Whether a token is a piece of text. Files type some special tokens as normal ones; their names tell
+/// (`Code Llama`'s `▁<PRE>`).
+fn is_ordinary((bytes, kind): (&[u8], i64)) -> bool {
+    let name = bytes.strip_prefix("▁".as_bytes()).unwrap_or(bytes);
+    let is_named = name.len() > 2 && name.starts_with(b"<") && name.ends_with(b">");
+    kind == TYPE_BYTE || (kind == TYPE_NORMAL && !is_named)
 }
 
 fn is_used(vocabulary: &Vocabulary, id: usize) -> bool {

@@ -46,6 +46,15 @@ fn special_tokens_that_differ_are_drift() {
 }
 
 #[test]
+fn special_tokens_are_told_by_their_names_too() {
+    let base = Vocabulary::from_tokens(&["a", "b"]);
+    for (name, expected) in [("▁<PRE>", "drifted"), ("<|x|>", "drifted"), ("<>", "different"), ("x>", "different")] {
+        let other = Vocabulary::from_tokens(&["a", "b", name]).with_type(2, TYPE_NORMAL);
+        assert_eq!(compare(&base, &other).name(), expected, "{name}");
+    }
+}
+
+#[test]
 fn the_first_differing_tokens_of_another_tokenizer_are_named() {
     let Verdict::Different(differences) = against(&["a", "b", "c"], &["a", "c", "d"]) else { panic!() };
     assert_eq!(differences.to_string(), "2 of 3 tokens differ; id 1 is \"c\", not \"b\", id 2 is \"d\", not \"c\"");
