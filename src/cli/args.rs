@@ -30,7 +30,7 @@ impl Args {
             Command::Compare(args) => args.models.verbose,
             Command::Perplexity(args) => args.models.verbose,
             Command::Check(args) => args.models.verbose,
-            Command::Devices => false,
+            Command::Recipe(_) | Command::Devices => false,
             Command::Probe { verbose } => *verbose,
         }
     }
@@ -46,6 +46,9 @@ pub enum Command {
     Perplexity(Perplexity),
     /// Tell before loading whether files can work together, and what memory they take.
     Check(Check),
+    /// Look at recipes: what there is, what one says, whether its files are there.
+    #[command(subcommand)]
+    Recipe(RecipeCommand),
     /// List the devices that layers can be moved to.
     Devices,
     /// What `check` runs in a process of its own: a request on stdin, a report on stdout.
@@ -103,6 +106,24 @@ pub struct Perplexity {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RecipeCommand {
+    /// The recipes that -R knows by name
+    List,
+    /// A recipe as TOML, its paths as they are used
+    Show {
+        /// A recipe file, or the name of a bundled one
+        #[arg(value_name = "FILE|NAME")]
+        name: String,
+    },
+    /// Read a recipe, and tell whether its files are there
+    Validate {
+        /// A recipe file, or the name of a bundled one
+        #[arg(value_name = "FILE|NAME")]
+        name: String,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

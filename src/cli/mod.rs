@@ -10,6 +10,7 @@ mod interrupt;
 mod perplexity;
 mod probe;
 mod progress;
+mod recipe;
 mod report;
 mod resolve;
 mod sampling;
@@ -43,6 +44,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Perplexity(args) => perplexity::run(args),
         Command::Check(args) => check::run(args),
+        Command::Recipe(command) => recipe::run(command),
         Command::Devices => resolve::list_devices(),
         Command::Probe { .. } => probe::run(),
     };

@@ -90,17 +90,31 @@ impl Recipe {
         let mut recipe: Self = toml::from_str(&text)
             .map_err(|source| Error::Toml { path: path.to_path_buf(), source: Box::new(source) })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        recipe.base = folder.join(&recipe.base);
-        for pair in &mut recipe.pairs {
-            for side in [&mut pair.expert, &mut pair.antiexpert] {
-                if let Some(Side::File(file)) = side {
-                    *file = folder.join(&*file);
-                }
-            }
+        for file in recipe.files_mut() {
+            *file = folder.join(&*file);
         }
         let invalid = |source| Error::Invalid { path: path.to_path_buf(), source: Box::new(source) };
         recipe.validate().map_err(invalid)?;
         Ok(recipe)
+    }
+
+    /// Every file that it names, the base's first.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let sides = self.pairs.iter().flat_map(|pair| [&pair.expert, &pair.antiexpert]);
+        let files = sides.filter_map(|side| match side {
+            Some(Side::File(path)) => Some(path.as_path()),
+            _ => None,
+        });
+        std::iter::once(self.base.as_path()).chain(files)
+    }
+
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let sides = self.pairs.iter_mut().flat_map(|pair| [&mut pair.expert, &mut pair.antiexpert]);
+        let files = sides.filter_map(|side| match side {
+            Some(Side::File(path)) => Some(path),
+            _ => None,
+        });
+        std::iter::once(&mut self.base).chain(files)
     }
 
     /// Refuses values that could not run.
@@ -130,6 +144,24 @@ fn folders() -> Vec<PathBuf> {
     let beside = binary.as_deref().and_then(Path::parent).map(|folder| folder.join("models"));
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     named.into_iter().chain(beside).chain([checkout]).collect()
+}
+
+/// The recipes that go by a name, in order, each with its file. Of two that share one the first that is found counts.
+#[must_use]
+pub fn bundled() -> Vec<(String, PathBuf)> {
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let name = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let mut found = std::collections::BTreeMap::new();
+    for folder in folders() {
+        let own = entries(folder.clone()).map(|path| path.join("recipe.toml"));
+        let own = own.filter_map(|path| Some((name(path.parent()?)?, path)));
+        let trios = entries(folder.join("trios")).filter(|path| path.extension().is_some_and(|end| end == "toml"));
+        let trios = trios.filter_map(|path| Some((name(&path)?, path)));
+        for (name, path) in own.chain(trios).filter(|(_, path)| path.is_file()) {
+            found.entry(name).or_insert(path);
+        }
+    }
+    found.into_iter().collect()
 }
 
 #[cfg(test)]

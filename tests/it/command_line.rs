@@ -448,3 +448,27 @@ fn help_and_version_are_there() {
     assert_eq!(run(&[]).status.code(), Some(2));
     assert!(stdout(&run(&["devices"])).contains("CPU"));
 }
+
+#[test]
+fn recipes_are_listed_shown_and_validated() {
+    let list = run(&["recipe", "list"]);
+    assert!(stdout(&list).starts_with("demo\tThe bundled demo:"), "{}", stdout(&list));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let kept = folder.path().join("kept.toml");
+    let shown = stdout(&run(&["recipe", "show", "demo"]));
+    std::fs::write(&kept, &shown).expect("writable");
+    let kept = kept.to_str().expect("UTF-8");
+    assert_eq!(stdout(&run(&["recipe", "show", kept])), shown, "what was kept says the same");
+    assert_eq!(stdout(&run(&["recipe", "validate", kept])), "valid\tits 3 files are there\n");
+    let with = |text: &str| {
+        let path = folder.path().join("other.toml");
+        std::fs::write(&path, text).expect("writable");
+        run(&["recipe", "validate", path.to_str().expect("UTF-8")])
+    };
+    let missing = with("base = 'nowhere.gguf'");
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stdout(&missing).starts_with("missing\t") && stdout(&missing).contains("nowhere.gguf"));
+    let wrong = with("base = 'b.gguf'\n[[pair]]\nexprt = 'e.gguf'");
+    assert!(wrong.status.code() == Some(1) && stderr(&wrong).contains("unknown field `exprt`"), "{}", stderr(&wrong));
+    refused(&["recipe", "validate", "no-such-recipe"], 2);
+}
