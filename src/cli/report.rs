@@ -111,12 +111,7 @@ fn hint(error: &Error) -> Option<String> {
     } else if let Some(error) = error.downcast_ref::<llama::Error>() {
         in_llama(error)?
     } else {
-        match error.downcast_ref::<recipe::Error>()? {
-            recipe::Error::Io { .. } | recipe::Error::Unknown { .. } => {
-                "-R takes a recipe file, or the name of a bundled recipe such as demo"
-            }
-            _ => return None,
-        }
+        return error.downcast_ref::<recipe::Error>()?.hint();
     };
     Some(hint.to_owned())
 }

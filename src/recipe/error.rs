@@ -27,3 +27,44 @@ impl Error {
         Self::Parameter { name, value: value.to_string(), expected: expected.into() }
     }
 }
+
+impl Error {
+    /// The next step, where there is one to tell.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } | Self::Unknown { .. } => {
+                Some("-R takes a recipe file, or the name of a bundled recipe such as demo".to_owned())
+            }
+            Self::Toml { source, .. } => nearest(source.message()).map(|known| format!("did you mean `{known}`?")),
+            _ => None,
+        }
+    }
+}
+
+/// The known name that is nearest to the unknown one in serde's ``unknown field `x`, expected one of `a`, `b` ``.
+fn nearest(message: &str) -> Option<&str> {
+    const LIKE: f64 = 0.7;
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    let likeness = |known: &&str| strsim::jaro_winkler(unknown, known);
+    quoted.filter(|known| likeness(known) > LIKE).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn the_nearest_known_name_is_meant() {
+        for (message, expected) in [
+            ("unknown field `exprt`, expected one of `alpha`, `expert`, `antiexpert`", Some("expert")),
+            ("unknown field `anti_expert`, expected one of `alpha`, `expert`, `antiexpert`", Some("antiexpert")),
+            ("unknown field `tmp`, expected `temp` or `top_k`", Some("temp")),
+            ("unknown field `zzz`, expected one of `alpha`, `expert`", None),
+            ("missing field `base`", None),
+        ] {
+            assert_eq!(nearest(message), expected, "{message}");
+        }
+    }
+}

@@ -469,6 +469,10 @@ fn recipes_are_listed_shown_and_validated() {
     assert_eq!(missing.status.code(), Some(1));
     assert!(stdout(&missing).starts_with("missing\t") && stdout(&missing).contains("nowhere.gguf"));
     let wrong = with("base = 'b.gguf'\n[[pair]]\nexprt = 'e.gguf'");
-    assert!(wrong.status.code() == Some(1) && stderr(&wrong).contains("unknown field `exprt`"), "{}", stderr(&wrong));
+    assert!(
+        wrong.status.code() == Some(1) && stderr(&wrong).contains("hint: did you mean `expert`?"),
+        "{}",
+        stderr(&wrong)
+    );
     refused(&["recipe", "validate", "no-such-recipe"], 2);
 }
