@@ -211,6 +211,10 @@ impl Findings {
             self.tell(Level::Warning, "pair", about, text, "the antiexpert is the expert before its tuning");
             return;
         }
+        // The base as one side is another size on purpose.
+        if [expert, antiexpert].into_iter().any(|model| model.role == Role::Base) {
+            return;
+        }
         let (Ok(e), Ok(a)) = (&expert.file, &antiexpert.file) else { return };
         let mut differs = |what: &str, expert: String, antiexpert: String| {
             if expert != antiexpert {
@@ -222,9 +226,7 @@ impl Findings {
         differs("architecture", e.header.architecture(), a.header.architecture());
         differs("number of parameters", e.n_params().to_string(), a.n_params().to_string());
         differs("quantisation", e.header.quantisation(), a.header.quantisation());
-        if antiexpert.role != Role::Base
-            && let Some(reason) = a.looks_tuned().filter(|reason| !reason.contains("template"))
-        {
+        if let Some(reason) = a.looks_tuned().filter(|reason| !reason.contains("template")) {
             let text = format!("it looks tuned: {reason}");
             self.tell(Level::Warning, "tuned", about, text, "the antiexpert is the expert before its tuning");
         }

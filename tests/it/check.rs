@@ -214,6 +214,10 @@ fn what_may_be_wrong_with_a_base_is_told() {
             assert!(findings(&told, level).iter().any(|line| line.starts_with(expected)), "{expected}: {told}");
         }
     }
+    let demo = file("base").to_str().expect("UTF-8").to_owned();
+    let expert = file("expert").to_str().expect("UTF-8").to_owned();
+    let told = json(&["-m", &demo, "-me", &expert, "-ma", "base"]);
+    assert_eq!(findings(&told, "warning"), [""; 0], "the base may be the antiexpert");
     let (gemma, spm) = (folder.write("gemma", &Spec::gemma()), folder.write("spm", &Spec::sentence_piece()));
     let told = json(&["-m", &gemma, "-me", &spm, "-ma", "base"]);
     let expected = "expert softcap: its final logits are capped at none, the base's at 30";
