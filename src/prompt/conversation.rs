@@ -1,0 +1,67 @@
+//! Who said what.
+
+use std::fmt;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    System,
+    User,
+    Assistant,
+}
+
+impl Speaker {
+    /// The role's name in chat templates and requests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+impl fmt::Display for Speaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub speaker: Speaker,
+    pub text: String,
+    /// For an answer that was generated: its tokens.
+    pub generated: Option<Generated>,
+}
+
+/// How an answer came to be: its text is `prefix` and then the text of `tokens`, which may be lossy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    /// Text that the answer was made to start with.
+    pub prefix: String,
+    /// By the base's ids.
+    pub tokens: Vec<i32>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conversation {
+    pub messages: Vec<Message>,
+    /// Text that the next answer starts with, on every lane.
+    pub prefix: String,
+}
+
+impl Message {
+    #[must_use]
+    pub fn new(speaker: Speaker, text: impl Into<String>) -> Self {
+        Self { speaker, text: text.into(), generated: None }
+    }
+}
+
+impl Conversation {
+    /// A single user message.
+    #[must_use]
+    pub fn prompt(text: impl Into<String>) -> Self {
+        Self { messages: vec![Message::new(Speaker::User, text)], prefix: String::new() }
+    }
+}

@@ -1,0 +1,181 @@
+//! Marks around messages, by which their text is found again in what a template made of it.
+//!
+//! The marks are noncharacters (U+FDD0 to U+FDEF, which Unicode keeps out of interchange) and carry the message's
+//! number. They stand inside the outer white space, so that a template trims the marked text as it would the plain one.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+const RESERVED: RangeInclusive<char> = '\u{fdd0}'..='\u{fdef}';
+
+/// A mark is one of these, digits, and [`END`].
+const OPEN: char = '\u{fdd0}';
+const CLOSE: char = '\u{fdd1}';
+const END: char = '\u{fdd2}';
+const DIGIT_0: u32 = 0xfde0;
+const RADIX: usize = 16;
+
+/// The first character of a text that is kept for marks.
+pub(super) fn reserved(text: &str) -> Option<char> {
+    text.chars().find(|c| RESERVED.contains(c))
+}
+
+/// A text with its marks taken out.
+pub(super) fn bare(text: &str) -> String {
+    text.chars().filter(|c| !RESERVED.contains(c)).collect()
+}
+
+/// How many characters [`bare`] leaves.
+pub(super) fn bare_len(text: &str) -> usize {
+    text.chars().filter(|c| !RESERVED.contains(c)).count()
+}
+
+/// Whether [`bare`] would change the text.
+pub(super) fn is_marked(text: &str) -> bool {
+    reserved(text).is_some()
+}
+
+/// White space, the text proper, white space.
+pub(super) fn outer(text: &str) -> (&str, &str, &str) {
+    let inner = text.trim();
+    let start = text.len() - text.trim_start().len();
+    (&text[..start], inner, &text[start + inner.len()..])
+}
+
+/// The text of message `index` within marks; a blank one has none.
+pub(super) fn marked(index: usize, text: &str) -> String {
+    let (before, inner, after) = outer(text);
+    if inner.is_empty() {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 32);
+    out.push_str(before);
+    push_mark(&mut out, OPEN, index);
+    out.push_str(inner);
+    push_mark(&mut out, CLOSE, index);
+    out.push_str(after);
+    out
+}
+
+fn push_mark(out: &mut String, kind: char, mut index: usize) {
+    out.push(kind);
+    while index > 0 {
+        out.extend(char::from_u32(DIGIT_0 + (index % RADIX) as u32));
+        index /= RADIX;
+    }
+    out.push(END);
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Span<'a> {
+    Template(&'a str),
+    Marked { index: usize, text: &'a str },
+}
+
+/// The messages whose marks came out without their partners.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub messages: BTreeSet<usize>,
+    /// A piece of a mark of which nobody can tell whose it was.
+    pub stray: bool,
+}
+
+/// Splits what a template wrote at the marks of `n_messages`.
+pub(super) fn split(text: &str, n_messages: usize) -> Result<Vec<Span<'_>>, Broken> {
+    let mut spans = Vec::new();
+    let mut broken = Broken::default();
+    let mut open = None;
+    let mut from = 0;
+    let mut at = 0;
+    while let Some(offset) = text[at..].find(|c| RESERVED.contains(&c)) {
+        let start = at + offset;
+        let Some((kind, index, end)) = read_mark(text, start).filter(|&(_, index, _)| index < n_messages) else {
+            broken.stray = true;
+            at = start + OPEN.len_utf8();
+            continue;
+        };
+        match (kind, open) {
+            (OPEN, None) => {
+                spans.push(Span::Template(&text[from..start]));
+                open = Some(index);
+            }
+            (OPEN, Some(other)) => {
+                broken.messages.insert(other);
+                open = Some(index);
+            }
+            (_, Some(own)) if own == index => {
+                spans.push(Span::Marked { index, text: &text[from..start] });
+                open = None;
+            }
+            (_, other) => {
+                broken.messages.extend(other.into_iter().chain([index]));
+                open = None;
+            }
+        }
+        from = end;
+        at = end;
+    }
+    broken.messages.extend(open);
+    spans.push(Span::Template(&text[from..]));
+    if broken == Broken::default() { Ok(spans) } else { Err(broken) }
+}
+
+/// The mark that begins at `start`: its kind, the message's number, where it ends.
+fn read_mark(text: &str, start: usize) -> Option<(char, usize, usize)> {
+    let mut chars = text[start..].char_indices();
+    let (_, kind) = chars.next().filter(|&(_, c)| c == OPEN || c == CLOSE)?;
+    let mut index = 0_usize;
+    let mut place = 1_usize;
+    for (offset, c) in chars {
+        if c == END {
+            return Some((kind, index, start + offset + END.len_utf8()));
+        }
+        let digit = u32::from(c).checked_sub(DIGIT_0).filter(|&digit| digit < RADIX as u32)?;
+        index = index.checked_add(place.checked_mul(digit as usize)?)?;
+        place = place.checked_mul(RADIX)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn marks_stand_inside_the_white_space() {
+        let text = marked(300, " \n hello  ");
+        assert_eq!(bare(&text), " \n hello  ");
+        assert_eq!(bare(text.trim()), "hello");
+        assert_eq!(marked(3, " \n"), " \n");
+    }
+
+    #[test]
+    fn partners_that_are_missing_are_named() {
+        let (one, two) = (marked(1, "one"), marked(17, "two"));
+        let cut = one.split_once('n').expect("there").1;
+        let broken = |messages: &[usize], stray| Err(Broken { messages: messages.iter().copied().collect(), stray });
+        assert_eq!(split(&format!("{cut}{two}"), 20), broken(&[1], false));
+        assert_eq!(split(&format!("{two}{}", &one[..10]), 20), broken(&[1], false));
+        assert_eq!(split(&format!("{}{two}", &one[..10]), 20), broken(&[1], false));
+        assert_eq!(split(&two, 17), broken(&[], true));
+        assert_eq!(split(&one[OPEN.len_utf8()..], 20), broken(&[1], true));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_marked_is_found(texts in prop::collection::vec(("[a-z<|>\u{e9}]{0,4}", "[a-z<|>\u{e9}]{1,6}", 0_usize..5000), 0..6),
+                                   tail in "[a-z]{0,3}") {
+            let mut out = String::new();
+            for (before, text, index) in &texts {
+                out.extend([before.as_str(), &marked(*index, text)]);
+            }
+            let mut expected: Vec<_> = texts.iter()
+                .flat_map(|(before, text, index)| [Span::Template(before), Span::Marked { index: *index, text }]).collect();
+            expected.push(Span::Template(&tail));
+            out.push_str(&tail);
+            prop_assert_eq!(split(&out, 5000), Ok(expected));
+        }
+    }
+}

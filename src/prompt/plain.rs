@@ -1,0 +1,32 @@
+//! A conversation as running text, for models that know no chat format.
+//!
+//! An answer follows the user's text directly, as a base model would go on with it; everything else is set apart by an
+//! empty line.
+
+use super::turns::Turn;
+use super::view::{Piece, Pieces};
+use super::{Conversation, Speaker};
+
+const BETWEEN: &str = "\n\n";
+
+/// The turns as running text; a single user message is exactly its text.
+pub(super) fn render(turns: &[Turn], conversation: &Conversation) -> Vec<Piece> {
+    let mut pieces = Pieces::default();
+    let mut last = None;
+    for turn in turns.iter().filter(|turn| turn.speaker != Speaker::System || !turn.text.is_empty()) {
+        let answers = (last, turn.speaker) == (Some(Speaker::User), Speaker::Assistant);
+        if last.is_some() && !answers {
+            pieces.content(BETWEEN);
+        }
+        match turn.generated {
+            Some(generated) => pieces.generated(generated),
+            None => pieces.content(&turn.text),
+        }
+        last = Some(turn.speaker);
+    }
+    if last == Some(Speaker::System) {
+        pieces.content(BETWEEN);
+    }
+    pieces.content(&conversation.prefix);
+    pieces.into_vec()
+}

@@ -1,0 +1,89 @@
+//! Values are kept small trees.
+//!
+//! The engine's fuel pays for instructions and new text, but printing, comparing and dropping a value walk it for free
+//! and by recursion: a list that holds itself twice, sixty times over, would be walked for ever, and a namespace that
+//! holds itself until the stack is full. Every value that gets a name therefore passes one of these filters, put there
+//! by `gate`, and comes out as a plain tree of bounded size.
+
+use minijinja::value::{DynObject, Kwargs, ObjectRepr};
+use minijinja::{Environment, Error, ErrorKind, State, Value, functions};
+
+/// The filter behind a value that gets a name.
+pub(super) const KEEP: &str = "__keep";
+/// The filter behind a value that becomes an attribute of a namespace.
+pub(super) const PUT: &str = "__put";
+/// The filter behind a factor: numbers and strings pass.
+pub(super) const SCALAR: &str = "__scalar";
+
+const MAX_DEPTH: usize = 24;
+/// A fuller budget (more messages) allows for larger values.
+const FUEL_PER_NODE: u64 = 20;
+
+pub(super) fn install(environment: &mut Environment<'static>) {
+    environment.add_filter(KEEP, |state: &State, value: Value| match value.as_object() {
+        Some(object) if is_namespace(object) => Ok(value),
+        _ => copy(state, &value),
+    });
+    environment.add_filter(PUT, |state: &State, value: Value| copy(state, &value));
+    environment.add_filter(SCALAR, |value: Value| match value.as_object() {
+        Some(_) => Err(invalid("lists cannot be multiplied")),
+        None => Ok(value),
+    });
+    environment.add_function("namespace", namespace);
+}
+
+/// The engine's `namespace`, of values that went through [`copy`].
+#[allow(clippy::needless_pass_by_value, reason = "the engine hands its arguments over")]
+fn namespace(state: &mut State, values: Option<Value>, named: Kwargs) -> Result<Value, Error> {
+    let mut pairs = Vec::new();
+    if let Some(values) = values {
+        let values = values.as_object().and_then(DynObject::try_iter_pairs);
+        pairs.extend(values.ok_or_else(|| invalid("a namespace is made of names and values"))?);
+    }
+    for name in named.args() {
+        pairs.push((Value::from(name), named.get(name)?));
+    }
+    let pairs = copy(state, &Value::from_pairs(pairs))?;
+    Value::from_function(functions::namespace).call(state, &[pairs])
+}
+
+fn copy(state: &State, value: &Value) -> Result<Value, Error> {
+    let total = state.fuel_levels().map_or(0, |(consumed, remaining)| consumed + remaining);
+    tree(state, value, MAX_DEPTH, &mut (total / FUEL_PER_NODE))
+}
+
+fn tree(state: &State, value: &Value, depth: usize, budget: &mut u64) -> Result<Value, Error> {
+    let Some(object) = value.as_object() else {
+        return Ok(value.clone());
+    };
+    if is_namespace(object) {
+        return Err(invalid("a namespace cannot be inside of another value"));
+    }
+    if object.repr() == ObjectRepr::Plain {
+        return Ok(value.clone());
+    }
+    if depth == 0 {
+        return Err(invalid("the value is nested too deeply"));
+    }
+    let mut one = |value: &Value| {
+        *budget = budget.checked_sub(1).ok_or(ErrorKind::OutOfFuel)?;
+        state.consume_fuel(1)?;
+        tree(state, value, depth - 1, budget)
+    };
+    if object.repr() == ObjectRepr::Map {
+        let pairs = object.try_iter_pairs().into_iter().flatten();
+        return pairs
+            .map(|(key, value)| Ok((one(&key)?, one(&value)?)))
+            .collect::<Result<Vec<_>, _>>()
+            .map(Value::from_pairs);
+    }
+    value.try_iter()?.map(|item| one(&item)).collect::<Result<Vec<_>, _>>().map(Value::from)
+}
+
+fn is_namespace(object: &DynObject) -> bool {
+    object.type_name().ends_with("::Namespace")
+}
+
+fn invalid(why: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, why)
+}

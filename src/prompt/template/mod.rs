@@ -1,0 +1,133 @@
+//! A chat template: Jinja, set up as Hugging Face's `apply_chat_template` does.
+//!
+//! `gate` reads the source before the engine does, `python` and `json` add what the templates expect of Python,
+//! `bounds` keeps values small, `render` finds the messages again in what was written.
+
+mod bounds;
+mod gate;
+mod json;
+mod lexer;
+mod python;
+pub(super) mod render;
+
+use std::fmt;
+
+use jiff::ZonedDateTime;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, ErrorKind, context};
+
+use super::Error;
+use super::turns::Turn;
+
+/// A longer source is no chat template.
+const MAX_SOURCE_BYTES: usize = 256 << 10;
+
+/// A render's budget; one unit pays for one instruction or 64 bytes of new text.
+const FUEL: u64 = 30_000;
+const FUEL_PER_MESSAGE: u64 = 1_000;
+/// Templates copy a text a few times over.
+const BYTES_PER_FUEL: u64 = 2;
+
+const NAME: &str = "chat";
+
+/// A compiled chat template and the special tokens that it may write.
+pub struct Template {
+    source: String,
+    bos: String,
+    eos: String,
+    environment: Environment<'static>,
+    clock: fn() -> ZonedDateTime,
+}
+
+impl Template {
+    /// Compiles a template; `bos` and `eos` are the texts of the model's tokens, empty where it has none.
+    pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, Error> {
+        if source.len() > MAX_SOURCE_BYTES {
+            let reason = format!("it has {} bytes, expected at most {MAX_SOURCE_BYTES}", source.len());
+            return Err(Error::Syntax { line: 1, reason });
+        }
+        let guarded = gate::guard(source)?;
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| syntax_error(&error))?);
+        python::install(&mut environment);
+        bounds::install(&mut environment);
+        environment.add_template_owned(NAME, guarded).map_err(|error| syntax_error(&error))?;
+        Ok(Self {
+            source: source.to_owned(),
+            bos: bos.to_owned(),
+            eos: eos.to_owned(),
+            environment,
+            clock: ZonedDateTime::now,
+        })
+    }
+
+    /// The same template with another clock behind `strftime_now`.
+    #[cfg(test)]
+    pub(super) fn with_clock(mut self, clock: fn() -> ZonedDateTime) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The Jinja source as it came in.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// What the template writes for these turns, a text for each, with the opening of the next answer behind them.
+    fn write(&self, turns: &[Turn], texts: &[String], now: &ZonedDateTime) -> Result<String, Error> {
+        let n_bytes: usize = texts.iter().map(String::len).sum();
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(FUEL + FUEL_PER_MESSAGE * turns.len() as u64 + n_bytes as u64 / BYTES_PER_FUEL));
+        let messages: Vec<_> = turns
+            .iter()
+            .zip(texts)
+            .map(|(turn, text)| context! { role => turn.speaker.name(), content => text })
+            .collect();
+        let context = context! {
+            messages,
+            add_generation_prompt => true,
+            bos_token => self.bos.as_str(),
+            eos_token => self.eos.as_str(),
+            tools => (),
+            documents => (),
+            strftime_now => python::strftime(now.clone()),
+        };
+        environment
+            .get_template(NAME)
+            .and_then(|template| template.render(context))
+            .map_err(|error| render_error(&error))
+    }
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.source, &self.bos, &self.eos) == (&other.source, &other.bos, &other.eos)
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Template")
+            .field("source", &self.source)
+            .field("bos", &self.bos)
+            .field("eos", &self.eos)
+            .finish_non_exhaustive()
+    }
+}
+
+fn syntax_error(error: &minijinja::Error) -> Error {
+    Error::Syntax { line: error.line().unwrap_or(1), reason: reason(error) }
+}
+
+fn render_error(error: &minijinja::Error) -> Error {
+    match error.kind() {
+        ErrorKind::OutOfFuel => Error::Work,
+        _ => Error::Render { line: error.line(), reason: super::marks::bare(&reason(error)) },
+    }
+}
+
+fn reason(error: &minijinja::Error) -> String {
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+}

@@ -1,0 +1,128 @@
+//! Turns go through a template and are found again in what it wrote.
+
+use jiff::ZonedDateTime;
+
+use super::Template;
+use crate::prompt::marks::{self, Broken, Span};
+use crate::prompt::turns::{self, Turn};
+use crate::prompt::view::{Piece, Pieces};
+use crate::prompt::{Error, Speaker};
+
+/// The turns as the template writes them, then the prefix of the next answer.
+///
+/// A system message that the template refuses or leaves out goes in front of the first user message.
+pub(in crate::prompt) fn render(template: &Template, turns: &[Turn], prefix: &str) -> Result<Vec<Piece>, Error> {
+    for turn in turns {
+        if let Some(found) = marks::reserved(&turn.text) {
+            return Err(Error::Marker { speaker: turn.speaker, found });
+        }
+    }
+    let now = (template.clock)();
+    let mut written = Written::of(template, turns, &now);
+    let has_system = turns.iter().any(|turn| turn.speaker == Speaker::System);
+    let is_lost = match &written {
+        Ok(written) => written.lost_system,
+        Err(error) => matches!(error, Error::Render { .. }),
+    };
+    if has_system && is_lost {
+        written = Written::of(template, &turns::merged(turns), &now);
+    }
+    if written.is_err() && !turns.iter().any(|turn| turn.speaker == Speaker::User) {
+        // No user message was wanted, but most templates cannot do without.
+        let with_user: Vec<_> = turns.iter().cloned().chain([Turn::new(Speaker::User, "")]).collect();
+        written = Written::of(template, &with_user, &now).or(written);
+    }
+    let mut pieces = written?.pieces;
+    pieces.content(prefix);
+    Ok(pieces.into_vec())
+}
+
+struct Written {
+    pieces: Pieces,
+    /// A system message did not come out.
+    lost_system: bool,
+}
+
+impl Written {
+    fn of(template: &Template, turns: &[Turn], now: &ZonedDateTime) -> Result<Self, Error> {
+        let texts: Vec<_> = turns.iter().map(|turn| turn.text.to_string()).collect();
+        let plain = template.write(turns, &texts, now)?;
+        let mut is_marked: Vec<_> = turns.iter().map(Turn::has_text).collect();
+        // First all messages, then without the answers that came out cut, then without any answer.
+        let mut n_left = 3;
+        loop {
+            n_left -= 1;
+            let text =
+                |n: usize, turn: &Turn| if is_marked[n] { marks::marked(n, &turn.text) } else { turn.text.to_string() };
+            let texts: Vec<_> = turns.iter().enumerate().map(|(n, turn)| text(n, turn)).collect();
+            let written = template.write(turns, &texts, now);
+            let broken = match written.as_deref().map(|written| marks::split(written, turns.len())) {
+                // With the marks a template must write what it writes without; if not, it looked into a message.
+                Ok(Ok(spans))
+                    if written.as_deref().is_ok_and(|written| marks::bare(written) == marks::bare(&plain)) =>
+                {
+                    return Ok(Self::put_together(turns, &spans));
+                }
+                Ok(Err(broken)) => broken,
+                Err(Error::Work) => return Err(Error::Work),
+                _ => Broken::default(),
+            };
+            if let Some(&n) = broken.messages.iter().find(|&&n| turns[n].speaker != Speaker::Assistant) {
+                return Err(Error::Cut { speaker: turns[n].speaker });
+            }
+            let all = n_left < 2 || broken.stray || broken.messages.is_empty();
+            let is_answer = |n: usize| turns[n].speaker == Speaker::Assistant;
+            let unmark: Vec<_> = (0..turns.len())
+                .filter(|&n| is_marked[n] && is_answer(n) && (all || broken.messages.contains(&n)))
+                .collect();
+            if n_left == 0 || unmark.is_empty() {
+                return Err(Error::Unclear);
+            }
+            for n in unmark {
+                is_marked[n] = false;
+            }
+        }
+    }
+
+    fn put_together(turns: &[Turn], spans: &[Span]) -> Self {
+        let mut pieces = Pieces::default();
+        let mut came_out = vec![false; turns.len()];
+        // The white space around a message is its own where the template left it there.
+        let around = |n: usize| match spans.get(n) {
+            Some(Span::Marked { index, .. }) => turns.get(*index).map(|turn| marks::outer(&turn.text)),
+            _ => None,
+        };
+        for (n, span) in spans.iter().enumerate() {
+            match *span {
+                Span::Template(text) => {
+                    let after = n.checked_sub(1).and_then(around).map_or("", |(_, _, after)| after);
+                    let (after, text) = text.strip_prefix(after).map_or(("", text), |rest| (after, rest));
+                    let before = around(n + 1).map_or("", |(before, _, _)| before);
+                    let (text, before) = text.strip_suffix(before).map_or((text, ""), |rest| (rest, before));
+                    let tokens_before = n.checked_sub(1).is_some_and(|n| is_generated(turns, &spans[n]));
+                    let tokens_after = spans.get(n + 1).is_some_and(|span| is_generated(turns, span));
+                    pieces.content(if tokens_before { "" } else { after });
+                    pieces.template(text);
+                    pieces.content(if tokens_after { "" } else { before });
+                }
+                Span::Marked { index, text } => {
+                    came_out[index] = true;
+                    match turns[index].generated {
+                        Some(generated) if is_generated(turns, span) => pieces.generated(generated),
+                        _ => pieces.content(text),
+                    }
+                }
+            }
+        }
+        let lost = |n: usize| turns[n].speaker == Speaker::System && turns[n].has_text() && !came_out[n];
+        Self { pieces, lost_system: (0..turns.len()).any(lost) }
+    }
+}
+
+/// Whether a generated answer came out whole, so that its tokens stand for it, outer white space and all.
+fn is_generated(turns: &[Turn], span: &Span) -> bool {
+    match *span {
+        Span::Marked { index, text } => turns[index].generated.is_some() && turns[index].text.trim() == text,
+        Span::Template(_) => false,
+    }
+}
