@@ -1,0 +1,150 @@
+//! GGUF files of a Hugging Face-like hub, in the cache that the ecosystem's tools share.
+//!
+//! In comes what is [`Wanted`], `user/repo[:quant]` or a named file; out goes the path of a whole, verified file. On
+//! the way: the hub's `listing`, the `choice` of a file, the `transfer` into the `cache`. A hub's answers are input
+//! like any other: names, sizes, hashes, redirects and links are checked before they are used, and nothing is written
+//! outside the cache folder. What a file says of itself is for `gguf`.
+//!
+//! The names of the cache's folders and its token file are those of the `hf-hub` crate, 0.5 without features. The
+//! transfer is our own, since hf-hub does not compare hashes and makes a path of any `ETag` that it is sent. With its
+//! `ureq` feature 0.5 appends whatever answers a resumed request, also a whole file; 1.0 does not resume over plain
+//! HTTP, and always brings reqwest, tokio and hf-xet, some 280 crates.
+
+mod cache;
+mod choice;
+mod client;
+mod environment;
+mod error;
+mod listing;
+mod names;
+mod partial;
+mod patience;
+mod progress;
+mod transfer;
+mod url;
+mod wanted;
+
+use std::path::{Path, PathBuf};
+
+pub use error::Error;
+pub use patience::Patience;
+pub use progress::{Progress, Step};
+pub use wanted::Wanted;
+
+use cache::Shelf;
+use client::Client;
+use listing::Entry;
+use progress::Report;
+use transfer::Transfer;
+use url::Url;
+
+/// A hub and the cache in front of it.
+#[derive(Debug)]
+pub struct Hub {
+    client: Client,
+    cache: PathBuf,
+    offline: bool,
+}
+
+/// Where the wanted file is.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Found {
+    /// The file in its snapshot, the first one where it is split; the others lie beside it.
+    pub path: PathBuf,
+    /// Why the hub could not be asked, if it could not: the file is then the cache's last one of this revision.
+    pub unasked: Option<Error>,
+}
+
+impl Hub {
+    /// The hub and cache that the environment names. Cache: `LLAMA_CACHE`, `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`,
+    /// `HF_HOME`/hub, `XDG_CACHE_HOME`/huggingface/hub, ~/.cache/huggingface/hub. Hub: `MODEL_ENDPOINT`, `HF_ENDPOINT`,
+    /// huggingface.co. Token: `HF_TOKEN`, else the file `HF_TOKEN_PATH` or `token` in `HF_HOME`. `HF_HUB_OFFLINE`.
+    pub fn from_env() -> Result<Self, Error> {
+        environment::hub(&|name| std::env::var_os(name))
+    }
+
+    pub fn new(endpoint: &str, token: Option<String>, cache: &Path, offline: bool) -> Result<Self, Error> {
+        let client = Client::new(Url::endpoint(endpoint)?, token, Patience::default())?;
+        let cache = std::path::absolute(cache).map_err(Error::io(cache))?;
+        Ok(Self { client, cache, offline })
+    }
+
+    /// `offline`: the hub is not asked, only the cache is looked at.
+    #[must_use]
+    pub fn with_offline(self, offline: bool) -> Self {
+        Self { offline, ..self }
+    }
+
+    /// With this access token.
+    pub fn with_token(self, token: &str) -> Result<Self, Error> {
+        Ok(Self { client: self.client.with_token(token)?, ..self })
+    }
+
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { client: self.client.with_patience(patience), ..self }
+    }
+
+    /// The wanted file, downloaded unless the cache has it. All files of a split model are.
+    ///
+    /// `progress` is called for each block of bytes and while waiting; where it answers `false` the call ends with
+    /// [`Error::Cancelled`], and what is there stays for the next one to go on from. A hub that does not send anything
+    /// is noticed after [`Patience::stall`].
+    pub fn fetch(&self, wanted: &Wanted, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<Found, Error> {
+        wanted.validate()?;
+        let shelf = Shelf::new(&self.cache, wanted);
+        if self.offline {
+            let path = cached(&shelf, wanted)?;
+            return path
+                .map(|path| Found { path, unasked: None })
+                .ok_or_else(|| Error::Offline { wanted: wanted.to_string(), cache: self.cache.clone() });
+        }
+        let mut report = Report::new(progress, &wanted.repo);
+        match listing::read(&self.client, wanted, &mut report) {
+            Ok((commit, entries)) => {
+                self.online(&shelf, wanted, &commit, &entries, &mut report).map(|path| Found { path, unasked: None })
+            }
+            Err(error) if error.is_unreachable() => match cached(&shelf, wanted) {
+                Ok(Some(path)) => Ok(Found { path, unasked: Some(error) }),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn online(
+        &self,
+        shelf: &Shelf,
+        wanted: &Wanted,
+        commit: &str,
+        entries: &[Entry],
+        report: &mut Report,
+    ) -> Result<PathBuf, Error> {
+        let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        let parts = choice::choose(wanted, &paths)?;
+        let parts: Vec<&Entry> = parts.into_iter().map(|part| &entries[part]).collect();
+        let missing: Vec<&Entry> = parts.iter().copied().filter(|entry| !shelf.has(commit, entry)).collect();
+        shelf.check_space(&missing)?;
+        for (number, entry) in parts.iter().enumerate() {
+            if !shelf.has(commit, entry) {
+                report.start(entry, number + 1, parts.len());
+                Transfer { client: &self.client, shelf, wanted, commit, entry }.run(report)?;
+            }
+        }
+        shelf.set_commit(commit)?;
+        Ok(shelf.snapshot(commit).join(&parts[0].path))
+    }
+}
+
+/// The wanted file as the cache has it; none where the cache does not know the repository at this revision.
+fn cached(shelf: &Shelf, wanted: &Wanted) -> Result<Option<PathBuf>, Error> {
+    let Some(commit) = shelf.commit() else { return Ok(None) };
+    let files = shelf.files(&commit)?;
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let paths: Vec<&str> = files.iter().map(String::as_str).collect();
+    let parts = choice::choose(wanted, &paths).map_err(|source| Error::NotCached { source: Box::new(source) })?;
+    Ok(Some(shelf.snapshot(&commit).join(&files[parts[0]])))
+}
