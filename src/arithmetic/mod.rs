@@ -3,6 +3,7 @@
 //! In: rows of logits `[n_vocab]`. Out: rows and scalars. No I/O, no `unsafe`, nothing that names llama.cpp.
 
 pub mod offset;
+pub mod plausibility;
 pub mod row;
 pub mod softmax;
 pub mod statistics;

@@ -93,7 +93,7 @@ pub fn add_dense(row: &mut [f32], terms: &[Term<'_>]) -> Result<(), NotFinite> {
 /// A full array in id order, which is what a chain starts from, takes the dense kernel; an array that other
 /// samplers have sorted or truncated goes id by id.
 pub fn add_by_id<C: Candidate>(candidates: &mut [C], terms: &[Term<'_>]) -> Result<(), NotFinite> {
-    if candidates.iter().enumerate().all(|(i, candidate)| candidate.id() == i) {
+    if in_id_order(candidates) {
         check(candidates.len(), terms)?;
         for term in terms {
             let n = term.n_ids(candidates.len());
@@ -102,10 +102,7 @@ pub fn add_by_id<C: Candidate>(candidates: &mut [C], terms: &[Term<'_>]) -> Resu
         }
         return Ok(());
     }
-    let finite = |id: usize| terms.iter().all(|term| term.at(id).is_finite());
-    if let Some(candidate) = candidates.iter().find(|candidate| !finite(candidate.id())) {
-        return Err(NotFinite { id: candidate.id() });
-    }
+    check_each(candidates, terms)?;
     for candidate in candidates {
         for term in terms {
             let offset = term.at(candidate.id());
@@ -113,6 +110,23 @@ pub fn add_by_id<C: Candidate>(candidates: &mut [C], terms: &[Term<'_>]) -> Resu
         }
     }
     Ok(())
+}
+
+/// Refuses terms with an offset that is not finite for one of the candidates.
+pub fn check_by_id<C: Candidate>(candidates: &[C], terms: &[Term<'_>]) -> Result<(), NotFinite> {
+    if in_id_order(candidates) { check(candidates.len(), terms) } else { check_each(candidates, terms) }
+}
+
+fn check_each<C: Candidate>(candidates: &[C], terms: &[Term<'_>]) -> Result<(), NotFinite> {
+    let finite = |id: usize| terms.iter().all(|term| term.at(id).is_finite());
+    match candidates.iter().find(|candidate| !finite(candidate.id())) {
+        Some(candidate) => Err(NotFinite { id: candidate.id() }),
+        None => Ok(()),
+    }
+}
+
+fn in_id_order<C: Candidate>(candidates: &[C]) -> bool {
+    candidates.iter().enumerate().all(|(i, candidate)| candidate.id() == i)
 }
 
 /// Refuses terms with an offset that is not finite among the first `n_vocab` ids.

@@ -9,8 +9,11 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::sampling::SamplingArgs;
-use crate::llama::lane::{CacheType, FlashAttention};
+use crate::llama::context::FlashAttention;
 use crate::llama::model::{LoadMode, SplitMode};
+use crate::recipe::placement::{CacheType, GpuLayers, Placement};
+use crate::recipe::player::{Lora, ModelName};
+use crate::recipe::{self, Schedule, View};
 
 /// Steer a large GGUF model with two small ones while it decodes.
 ///
@@ -27,10 +30,11 @@ impl Args {
     pub fn verbose(&self) -> bool {
         match &self.command {
             Command::Generate(args) => args.run.models.verbose,
+            Command::Chat(args) => args.models.verbose,
             Command::Compare(args) => args.models.verbose,
             Command::Perplexity(args) => args.models.verbose,
             Command::Check(args) => args.models.verbose,
-            Command::Recipe(_) | Command::Devices => false,
+            Command::Recipe(_) | Command::Pull(_) | Command::Devices => false,
             Command::Probe { verbose } => *verbose,
         }
     }
@@ -40,6 +44,8 @@ impl Args {
 pub enum Command {
     /// Continue a prompt, steered.
     Generate(Generate),
+    /// A conversation in the terminal, steered; /help tells what can be typed.
+    Chat(Chat),
     /// The same prompt through the base alone, the expert alone and steered.
     Compare(Run),
     /// How well each role, and the steered model at several α, predict a text.
@@ -49,6 +55,8 @@ pub enum Command {
     /// Look at recipes: what there is, what one says, whether its files are there.
     #[command(subcommand)]
     Recipe(RecipeCommand),
+    /// Download what a recipe names, or a model of the Hugging Face hub.
+    Pull(Pull),
     /// List the devices that layers can be moved to.
     Devices,
     /// What `check` runs in a process of its own: a request on stdin, a report on stdout.
@@ -68,12 +76,62 @@ pub struct Run {
     pub prompt: Prompt,
     #[command(flatten)]
     pub sampling: SamplingArgs,
-    /// How far to steer: 0 is the base alone [default: 1, or the recipe's]
-    #[arg(long, allow_negative_numbers = true, value_name = "N", help_heading = "Models")]
-    pub alpha: Option<f32>,
+    #[command(flatten)]
+    pub alpha: Alpha,
     /// Print one JSON object
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+}
+
+/// How far to steer.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Models")]
+pub struct Alpha {
+    /// How far to steer: 0 is the base alone; one value for all pairs, or one for each [default: 1, or the recipe's]
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…")]
+    pub alpha: Vec<f32>,
+    /// Change α along the answer: 1@0,0.5@64 (a value from a token on), 1@0..0.5@64 (a straight line); once for all
+    /// pairs, or once for each
+    #[arg(long, allow_hyphen_values = true, value_name = "N@POS,…", conflicts_with = "alpha")]
+    pub alpha_schedule: Vec<String>,
+}
+
+impl Alpha {
+    /// What was typed; empty for the recipe's.
+    pub fn schedules(&self) -> Result<Vec<Schedule>, recipe::Error> {
+        let schedules = if self.alpha_schedule.is_empty() {
+            self.alpha.iter().map(|&alpha| Schedule::constant(alpha)).collect()
+        } else {
+            self.alpha_schedule.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?
+        };
+        schedules.iter().try_for_each(Schedule::validate)?;
+        Ok(schedules)
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Chat {
+    #[command(flatten)]
+    pub models: Models,
+    #[command(flatten)]
+    pub conversation: Conversation,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub alpha: Alpha,
+    /// Most tokens of an answer; -1 until the model ends or the context is full
+    #[arg(short = 'n', long = "predict", alias = "n-predict", value_name = "N", default_value_t = -1,
+          value_parser = clap::value_parser!(i64).range(-1..), allow_negative_numbers = true)]
+    pub n_predict: i64,
+    /// A text that ends an answer; may be repeated
+    #[arg(short = 'r', long = "stop", alias = "reverse-prompt", value_name = "TEXT", allow_hyphen_values = true)]
+    pub stop: Vec<String>,
+    /// Take stop texts and DRY's breakers as they are typed
+    #[arg(long)]
+    pub no_escape: bool,
+    /// Go on with a conversation that /save wrote
+    #[arg(long, value_name = "FNAME")]
+    pub load: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -138,6 +196,27 @@ pub struct Check {
     pub json: bool,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct Pull {
+    /// A recipe file or the name of a bundled one, or a model as user/repo[:quant]
+    #[arg(value_name = "RECIPE|REPO")]
+    pub what: String,
+    #[command(flatten)]
+    pub hub: HubArgs,
+}
+
+/// Where models are downloaded from.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Downloads")]
+pub struct HubArgs {
+    /// -hft: access token of the hub [default: HF_TOKEN, or the one that its own tools keep]
+    #[arg(long, value_name = "TOKEN")]
+    pub hf_token: Option<String>,
+    /// Use what is downloaded already, and ask no server
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// llama.cpp counts tokens in an i32.
 const MAX_TOKENS: i64 = i32::MAX as i64;
 
@@ -148,6 +227,12 @@ pub struct Models {
     /// The base: the large model to steer
     #[arg(short, long, value_name = "FNAME")]
     pub model: Option<PathBuf>,
+    /// -hf: the base from the Hugging Face hub, as user/repo[:quant]
+    #[arg(long, alias = "hf", value_name = "REPO", conflicts_with = "model")]
+    pub hf_repo: Option<String>,
+    /// -hff: its file in the repository
+    #[arg(long, value_name = "FILE", requires = "hf_repo")]
+    pub hf_file: Option<String>,
     /// -me: the expert, a small model tuned for the manner; `base` or `none` are possible. In a recipe of
     /// several pairs the first one's
     #[arg(long, value_name = "FNAME")]
@@ -158,6 +243,13 @@ pub struct Models {
     /// A recipe file, or the name of a bundled one; flags override it
     #[arg(short = 'R', long, value_name = "FILE|NAME")]
     pub recipe: Option<String>,
+
+    /// A LoRA adapter for the base; several between commas
+    #[arg(long, value_name = "FNAME,…", value_delimiter = ',', value_parser = lora)]
+    pub lora: Vec<Lora>,
+    /// The same, each with its scale
+    #[arg(long, value_name = "FNAME:SCALE,…", value_delimiter = ',', value_parser = lora_scaled)]
+    pub lora_scaled: Vec<Lora>,
 
     /// Take small models whose special tokens are not all the base's; ordinary tokens must be the same
     #[arg(long)]
@@ -184,11 +276,12 @@ pub struct Models {
           value_parser = flash_attention, help_heading = "Computing")]
     pub flash_attn: FlashAttention,
     /// -ctk: type of the K cache: f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0, q5_1
-    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = cache_type, help_heading = "Computing")]
-    pub cache_type_k: CacheType,
-    /// -ctv: type of the V cache
-    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = cache_type, help_heading = "Computing")]
-    pub cache_type_v: CacheType,
+    /// [default: f16]
+    #[arg(long, value_name = "TYPE", help_heading = "Computing")]
+    pub cache_type_k: Option<CacheType>,
+    /// -ctv: type of the V cache [default: f16]
+    #[arg(long, value_name = "TYPE", help_heading = "Computing")]
+    pub cache_type_v: Option<CacheType>,
     /// -nkvo: keep the KV cache in main memory
     #[arg(long, help_heading = "Computing")]
     pub no_kv_offload: bool,
@@ -206,10 +299,9 @@ pub struct Models {
     #[arg(long, help_heading = "Computing")]
     pub check_tensors: bool,
 
-    /// -ngl: layers moved to devices: a number, or `auto` or `all` for all
-    #[arg(long, alias = "n-gpu-layers", value_name = "N", default_value = "auto", value_parser = gpu_layers,
-          allow_negative_numbers = true, help_heading = "Devices")]
-    pub gpu_layers: GpuLayers,
+    /// -ngl: layers moved to devices: a number, or `auto` or `all` for all [default: auto]
+    #[arg(long, alias = "n-gpu-layers", value_name = "N", allow_negative_numbers = true, help_heading = "Devices")]
+    pub gpu_layers: Option<GpuLayers>,
     /// -dev: devices to use, between commas; `none` for the CPU alone
     #[arg(long, value_delimiter = ',', value_name = "DEV,…", help_heading = "Devices")]
     pub device: Option<Vec<String>>,
@@ -226,60 +318,162 @@ pub struct Models {
     #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…", help_heading = "Devices")]
     pub rpc: Vec<String>,
     #[command(flatten)]
-    pub expert_placement: ExpertPlacement,
+    pub hub: HubArgs,
     #[command(flatten)]
-    pub antiexpert_placement: AntiexpertPlacement,
+    pub expert_flags: ExpertFlags,
+    #[command(flatten)]
+    pub antiexpert_flags: AntiexpertFlags,
+    /// What the base sees: `plain` text, the chat template of its `model` file, what the `expert` sees, or a
+    /// template's file [default: plain]
+    #[arg(long, value_name = "VIEW", help_heading = "Roles")]
+    pub base_template: Option<String>,
 
     /// Show llama.cpp's messages
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
 }
 
-/// Where a role's model runs, as far as it differs from the base's.
-#[derive(Clone, Copy)]
-pub struct Placement<'a> {
-    pub layers: Option<GpuLayers>,
-    pub devices: Option<&'a [String]>,
-    pub cache_type_k: Option<CacheType>,
-    pub cache_type_v: Option<CacheType>,
+/// What flags say of a small model.
+pub struct RoleFlags {
+    pub hub: Option<ModelName>,
+    pub lora: Vec<Lora>,
+    pub view: View,
+    pub placement: Placement,
 }
 
-macro_rules! placement {
-    ($name:ident, $role:literal, $ngl:ident, $device:ident, $ctk:ident, $ctv:ident) => {
+macro_rules! role_flags {
+    ($name:ident, $role:literal, $hf:ident, $hf_file:ident, $lora:ident, $lora_scaled:ident, $template:ident, $system:ident,
+     $prefix:ident, $prompt:ident, $ngl:ident, $device:ident, $ctk:ident, $ctv:ident, $template_default:literal) => {
         #[derive(Debug, ClapArgs)]
+        #[command(next_help_heading = "Roles")]
         pub struct $name {
+            #[arg(help = concat!("The ", $role, " from the Hugging Face hub, as user/repo[:quant]"),
+                  long = concat!($role, "-hf"), alias = concat!($role, "-hf-repo"), value_name = "REPO", conflicts_with = $role)]
+            pub $hf: Option<String>,
+            #[arg(help = "Its file in the repository", long = concat!($role, "-hf-file"), value_name = "FILE",
+                  requires = stringify!($hf))]
+            pub $hf_file: Option<String>,
+            #[arg(help = concat!("A LoRA adapter for the ", $role, "; several between commas"),
+                  long = concat!($role, "-lora"), value_name = "FNAME,…", value_delimiter = ',', value_parser = lora)]
+            pub $lora: Vec<Lora>,
+            #[arg(help = "The same, each with its scale", long = concat!($role, "-lora-scaled"),
+                  value_name = "FNAME:SCALE,…", value_delimiter = ',', value_parser = lora_scaled)]
+            pub $lora_scaled: Vec<Lora>,
+            #[arg(help = concat!("What the ", $role, " sees: plain, model, expert, or a template's file [default: ",
+                                 $template_default, "]"),
+                  long = concat!($role, "-template"), value_name = "VIEW")]
+            pub $template: Option<String>,
+            #[arg(help = concat!("System prompt of the ", $role, " alone; an empty one is none"),
+                  long = concat!($role, "-system"), value_name = "TEXT", allow_hyphen_values = true)]
+            pub $system: Option<String>,
+            #[arg(help = concat!("Text in front of the prompt for the ", $role, " alone"),
+                  long = concat!($role, "-prefix"), value_name = "TEXT", allow_hyphen_values = true)]
+            pub $prefix: Option<String>,
+            #[arg(help = concat!("What the ", $role, " is given in place of the prompt: a negative prompt, or an empty one"),
+                  long = concat!($role, "-prompt"), value_name = "TEXT", allow_hyphen_values = true)]
+            pub $prompt: Option<String>,
             #[arg(help = concat!("Layers of the ", $role, " moved to devices [default: as the base]"),
                   long = concat!($role, "-ngl"), alias = concat!($role, "-gpu-layers"), value_name = "N",
-                  value_parser = gpu_layers, allow_negative_numbers = true, help_heading = "Devices")]
+                  allow_negative_numbers = true, help_heading = "Devices")]
             pub $ngl: Option<GpuLayers>,
             #[arg(help = concat!("Devices of the ", $role, " [default: as the base]"),
                   long = concat!($role, "-device"), value_delimiter = ',', value_name = "DEV,…", help_heading = "Devices")]
             pub $device: Option<Vec<String>>,
             #[arg(help = concat!("Type of the ", $role, "'s K cache [default: as the base]"),
                   long = concat!($role, "-ctk"), alias = concat!($role, "-cache-type-k"), value_name = "TYPE",
-                  value_parser = cache_type, help_heading = "Devices")]
+                  help_heading = "Devices")]
             pub $ctk: Option<CacheType>,
             #[arg(help = concat!("Type of the ", $role, "'s V cache [default: as the base]"),
                   long = concat!($role, "-ctv"), alias = concat!($role, "-cache-type-v"), value_name = "TYPE",
-                  value_parser = cache_type, help_heading = "Devices")]
+                  help_heading = "Devices")]
             pub $ctv: Option<CacheType>,
         }
 
         impl $name {
-            pub fn get(&self) -> Placement<'_> {
-                Placement {
-                    layers: self.$ngl,
-                    devices: self.$device.as_deref(),
-                    cache_type_k: self.$ctk,
-                    cache_type_v: self.$ctv,
+            pub fn get(&self) -> RoleFlags {
+                let hub = self.$hf.clone().map(|repo| ModelName::Hub { repo, file: self.$hf_file.clone() });
+                RoleFlags {
+                    hub,
+                    lora: [self.$lora.as_slice(), &self.$lora_scaled].concat(),
+                    view: View {
+                        template: self.$template.as_deref().map(Into::into),
+                        system: self.$system.clone(),
+                        prefix: self.$prefix.clone(),
+                        prompt: self.$prompt.clone(),
+                    },
+                    placement: Placement {
+                        gpu_layers: self.$ngl,
+                        device: self.$device.clone(),
+                        cache_type_k: self.$ctk,
+                        cache_type_v: self.$ctv,
+                    },
                 }
             }
         }
     };
 }
 
-placement!(ExpertPlacement, "expert", expert_ngl, expert_device, expert_ctk, expert_ctv);
-placement!(AntiexpertPlacement, "antiexpert", antiexpert_ngl, antiexpert_device, antiexpert_ctk, antiexpert_ctv);
+role_flags!(
+    ExpertFlags,
+    "expert",
+    expert_hf,
+    expert_hf_file,
+    expert_lora,
+    expert_lora_scaled,
+    expert_template,
+    expert_system,
+    expert_prefix,
+    expert_prompt,
+    expert_ngl,
+    expert_device,
+    expert_ctk,
+    expert_ctv,
+    "model where the file has one, else plain"
+);
+role_flags!(
+    AntiexpertFlags,
+    "antiexpert",
+    antiexpert_hf,
+    antiexpert_hf_file,
+    antiexpert_lora,
+    antiexpert_lora_scaled,
+    antiexpert_template,
+    antiexpert_system,
+    antiexpert_prefix,
+    antiexpert_prompt,
+    antiexpert_ngl,
+    antiexpert_device,
+    antiexpert_ctk,
+    antiexpert_ctv,
+    "plain"
+);
+
+impl Models {
+    /// Where the base runs.
+    pub fn placement(&self) -> Placement {
+        Placement {
+            gpu_layers: self.gpu_layers,
+            device: self.device.clone(),
+            cache_type_k: self.cache_type_k,
+            cache_type_v: self.cache_type_v,
+        }
+    }
+}
+
+/// What every turn of a conversation stands under.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Prompt")]
+pub struct Conversation {
+    /// -sys: system prompt, for every role that does not have its own [default: the recipe's]
+    #[arg(long, value_name = "PROMPT", allow_hyphen_values = true)]
+    pub system_prompt: Option<String>,
+    /// -sysf: a file with the system prompt
+    #[arg(long, value_name = "FNAME", conflicts_with = "system_prompt")]
+    pub system_prompt_file: Option<PathBuf>,
+    /// A text that the answer starts with, for every role
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub response_prefix: Option<String>,
+}
 
 /// What to continue, and how far.
 #[derive(Debug, ClapArgs)]
@@ -291,7 +485,9 @@ pub struct Prompt {
     /// A file with the text to continue; `-` for stdin, which is also read when it is piped in
     #[arg(short, long, value_name = "FNAME")]
     pub file: Option<PathBuf>,
-    /// Take prompt, stop texts and DRY's breakers as they are typed
+    #[command(flatten)]
+    pub conversation: Conversation,
+    /// Take prompts, stop texts and DRY's breakers as they are typed
     #[arg(long)]
     pub no_escape: bool,
     #[arg(short, long, hide = true)]
@@ -305,15 +501,14 @@ pub struct Prompt {
     pub stop: Vec<String>,
 }
 
-/// `-ngl`: `None` moves all layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GpuLayers(pub Option<u32>);
+fn lora(text: &str) -> Result<Lora, String> {
+    Ok(Lora { path: text.into(), scale: 1.0 })
+}
 
-fn gpu_layers(text: &str) -> Result<GpuLayers, String> {
-    match text {
-        "auto" | "all" | "-1" => Ok(GpuLayers(None)),
-        n => n.parse().map(|n| GpuLayers(Some(n))).map_err(|_| "expected a number, `auto` or `all`".to_owned()),
-    }
+fn lora_scaled(text: &str) -> Result<Lora, String> {
+    let expected = || "expected a file and its scale, as in adapter.gguf:0.5".to_owned();
+    let (path, scale) = text.rsplit_once(':').ok_or_else(expected)?;
+    Ok(Lora { path: path.into(), scale: scale.parse().map_err(|_| expected())? })
 }
 
 fn flash_attention(text: &str) -> Result<FlashAttention, String> {
@@ -323,11 +518,6 @@ fn flash_attention(text: &str) -> Result<FlashAttention, String> {
         "auto" | "-1" => Ok(FlashAttention::Auto),
         _ => Err("expected on, off or auto".to_owned()),
     }
-}
-
-fn cache_type(text: &str) -> Result<CacheType, String> {
-    let names = || CacheType::ALL.map(CacheType::name).join(", ");
-    CacheType::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

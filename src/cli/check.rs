@@ -15,15 +15,15 @@ use crate::inspect::memory::Device;
 use crate::inspect::model::{File, Model};
 use crate::inspect::probe::Request;
 use crate::inspect::{Finding, Inspection, Level, check};
-use crate::llama::lane::LaneParams;
+use crate::llama::context::ContextParams;
 use crate::steer::Plan;
 
 pub fn run(args: &args::Check) -> Result<Done> {
     let models = &args.models;
-    let Resolved { plan, backend, .. } = Resolved::new(models, None, Pairs::Optional)?;
+    let Resolved { plan, backend, .. } = Resolved::new(models, &[], Pairs::Optional)?;
     for (_, source) in plan.sources() {
         let n_ctx = models.ctx_size.map_or(1, |n| n.max(1) as usize);
-        LaneParams { n_ctx, ..source.lane.clone() }.check()?;
+        ContextParams { n_ctx, ..source.context.clone() }.check()?;
     }
     interrupt::listen();
     let bar = progress::spinner();

@@ -9,7 +9,8 @@ use super::args;
 use super::generate::Answer;
 use super::resolve::Run;
 use super::{Done, interrupt};
-use crate::steer::{ModelSource, Plan, SidePlan, Steered};
+use crate::steer::lanes::LaneRef;
+use crate::steer::{Plan, Steered};
 
 const BOLD: &str = "\x1b[1m";
 const CHANGED: &str = "\x1b[32m";
@@ -22,7 +23,7 @@ struct Contender {
 }
 
 pub fn run(args: &args::Run) -> Result<Done> {
-    let Run { mut resolved, prompt, mut request, .. } = Run::new(args)?;
+    let Run { mut resolved, prompt, conversation, mut request, .. } = Run::new(args)?;
     let stopped = interrupt::listen();
     request.n_probs = Some(0);
     let seed = request.sampling.seed;
@@ -35,13 +36,16 @@ pub fn run(args: &args::Run) -> Result<Done> {
     }
     let mut results = Vec::new();
     let mut done = Done::Fine;
-    for Contender { label, plan } in contenders(resolved.plan.clone()) {
+    for Contender { label, plan } in contenders(resolved.plan.clone())? {
         let mut steered = resolved.load(&plan)?;
-        let prompts = steered.tokenize(&prompt)?;
+        let prompts = steered.prompts(&conversation)?;
         if !args.json {
             writeln!(out, "\n{}{label}{}  {}", paint(BOLD), paint(PLAIN), what(&steered))?;
         }
-        let mut answer = Answer::default();
+        if !args.json {
+            write!(out, "{}", conversation.prefix)?;
+        }
+        let mut answer = Answer::starting_with(&conversation.prefix);
         let changes = label == "steered";
         let ended = answer.generate(&mut steered, &prompts, &request, stopped, |text, position| {
             if args.json {
@@ -92,20 +96,16 @@ pub fn run(args: &args::Run) -> Result<Done> {
 }
 
 /// The base alone, the first expert alone, and the plan itself.
-fn contenders(plan: Plan) -> impl Iterator<Item = Contender> {
-    let alone = |source: &ModelSource| Plan::alone(source.clone());
-    let base = Contender { label: "base", plan: alone(&plan.base) };
-    let expert = plan.pairs.iter().find_map(|pair| match &pair.expert {
-        Some(SidePlan::Model(source)) => Some(Contender { label: "expert", plan: alone(source) }),
-        _ => None,
-    });
-    std::iter::once(base).chain(expert).chain([Contender { label: "steered", plan }])
+fn contenders(plan: Plan) -> Result<impl Iterator<Item = Contender>> {
+    let base = Contender { label: "base", plan: plan.base_alone()? };
+    let expert = plan.expert_alone().map(|plan| Contender { label: "expert", plan });
+    Ok(std::iter::once(base).chain(expert).chain([Contender { label: "steered", plan }]))
 }
 
 /// The size of what runs, and α.
 fn what(steered: &Steered) -> String {
-    let millions = |(_, lane): (_, &crate::llama::lane::Lane)| format!("{:.1} M", lane.model().n_params() as f64 / 1e6);
-    let sizes: Vec<_> = steered.lanes().map(millions).collect();
+    let millions = |lane: LaneRef<'_>| format!("{:.1} M", lane.model().n_params() as f64 / 1e6);
+    let sizes: Vec<_> = steered.iter().map(millions).collect();
     let alphas: Vec<_> = steered.offset().alphas().map(|alpha| alpha.to_string()).collect();
     let sizes = sizes.join(" + ");
     if alphas.is_empty() {

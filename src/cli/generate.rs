@@ -12,11 +12,11 @@ use super::{Done, interrupt};
 use crate::generate::probs::{Logprob, Position};
 use crate::generate::{Finish, Generation, Request};
 use crate::llama::Token;
-use crate::llama::lane::Timings;
+use crate::llama::context::Timings;
 use crate::steer::{Prompts, Role, Steered};
 
 pub fn run(args: &args::Generate) -> Result<Done> {
-    let Run { mut resolved, prompt, is_example, mut request } = Run::new(&args.run)?;
+    let Run { mut resolved, prompt, conversation, is_example, mut request } = Run::new(&args.run)?;
     // Not before: while the prompt is read, ctrl-C just ends the program.
     let stopped = interrupt::listen();
     request.n_probs = args.n_probs;
@@ -26,13 +26,18 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     }
     let plan = resolved.plan.clone();
     let mut steered = resolved.load(&plan)?;
-    let prompts = steered.tokenize(&prompt)?;
+    let prompts = steered.prompts(&conversation)?;
 
     let mut out = std::io::stdout().lock();
     if args.display_prompt && !json {
         write!(out, "{prompt}")?;
     }
-    let mut answer = Answer::default();
+    // It is part of the answer, though nobody generated it.
+    let prefix = &conversation.prefix;
+    if !json {
+        write!(out, "{prefix}")?;
+    }
+    let mut answer = Answer::starting_with(prefix);
     let show = |text: &str, _: Option<&Position>| -> std::io::Result<()> {
         if json {
             return Ok(());
@@ -67,6 +72,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer that begins with a text that nobody generated.
+    pub fn starting_with(prefix: &str) -> Self {
+        Self { text: prefix.to_owned(), ..Self::default() }
+    }
+
     /// Runs a generation to its end; `show` gets text as it is decided, with what was seen at
     /// its position.
     pub fn generate(

@@ -3,8 +3,11 @@
 //! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C.
 
 mod args;
+mod chat;
 mod check;
 mod compare;
+mod devices;
+mod download;
 mod generate;
 mod interrupt;
 mod perplexity;
@@ -13,8 +16,10 @@ mod progress;
 mod recipe;
 mod report;
 mod resolve;
+mod roles;
 mod sampling;
 mod spelling;
+mod text;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -41,11 +46,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     crate::llama::log::capture(parsed.verbose());
     let done = match &parsed.command {
         Command::Generate(args) => generate::run(args),
+        Command::Chat(args) => chat::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Perplexity(args) => perplexity::run(args),
         Command::Check(args) => check::run(args),
         Command::Recipe(command) => recipe::run(command),
-        Command::Devices => resolve::list_devices(),
+        Command::Pull(args) => download::run(args),
+        Command::Devices => devices::run(),
         Command::Probe { .. } => probe::run(),
     };
     match done {

@@ -6,12 +6,13 @@ use anyhow::{Result, anyhow};
 use serde_json::json;
 
 use super::args;
-use super::report::Hinted;
+use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Pairs, Resolved};
+use super::text::read_text;
 use super::{Done, interrupt, progress};
 use crate::eval::perplexity::{Predictor, Report, Row, measure};
-use crate::recipe::file::check_alpha;
-use crate::recipe::{self, Recipe};
+use crate::recipe::schedule::check_alpha;
+use crate::recipe::{self, Recipe, View};
 use crate::steer::Role;
 
 /// llama-perplexity's window.
@@ -27,19 +28,20 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     if args.models.ctx_size == Some(1) {
         return Err(recipe::Error::parameter("ctx-size", 1, "2 or more: one token to predict the next").into());
     }
-    let mut resolved = Resolved::new(&args.models, None, Pairs::Required)?;
-    let alphas = alphas(&args.alpha, &resolved.recipe);
-    let text = resolve::read_text(&args.file)?;
+    let mut resolved = Resolved::new(&args.models, &[], Pairs::Required)?;
+    let predictors = predictors(&args.alpha, &resolved.recipe)?;
+    say_what_is_left_out(&resolved.recipe);
+    let text = read_text(&args.file)?;
     interrupt::listen();
     let facts = resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_WINDOW)?;
-    for lane in resolved.plan.lanes_mut() {
-        lane.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, lane.n_batch);
+    for context in resolved.plan.contexts_mut() {
+        context.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, context.n_batch);
     }
     let plan = resolved.plan.clone();
     let mut steered = resolved.load(&plan)?;
 
     let bar = progress::tokens(text.len());
-    let report = measure(&mut steered, &text, &alphas, usize::try_from(args.chunks).ok(), |done, all| {
+    let report = measure(&mut steered, &text, &predictors, usize::try_from(args.chunks).ok(), |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
         !interrupt::stopped()
@@ -54,22 +56,43 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     Ok(if interrupt::stopped() { Done::Interrupted } else { Done::Fine })
 }
 
-/// What was typed, else round values and the recipe's own; each once, in order.
-fn alphas(typed: &[f32], recipe: &Recipe) -> Vec<f32> {
+/// What was typed, else round values and the recipe's own; each once, in order. Pairs that the recipe steers each at
+/// its own α are measured so too.
+fn predictors(typed: &[f32], recipe: &Recipe) -> Result<Vec<Predictor>> {
+    let own: Vec<_> = recipe.pairs.iter().map(|pair| pair.alpha.as_constant()).collect();
+    let own = own.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| {
+        BadUsage("the recipe changes α along the answer, and a text to predict has no answer".to_owned())
+    });
+    let own = if typed.is_empty() { own.hint("give values of α with --alpha N,N")? } else { Vec::new() };
+    let differ = own.windows(2).any(|pair| pair[0] != pair[1]);
     let mut alphas = typed.to_vec();
     if typed.is_empty() {
         alphas.extend([0.5, 1.0, 1.5]);
-        alphas.extend(recipe.pairs.iter().map(|pair| pair.alpha));
+        if !differ {
+            alphas.extend(own);
+        }
     }
     alphas.sort_by(f32::total_cmp);
     alphas.dedup();
-    alphas
+    let planned = differ.then_some(Predictor::Planned);
+    Ok(alphas.into_iter().map(Predictor::Steered).chain(planned).collect())
+}
+
+/// Every role predicts the same text.
+fn say_what_is_left_out(recipe: &Recipe) {
+    if recipe.players().any(|player| player.view != View::default()) {
+        eprintln!("note: every role is given the text as it is; templates and prompts of the roles are left out");
+    }
+    if recipe.sampling.plausibility > 0.0 {
+        eprintln!("note: the plausibility cut is left out: it gives some tokens no probability at all");
+    }
 }
 
 fn name(row: &Row) -> String {
     match row.predictor {
         Predictor::Alone(role) => role.to_string(),
         Predictor::Steered(alpha) => format!("steered α = {alpha}"),
+        Predictor::Planned => "steered, own α".to_owned(),
     }
 }
 
@@ -109,6 +132,7 @@ fn print_json(report: &Report) -> std::io::Result<()> {
         let (role, alpha) = match row.predictor {
             Predictor::Alone(role) => (role.to_string(), None),
             Predictor::Steered(alpha) => ("steered".to_owned(), Some(alpha)),
+            Predictor::Planned => ("steered".to_owned(), None),
         };
         json!({
             "role": role, "alpha": alpha, "nats_per_token": row.loss.mean(),

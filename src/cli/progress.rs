@@ -4,6 +4,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::hub;
 use crate::steer::Role;
 
 /// A bar for the file that is being loaded; gone when it is.
@@ -52,4 +53,46 @@ pub fn spinner() -> ProgressBar {
 fn bar(len: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(len).with_style(style)
+}
+
+/// A bar for what comes from a hub, file by file; gone when it is there.
+#[derive(Default)]
+pub struct Download(Option<(String, ProgressBar)>);
+
+impl Download {
+    pub fn report(&mut self, progress: &hub::Progress<'_>) {
+        let hub::Progress { file, n_done, n_all, part, n_parts, step, .. } = *progress;
+        if self.0.as_ref().is_none_or(|(shown, _)| shown != file) {
+            self.clear();
+            let bar = bar(0, "{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
+            self.0 = Some((file.to_owned(), bar));
+        }
+        let Some((_, bar)) = &self.0 else { return };
+        let parts = if n_parts > 1 { format!(" ({part} of {n_parts})") } else { String::new() };
+        bar.set_message(match step {
+            hub::Step::Listing => format!("asking for {file}"),
+            hub::Step::Queued => format!("another process downloads {file}{parts}"),
+            hub::Step::Rehashing => format!("checking what is there of {file}{parts}"),
+            hub::Step::Transferring => format!("{file}{parts}"),
+            hub::Step::Retrying { error, wait } => {
+                format!("{file}{parts}: {error}; next try in {} s", wait.as_secs_f32().ceil())
+            }
+        });
+        if n_all > 0 {
+            bar.set_length(n_all);
+        }
+        bar.set_position(n_done);
+    }
+
+    fn clear(&self) {
+        if let Some((_, bar)) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 
 use super::Done;
 use super::args::RecipeCommand;
-use crate::recipe::{Recipe, file};
+use crate::recipe::{ModelName, Recipe, file};
 
 pub fn run(command: &RecipeCommand) -> Result<Done> {
     let mut out = std::io::stdout().lock();
@@ -38,7 +38,15 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
             if !missing.is_empty() {
                 return Ok(Done::Failed);
             }
-            writeln!(out, "valid\tits {} files are there", recipe.files().count())?;
+            let on_hub = recipe.players().filter(|player| matches!(player.model, ModelName::Hub { .. })).count();
+            let there = match (recipe.files().count(), on_hub) {
+                (n, 0) => format!("its {n} files are there"),
+                (0, n) => format!("{n} models are the hub's: `proxytune pull {name}` downloads them"),
+                (n, m) => {
+                    format!("{n} files are there, {m} models are the hub's: `proxytune pull {name}` downloads them")
+                }
+            };
+            writeln!(out, "valid\t{there}")?;
         }
     }
     Ok(Done::Fine)

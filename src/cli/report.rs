@@ -8,7 +8,7 @@ use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::spelling;
-use crate::{gguf, llama, recipe, steer};
+use crate::{gguf, hub, llama, recipe, steer};
 
 /// An error that knows the next step.
 #[derive(Debug)]
@@ -42,15 +42,22 @@ pub fn failure(error: &Error) -> ExitCode {
     if error.downcast_ref().is_some_and(is_closed_pipe) {
         return ExitCode::SUCCESS;
     }
-    if matches!(error.downcast_ref(), Some(steer::Error::Lane { source: llama::Error::LoadCancelled, .. })) {
+    let is_cancelled =
+        matches!(error.downcast_ref(), Some(steer::Error::Lane { source: llama::Error::LoadCancelled, .. }));
+    if is_cancelled || super::download::is_cancelled(error) {
         return ExitCode::from(130);
     }
+    tell(error);
+    ExitCode::from(if is_bad_usage(error) { 2 } else { 1 })
+}
+
+/// Prints an error with its hint.
+pub fn tell(error: &Error) {
     // Every message holds what its source said.
     eprintln!("error: {}", plain(&error.to_string()));
     if let Some(hint) = hint(error) {
         eprintln!("hint: {hint}");
     }
-    ExitCode::from(if is_bad_usage(error) { 2 } else { 1 })
 }
 
 /// Words of a file for a terminal: what would move its cursor or change its colours is spelled out.
@@ -71,11 +78,13 @@ fn is_bad_usage(error: &Error) -> bool {
     }
     error.is::<BadUsage>()
         || matches!(error.downcast_ref(), Some(recipe::Error::Parameter { .. } | recipe::Error::Unknown { .. }))
-        || matches!(error.downcast_ref(), Some(llama::Error::Device { .. } | llama::Error::Rpc { .. }))
+        || matches!(error.downcast_ref(), Some(hub::Error::Name { .. } | hub::Error::Setting { .. }))
+        || matches!(error.downcast_ref(), Some(llama::Error::Rpc { .. }))
         || matches!(
             error.downcast_ref(),
             Some(
-                steer::Error::Lane { source: llama::Error::Parameter(_), .. }
+                steer::Error::Lane { source: llama::Error::Parameter(_) | llama::Error::Device { .. }, .. }
+                    | steer::Error::Alphas { .. }
                     | steer::Error::Chain(
                         llama::Error::Parameter(_)
                             | llama::Error::TokenRange { .. }
@@ -104,12 +113,18 @@ fn hint(error: &Error) -> Option<String> {
             steer::Error::PromptTooLong { .. } => "shorten the prompt, or give more room with -c",
             steer::Error::EmptyPrompt { .. } => "give a prompt with -p TEXT or -f FILE",
             steer::Error::Lane { source, .. } | steer::Error::Chain(source) => in_llama(source)?,
-            steer::Error::OutOfStep => return None,
+            steer::Error::Prompt { source, .. } => source.hint()?,
+            steer::Error::NoTemplate { .. } => "give a template's file, or `plain`",
+            steer::Error::NoExpert { .. } => "the template may be plain, model, or a file",
+            steer::Error::Alphas { .. } => "give one for all pairs, or one for each",
+            steer::Error::TemplateFile { .. } | steer::Error::NotHere { .. } | steer::Error::OutOfStep => return None,
         }
     } else if let Some(error) = error.downcast_ref::<gguf::Error>() {
         error.hint()?
     } else if let Some(error) = error.downcast_ref::<llama::Error>() {
         in_llama(error)?
+    } else if let Some(error) = error.downcast_ref::<hub::Error>() {
+        return error.hint();
     } else {
         return error.downcast_ref::<recipe::Error>()?.hint();
     };
@@ -134,20 +149,25 @@ fn in_llama(error: &llama::Error) -> Option<&'static str> {
 }
 
 /// llama.cpp's options that proxytune does not have, with what to do instead.
-pub const NOT_HERE: [(&str, &str); 34] = [
-    ("--hf-repo", "download the file and name it with -m, -me or -ma"),
-    ("--hf-file", "download the file and name it with -m, -me or -ma"),
-    ("--hf-token", "download the file and name it with -m, -me or -ma"),
-    ("--model-url", "download the file and name it with -m"),
+pub const NOT_HERE: [(&str, &str); 36] = [
+    ("--model-url", "name the repository with -hf, or download the file and name it with -m"),
     ("--model-draft", "the small models are named with -me and -ma"),
     ("--threads-batch", "-t sets the threads of every model, for prompts and tokens alike"),
     ("--override-tensor", "-ngl and -dev place whole layers"),
     ("--cpu-moe", "-ngl and -dev place whole layers"),
     ("--n-cpu-moe", "-ngl and -dev place whole layers"),
     ("--parallel", "one sequence is generated at a time"),
-    ("--conversation", "every role continues plain text"),
-    ("--no-conversation", "leave it out: every role continues plain text"),
-    ("--single-turn", "leave it out: every role continues plain text"),
+    ("--conversation", "`proxytune chat` holds a conversation"),
+    ("--no-conversation", "leave it out: `proxytune generate` answers one prompt"),
+    ("--single-turn", "leave it out: `proxytune generate` answers one prompt"),
+    ("--chat-template", "--base-template, --expert-template and --antiexpert-template take plain, model or a file"),
+    (
+        "--chat-template-file",
+        "--base-template, --expert-template and --antiexpert-template take plain, model or a file",
+    ),
+    ("--chat-template-kwargs", "templates are given the messages alone"),
+    ("--jinja", "leave it out: templates are Jinja; --expert-template plain does without"),
+    ("--no-jinja", "--expert-template plain does without a template"),
     ("--fit", "-c and -ngl say what goes where"),
     ("--verbosity", "-v shows llama.cpp's messages"),
     ("--list-devices", "`proxytune devices` lists them"),
@@ -158,16 +178,16 @@ pub const NOT_HERE: [(&str, &str); 34] = [
     ("--no-context-shift", "leave it out: the context is not shifted"),
     ("--warmup", "leave it out: there is no warm-up run"),
     ("--no-warmup", "leave it out: there is no warm-up run"),
-    ("--jinja", "leave it out: every role continues plain text"),
     ("--override-kv", "change the file with llama.cpp's gguf-py"),
     ("--cont-batching", "leave it out: one sequence is generated at a time"),
     ("--binary-file", "prompts are text: -f FILE"),
     ("--threads-draft", "-t sets the threads of every model"),
     ("--cache-ram", "leave it out: prompts are not kept between runs"),
-    ("--lora", "merge the adapter into the model's file"),
     ("--cpu-mask", "-t sets the number of threads"),
+    ("--cfg-negative-prompt", "-me base -ma base --antiexpert-prompt TEXT --alpha N steers away from a prompt"),
+    ("--cfg-scale", "-me base -ma base --antiexpert-prompt TEXT --alpha N: a scale of γ is an α of γ − 1"),
     ("--no-kv-unified", "leave it out: one sequence is generated at a time"),
-    ("--system-prompt", "put it in front of the prompt; every role continues plain text"),
+    ("--multiline-input", "leave it out: a line that ends with \\ goes on in the next one"),
     ("--backend-sampling", "the stage runs on the CPU, and so does the chain around it"),
 ];
 

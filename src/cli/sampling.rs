@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 
-use super::resolve::{escaped, read_text};
+use super::text::{escaped, read_text};
 use crate::recipe::sampling::Samplers;
 use crate::recipe::{self, Sampling};
 
@@ -21,6 +21,10 @@ pub struct SamplingArgs {
     /// The same by llama.cpp's letters; `P` is proxy
     #[arg(long, alias = "sampling-seq", value_name = "LETTERS", conflicts_with = "samplers")]
     pub sampler_seq: Option<String>,
+    /// Keep tokens of at least N times the best one's probability to the base, where `proxy` stands and before the
+    /// offset is added; 0 keeps all [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub plausibility: Option<f32>,
     /// Seed of the random numbers; -1 for a new one each time
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<i64>,
@@ -137,6 +141,7 @@ impl SamplingArgs {
         }
         s.seed = s.seed.or_else(|| Some(random_seed()));
         let set = |to: &mut f32, from: Option<f32>| *to = from.unwrap_or(*to);
+        set(&mut s.plausibility, self.plausibility);
         set(&mut s.temp, self.temp);
         set(&mut s.top_p, self.top_p);
         set(&mut s.min_p, self.min_p);

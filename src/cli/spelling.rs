@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 /// llama.cpp's spelling, and ours behind two dashes.
-pub const TABLE: [(&str, &str); 42] = [
+pub const TABLE: [(&str, &str); 44] = [
     ("-me", "--expert"),
     ("-ma", "--antiexpert"),
     ("-ub", "--ubatch-size"),
@@ -33,6 +33,8 @@ pub const TABLE: [(&str, &str); 42] = [
     ("-np", "--parallel"),
     ("-cnv", "--conversation"),
     ("-sys", "--system-prompt"),
+    ("-sysf", "--system-prompt-file"),
+    ("-mli", "--multiline-input"),
     ("-sp", "--special"),
     ("-co", "--color"),
     ("-cb", "--cont-batching"),
@@ -50,7 +52,7 @@ pub const TABLE: [(&str, &str); 42] = [
 ];
 
 /// Options whose value is free text and must stay as it is.
-const FREE_TEXT: [&str; 9] = [
+const FREE_TEXT: [&str; 18] = [
     "-p",
     "--prompt",
     "-r",
@@ -60,6 +62,15 @@ const FREE_TEXT: [&str; 9] = [
     "-j",
     "--json-schema",
     "--dry-sequence-breaker",
+    "-sys",
+    "--system-prompt",
+    "--response-prefix",
+    "--expert-system",
+    "--expert-prefix",
+    "--expert-prompt",
+    "--antiexpert-system",
+    "--antiexpert-prefix",
+    "--antiexpert-prompt",
 ];
 
 /// Rewrites llama.cpp's spellings to the ones that clap knows.

@@ -16,6 +16,8 @@ pub enum Predictor {
     Alone(Role),
     /// The base with every pair at this α.
     Steered(f32),
+    /// The base with every pair at its own α.
+    Planned,
 }
 
 /// One predictor's loss over the text.
@@ -45,12 +47,12 @@ pub struct Report {
     pub rows: Vec<Row>,
 }
 
-/// Measures `text`. `progress` hears how many tokens are done of how many, and answers whether to go on; on a no the
+/// Measures `text`: every lane alone, then `predictors`. `progress` hears how many tokens are done of how many, and answers whether to go on; on a no the
 /// report covers what was done.
 pub fn measure(
     steered: &mut Steered,
     text: &str,
-    alphas: &[f32],
+    predictors: &[Predictor],
     max_windows: Option<usize>,
     mut progress: impl FnMut(usize, usize) -> bool,
 ) -> Result<Report, Error> {
@@ -67,7 +69,7 @@ pub fn measure(
     let n_windows_all = windows.len();
     let n_all: usize = windows.iter().map(|window| window.len()).sum();
 
-    let mut scores = Scores::new(steered, alphas);
+    let mut scores = Scores::new(steered, predictors);
     let (mut n_done, mut n_windows) = (0, 0);
     let mut window = Vec::with_capacity(n_ctx);
     for new in windows {
@@ -107,10 +109,10 @@ struct Scores {
 
 impl Scores {
     /// The base first; every later row is compared with it.
-    fn new(steered: &Steered, alphas: &[f32]) -> Self {
-        let alone = steered.lanes().map(|(role, _)| Predictor::Alone(role));
+    fn new(steered: &Steered, predictors: &[Predictor]) -> Self {
+        let alone = steered.iter().map(|lane| Predictor::Alone(lane.role()));
         let row = |predictor| Row { predictor, loss: GroupedMean::default(), against_base: GroupedMean::default() };
-        let rows = alone.chain(alphas.iter().map(|&alpha| Predictor::Steered(alpha))).map(row).collect();
+        let rows = alone.chain(predictors.iter().copied()).map(row).collect();
         Self { rows, composed: Vec::new() }
     }
 
@@ -136,8 +138,12 @@ impl Scores {
                     let logit = row.get(id).ok_or(Error::Lacking { role, token: next })?;
                     softmax::log_sum_exp(row.logits()) - f64::from(logit)
                 }
-                Predictor::Steered(alpha) => {
-                    let terms: Vec<_> = terms.iter().map(|term| Term { alpha, ..*term }).collect();
+                Predictor::Steered(_) | Predictor::Planned => {
+                    let alpha = |term: &Term<'_>| match row.predictor {
+                        Predictor::Steered(alpha) => alpha,
+                        _ => term.alpha,
+                    };
+                    let terms: Vec<_> = terms.iter().map(|term| Term { alpha: alpha(term), ..*term }).collect();
                     self.composed.clear();
                     self.composed.extend_from_slice(base);
                     add_dense(&mut self.composed, &terms).map_err(|error| {

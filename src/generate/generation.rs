@@ -6,18 +6,20 @@ use super::probs::Position;
 use super::text::TextStream;
 use crate::llama::chain::Chain;
 use crate::llama::{self, Token};
-use crate::recipe::Sampling;
+use crate::recipe::{Sampling, Schedule};
 use crate::steer::{Error, Prompts, Role, Steered};
 
 /// What is asked of one generation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     pub sampling: Sampling,
+    /// α of each pair, or one for all; empty for what was planned.
+    pub alphas: Vec<Schedule>,
     /// Most tokens to generate; `None` until the model ends or the context is full.
     pub n_predict: Option<usize>,
     /// Strings that end the text; they are not part of it.
     pub stop: Vec<String>,
-    /// Candidates to report at each position; 0 looks at the chosen token alone, `None` at nothing.
+    /// Candidates to report at each position; 0 looks at the chosen token and the base's best alone, `None` at nothing.
     pub n_probs: Option<usize>,
 }
 
@@ -62,6 +64,7 @@ pub struct Generation<'a> {
     cancel: &'a AtomicBool,
     n_left: usize,
     n_probs: Option<usize>,
+    plausibility: f32,
     /// The token that was chosen and is not in the lanes yet.
     pending: Option<Token>,
     finish: Option<Finish>,
@@ -77,6 +80,7 @@ impl<'a> Generation<'a> {
         request: &Request,
         cancel: &'a AtomicBool,
     ) -> Result<Self, Error> {
+        steered.set_alphas(&request.alphas)?;
         let base = steered.base();
         let ignored = if request.sampling.ignore_eos { steered.eog() } else { &[] };
         let never = ignored.iter().chain(steered.never()).copied();
@@ -96,6 +100,7 @@ impl<'a> Generation<'a> {
             cancel,
             n_left,
             n_probs: request.n_probs,
+            plausibility: request.sampling.plausibility,
             pending: None,
             finish,
             piece: Vec::new(),
@@ -143,7 +148,7 @@ impl<'a> Generation<'a> {
             Err(llama::Error::GrammarComplete) => return Ok(None),
             Err(error) => return Err(self.steered.blame(0, error)),
         };
-        let look = |n| Position::at(self.steered, 0, token, n, &mut self.composed);
+        let look = |n| Position::at(self.steered, 0, token, n, self.plausibility, &mut self.composed);
         let position = self.n_probs.map(look).transpose()?;
         self.chain.accept(token).map_err(|error| self.steered.blame(0, error))?;
         Ok(Some((token, position)))

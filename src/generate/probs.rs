@@ -22,14 +22,24 @@ pub struct Logprob {
 pub struct Position {
     pub chosen: Logprob,
     pub top: Vec<Logprob>,
+    /// What the base alone holds for most likely.
+    pub base_best: Logprob,
     /// The best candidate is another one than the base's.
     pub changed: bool,
 }
 
 impl Position {
-    /// Looks at row `i` of the last decode. `scratch` is reused from position to position.
-    pub fn at(steered: &Steered, i: usize, chosen: Token, n: usize, scratch: &mut Vec<f32>) -> Result<Self, Error> {
-        steered.composed(i, scratch)?;
+    /// Looks at row `i` of the last decode. `plausibility` is the stage's τ; `scratch` is reused from position to
+    /// position.
+    pub fn at(
+        steered: &Steered,
+        i: usize,
+        chosen: Token,
+        n: usize,
+        plausibility: f32,
+        scratch: &mut Vec<f32>,
+    ) -> Result<Self, Error> {
+        steered.composed(i, plausibility, scratch)?;
         let (base_row, terms) = steered.row(i)?;
         let pair = terms.first();
         let composed = Logprobs::of(scratch.as_slice().into());
@@ -43,10 +53,12 @@ impl Position {
             expert: expert.as_ref().and_then(|expert| expert.get(id)),
             antiexpert: antiexpert.as_ref().and_then(|antiexpert| antiexpert.get(id)),
         };
+        let base_best = softmax::argmax(base_row);
         Ok(Self {
             chosen: look(chosen as usize),
             top: softmax::top(scratch, n).into_iter().map(look).collect(),
-            changed: softmax::argmax(scratch) != softmax::argmax(base_row),
+            base_best: look(base_best.unwrap_or(0)),
+            changed: softmax::argmax(scratch) != base_best,
         })
     }
 }

@@ -29,6 +29,9 @@ pub enum Error {
     #[error("{} is a part of a split model: {what}", path.display())]
     Split { path: PathBuf, what: String },
 
+    #[error("{} is no adapter for {}: {reason}", path.display(), model.display())]
+    Adapter { path: PathBuf, model: PathBuf, reason: String },
+
     #[error("{} has no usable `{key}`: expected {expected}, got {found}", path.display())]
     Key { path: PathBuf, key: String, expected: &'static str, found: String },
 }
@@ -51,11 +54,13 @@ impl Error {
             Self::Split { .. } => {
                 Some("keep the files of a split model in one folder under their names, and name the first")
             }
+            Self::Adapter { .. } => Some("an adapter goes with the model that it was trained on"),
+            Self::Key { key, .. } if key.starts_with("adapter.") => Some("name a LoRA adapter in GGUF format"),
             Self::Key { key, .. } if key == "general.architecture" => {
                 Some("base, expert and antiexpert are language models: decoders, not encoders or adapters")
             }
             Self::Key { key, .. } if key == "general.type" => {
-                Some("merge an adapter into its model with llama.cpp's llama-export-lora")
+                Some("an adapter is named with --lora, --expert-lora or --antiexpert-lora, beside its model")
             }
             Self::Key { key, .. } if key.starts_with("tokenizer.") => {
                 Some("convert the model again, with its tokenizer")

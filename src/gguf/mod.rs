@@ -3,6 +3,7 @@
 //! In: a path. Out: its metadata, with strings as the raw bytes they are, and its table of tensors. Everything is bounded by the size of the
 //! file before it is read, and nothing here calls llama.cpp, which aborts the process on some damaged files.
 
+pub mod adapter;
 pub mod error;
 pub mod header;
 mod preflight;

@@ -43,7 +43,7 @@ const OF_EXPERTS: [&str; 5] = ["bailingmoe2", "glm4moe", "grovemoe", "smallthink
 const DOUBLE_STATE: [&str; 2] = ["jamba", "granitehybrid"];
 
 /// Types that ggml computes with and does not keep weights in; its kernels abort on them.
-const NOT_FOR_WEIGHTS: [&str; 2] = ["q8_1", "q8_K"];
+pub(super) const NOT_FOR_WEIGHTS: [&str; 2] = ["q8_1", "q8_K"];
 fn check_tensors(header: &Header) -> Result<(), Error> {
     for Tensor { name, shape, kind, .. } in header.tensors() {
         // What is multiplied with or added to activations, which are f32.

@@ -5,6 +5,7 @@ use super::model::{File, Model};
 use super::probe::Report;
 use super::rules;
 use crate::llama::backend::Backend;
+use crate::steer::plan::Facts;
 use crate::steer::{ModelSource, Plan, Role};
 
 /// How much a finding weighs.
@@ -83,7 +84,11 @@ pub fn check(
     }
     let trained = models.iter().filter_map(|model| model.file.as_ref().ok()).map(File::n_ctx_train).min();
     let n_ctx = n_ctx(trained.unwrap_or(0));
-    plan.lanes_mut().for_each(|lane| lane.n_ctx = n_ctx.max(1));
+    plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx.max(1));
+    let facts = plan.check();
+    if let Ok(facts) = &facts {
+        count_lanes(&plan, facts, &mut models);
+    }
     let sources: Vec<&ModelSource> = models
         .iter()
         .filter_map(|model| plan.sources().map(|(_, source)| source).find(|source| source.path == model.path))
@@ -91,7 +96,7 @@ pub fn check(
     for (model, source) in models.iter_mut().zip(&sources) {
         let is_worth_it = |file: &File| {
             // llama.cpp lists the cells of a cache, even of one that no machine holds.
-            let fits = file.kv_bytes(&source.lane).is_none_or(|bytes| bytes < memory::everywhere(backend));
+            let fits = file.kv_bytes(&source.context).is_none_or(|bytes| bytes < memory::everywhere(backend));
             fits && !file.header.tensors().is_empty()
         };
         if model.file.as_ref().is_ok_and(is_worth_it) {
@@ -101,6 +106,18 @@ pub fn check(
     let both = || models.iter().zip(sources.iter().copied());
     let needs = both().map(|(model, source)| memory::need(model, source)).collect();
     let devices = memory::devices(backend, both());
-    let findings = rules::all(&plan, &models, &devices);
+    let findings = rules::all(&plan, facts.as_ref(), &models, &devices);
     Inspection { models, needs, devices, findings, n_ctx }
+}
+
+/// A model under two prompts is two sequences; with an adapter and without, two contexts.
+fn count_lanes(plan: &Plan, facts: &Facts, models: &mut [Model]) {
+    let computed = plan.computed(facts);
+    for model in models {
+        let own: Vec<_> = computed.iter().filter(|(source, _)| source.path == model.path).collect();
+        let is_first =
+            |&&(i, (source, _)): &&(usize, &&(&ModelSource, _))| own[..i].iter().all(|(other, _)| other != source);
+        model.n_lanes = own.len().max(1);
+        model.n_contexts = own.iter().enumerate().filter(|entry| is_first(&entry)).count().max(1);
+    }
 }

@@ -30,7 +30,7 @@ impl Device {
     }
 }
 
-/// What one file takes, in bytes, all devices together.
+/// What one file takes, in bytes, all its lanes and all devices together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Need {
     pub weights: u64,
@@ -45,8 +45,11 @@ pub struct Need {
 pub fn need(model: &Model, source: &ModelSource) -> Option<Need> {
     let file = model.file.as_ref().ok()?;
     let layout = layout(model);
-    let kv = layout.map(|layout| layout.kv_bytes).or_else(|| file.kv_bytes(&source.lane));
+    let times = |bytes: u64, n: usize| bytes.saturating_mul(n as u64);
+    let kv = layout.map(|layout| layout.kv_bytes).or_else(|| file.kv_bytes(&source.context));
     let compute = layout.map(|layout| layout.compute.iter().map(|(_, bytes)| bytes).sum());
+    let kv = kv.map(|bytes| times(bytes, model.n_lanes));
+    let compute = compute.map(|bytes| times(bytes, model.n_contexts));
     Some(Need { weights: file.header.tensor_bytes(), kv, compute })
 }
 
@@ -74,14 +77,18 @@ pub fn devices<'a>(backend: &Backend, models: impl Iterator<Item = (&'a Model, &
         let layout = layout(model).unwrap_or(&nowhere);
         let find = |name: &str| devices.iter().rposition(|device| name.starts_with(&device.name)).unwrap_or(0);
         let layers: Vec<usize> = layout.layers.iter().map(|name| find(name)).collect();
-        let compute: Vec<_> = layout.compute.iter().map(|(buffer, bytes)| (place_of(buffer, find), *bytes)).collect();
+        let compute = layout.compute.iter().map(|(buffer, bytes)| {
+            let n = model.n_contexts as u64;
+            (place_of(buffer, find), bytes.saturating_mul(n))
+        });
+        let compute: Vec<_> = compute.collect();
         for (place, bytes) in weights(file, &layers) {
             devices[place].weights = devices[place].weights.saturating_add(bytes);
         }
         let kv = need.kv.unwrap_or(0);
         // The output, which is listed last, has no cache.
         match layers.split_last() {
-            Some((_, layers)) if source.lane.offload_kqv && !layers.is_empty() => {
+            Some((_, layers)) if source.context.offload_kqv && !layers.is_empty() => {
                 for &place in layers {
                     devices[place].kv += kv / layers.len() as u64;
                 }

@@ -6,7 +6,8 @@ use super::probe::Report;
 use crate::gguf::tensors::TensorType;
 use crate::gguf::typed::Typed;
 use crate::gguf::{self, Header};
-use crate::llama::lane::{CacheType, LaneParams};
+use crate::llama::context::ContextParams;
+use crate::recipe::placement::CacheType;
 use crate::steer::{ModelSource, Role};
 use crate::vocab::Vocabulary;
 
@@ -18,6 +19,9 @@ pub struct Model {
     pub file: Result<File, gguf::Error>,
     /// Not asked for where the file is refused.
     pub probed: Option<Result<Report, String>>,
+    /// Sequences that it decodes, and contexts that they live in.
+    pub n_lanes: usize,
+    pub n_contexts: usize,
 }
 
 /// A file that passed the gate.
@@ -39,7 +43,7 @@ impl Model {
             let typed = Typed::of(&header);
             Ok(File { header, vocabulary, typed })
         });
-        Self { role, path: source.path.clone(), file, probed: None }
+        Self { role, path: source.path.clone(), file, probed: None, n_lanes: 1, n_contexts: 1 }
     }
 
     /// llama.cpp's answers, where it gave any.
@@ -99,10 +103,10 @@ impl File {
         self.template().map(|_| "it brings a chat template".to_owned())
     }
 
-    /// Bytes of the KV cache, by the header alone. `None` for models that keep something else or less: recurrent
+    /// Bytes of one sequence's KV cache, by the header alone. `None` for models that keep something else or less: recurrent
     /// states, compressed keys, layers that share.
     #[must_use]
-    pub fn kv_bytes(&self, lane: &LaneParams) -> Option<u64> {
+    pub fn kv_bytes(&self, context: &ContextParams) -> Option<u64> {
         /// llama.cpp rounds a context up to this.
         const CELLS: u64 = 256;
         let number = |name| self.typed.number(&self.key(name));
@@ -118,11 +122,11 @@ impl File {
         let width = number("embedding_length")?.checked_div(heads.first().copied()?)?;
         let (key, value) = ("attention.key_length", "attention.value_length");
         let (key, value) = (number(key).unwrap_or(width), number(value).unwrap_or(width));
-        let n_cells = (lane.n_ctx as u64).next_multiple_of(CELLS);
+        let n_cells = (context.n_ctx as u64).next_multiple_of(CELLS);
         let per_layer = |n_heads: &u64| {
             let row =
                 |kind: CacheType, width: u64| TensorType::named(kind.name())?.row_bytes(n_heads.checked_mul(width)?);
-            row(lane.cache_type_k, key)?.checked_add(row(lane.cache_type_v, value)?)
+            row(context.cache_type_k, key)?.checked_add(row(context.cache_type_v, value)?)
         };
         let rows = heads_kv.as_ref().unwrap_or(&heads).iter().map(per_layer);
         rows.sum::<Option<u64>>()?.checked_mul(n_cells)

@@ -36,8 +36,8 @@ pub fn run(backend: &Backend, request: &Request) -> Report {
     };
     let vocabulary = probe::vocabulary(backend, &source.path).map_err(words);
     let servers = rpc.iter().try_for_each(|endpoint| rpc::add_server(backend, endpoint));
-    let layout = servers.and_then(|()| probe::layout(backend, &source.path, &source.model, &source.lane));
-    let decode = || probe::decode_once(backend, &source.path, &source.model, &source.lane).map_err(words);
+    let layout = servers.and_then(|()| probe::layout(backend, &source.path, &source.model, &source.context));
+    let decode = || probe::decode_once(backend, &source.path, &source.model, &source.context).map_err(words);
     let decoded = (*deep && layout.is_ok()).then(decode);
     Report { vocabulary, layout: layout.map_err(words), decoded }
 }

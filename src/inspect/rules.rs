@@ -3,11 +3,14 @@
 use super::check::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
-use crate::steer::{Plan, Role, SidePlan};
+use crate::gguf;
+use crate::recipe::Schedule;
+use crate::steer::plan::Facts;
+use crate::steer::{Error, Plan, Role, SidePlan};
 use crate::vocab::compare::{self, Verdict, specials};
 
 /// Every finding, in the order of what decides first.
-pub(super) fn all(plan: &Plan, models: &[Model], devices: &[Device]) -> Vec<Finding> {
+pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], devices: &[Device]) -> Vec<Finding> {
     let mut found = Findings::default();
     for model in models {
         found.file(model);
@@ -23,15 +26,21 @@ pub(super) fn all(plan: &Plan, models: &[Model], devices: &[Device]) -> Vec<Find
         found.base(file);
     }
     for (i, pair) in plan.pairs.iter().enumerate() {
-        let side = |side: &Option<SidePlan>| match side {
-            None => None,
-            Some(SidePlan::Base) => models.first(),
-            Some(SidePlan::Model(source)) => models.iter().find(|model| model.path == source.path),
+        let side = |side: &Option<SidePlan>| match &side.as_ref()?.source {
+            None => models.first(),
+            Some(source) => models.iter().find(|model| model.path == source.path),
         };
-        found.pair(i, pair.alpha, side(&pair.expert), side(&pair.antiexpert));
+        let is_same = match facts {
+            Ok(facts) => facts.view(Role::Expert(i)) == facts.view(Role::Antiexpert(i)),
+            Err(_) => true,
+        };
+        let adapters = |side: &Option<SidePlan>| side.as_ref()?.source.as_ref().map(|source| source.adapters.clone());
+        let is_same = is_same && adapters(&pair.expert) == adapters(&pair.antiexpert);
+        found.pair(i, &pair.alpha, side(&pair.expert), side(&pair.antiexpert), is_same);
     }
+    found.roles(plan, facts);
     found.ends(models);
-    found.context(plan.base.lane.n_ctx, models);
+    found.context(plan.base.context.n_ctx, models);
     found.memory(devices, plan, models.iter().all(|model| model.file.is_ok()));
     found.0
 }
@@ -169,10 +178,6 @@ impl Findings {
             let text = format!("whether its texts begin with BOS ({here}) is not as in the base ({there})");
             self.add(Level::Note, "bos", about, text);
         }
-        if matches!(role, Role::Expert(_)) && file.template().is_some() {
-            let text = "it has a chat template; every role is given the prompt as plain text";
-            self.tell(Level::Note, "template", about, text, "write the prompt as the expert was tuned to read it");
-        }
         if matches!(role, Role::Expert(_)) && file.n_params() >= base.n_params() && base.n_params() > 0 {
             let text = "it is no smaller than the base";
             self.tell(
@@ -200,14 +205,61 @@ impl Findings {
         }
     }
 
-    fn pair(&mut self, i: usize, alpha: f32, expert: Option<&Model>, antiexpert: Option<&Model>) {
+    /// What the roles see, and what is added to them: as far as the files are in order.
+    fn roles(&mut self, plan: &Plan, facts: Result<&Facts, &Error>) {
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(Error::File { role, source: error @ gguf::Error::Adapter { .. } }) => {
+                self.add(Level::Refused, "adapter", Some(*role), error.to_string()).advice =
+                    error.hint().map(str::to_owned);
+                return;
+            }
+            Err(Error::File { role, source: error }) if self.0.iter().all(|finding| finding.level < Level::Refused) => {
+                self.add(Level::Refused, "adapter", Some(*role), error.to_string()).advice =
+                    error.hint().map(str::to_owned);
+                return;
+            }
+            Err(
+                error @ (Error::Prompt { role, .. }
+                | Error::NoTemplate { role, .. }
+                | Error::TemplateFile { role, .. }
+                | Error::NoExpert { role }),
+            ) => {
+                let advice = "--base-template, --expert-template and --antiexpert-template take plain, model or a file";
+                self.tell(Level::Refused, "template", Some(*role), error.to_string(), advice);
+                return;
+            }
+            Err(_) => return,
+        };
+        for (role, source) in plan.sources().filter(|(_, source)| !source.adapters.is_empty()) {
+            let n = source.adapters.len();
+            self.ok("adapter", Some(role), format!("{n} of its own, made for this model"));
+        }
+        for (i, pair) in plan.pairs.iter().enumerate() {
+            let sides = [(Role::Expert(i), &pair.expert), (Role::Antiexpert(i), &pair.antiexpert)];
+            for (role, _) in sides.into_iter().filter(|(_, side)| side.is_some()) {
+                if facts.view(role).is_some_and(|view| view.template.is_some()) {
+                    self.add(Level::Note, "template", Some(role), "it is given the prompt in a chat template");
+                }
+            }
+        }
+        if facts.view(Role::Base).is_some_and(|view| view.template.is_some()) {
+            self.add(Level::Note, "template", Some(Role::Base), "it is given the prompt in a chat template");
+        }
+    }
+
+    /// `is_same`: what distinguishes the two is their files alone.
+    fn pair(&mut self, i: usize, alpha: &Schedule, expert: Option<&Model>, antiexpert: Option<&Model>, is_same: bool) {
         let about = Some(Role::Antiexpert(i));
-        if alpha == 0.0 {
+        if alpha.as_constant() == Some(0.0) {
             self.add(Level::Note, "alpha", Some(Role::Expert(i)), "α is 0: this pair changes nothing");
         }
         let (Some(expert), Some(antiexpert)) = (expert, antiexpert) else { return };
+        if expert.path == antiexpert.path && !is_same {
+            return;
+        }
         if expert.path == antiexpert.path {
-            let text = "expert and antiexpert are one file: their difference is zero";
+            let text = "expert and antiexpert are one file under one prompt: their difference is zero";
             self.tell(Level::Warning, "pair", about, text, "the antiexpert is the expert before its tuning");
             return;
         }

@@ -128,7 +128,7 @@ impl Chain {
         let last_n = |n: i32| if n < 0 { n_ctx } else { n.min(n_ctx) };
         if s.mirostat > 0 {
             // As in llama.cpp, Mirostat takes the place of the truncating samplers.
-            self.add_stage();
+            self.add_stage(s.plausibility);
             // SAFETY: the values are validated.
             let (temp, mirostat) = unsafe {
                 let mirostat = match s.mirostat {
@@ -146,7 +146,7 @@ impl Chain {
             let raw = unsafe {
                 match sampler {
                     Sampler::Proxy => {
-                        self.add_stage();
+                        self.add_stage(s.plausibility);
                         continue;
                     }
                     // Like dist it chooses, so it stands last wherever it was named.
@@ -208,8 +208,8 @@ impl Chain {
         })
     }
 
-    fn add_stage(&mut self) {
-        let sampler = Stage::create();
+    fn add_stage(&mut self, plausibility: f32) {
+        let sampler = Stage::create(plausibility);
         self.named.add(sampler.as_ptr());
         // SAFETY: the chain owns the sampler from here on, and the stage does not outlive the chain.
         self.stage = unsafe { Stage::of(sampler) };

@@ -1,26 +1,28 @@
-//! One model's context: tokens go in, rows of logits come out.
+//! One model's context: tokens go in by sequence, rows of logits come out.
 
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
+use super::adapter::Adapter;
 use super::batch::Batch;
-pub use super::batch::Outputs;
-use super::model::Model;
+pub use super::batch::{Outputs, Part};
+use super::model::{MODEL_CHANGES, Model};
 use super::{Error, Token, log};
 use crate::recipe;
+use crate::recipe::placement::CacheType;
 
-/// How a lane computes. The defaults are llama.cpp's, but for the context, which is the caller's to choose.
+/// How a context computes. The defaults are llama.cpp's, but for its size, which is the caller's to choose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaneParams {
-    /// Tokens the lane can hold, prompt and answer together.
+pub struct ContextParams {
+    /// Tokens that each sequence can hold, prompt and answer together.
     pub n_ctx: usize,
     /// Most tokens in one decode.
     pub n_batch: usize,
-    /// Most rows that one decode puts out. llama.cpp reserves `4 · n_vocab` bytes for each.
+    /// Most rows that one decode puts out for each sequence. llama.cpp reserves `4 · n_vocab` bytes for each.
     pub n_outputs_max: usize,
     /// Threads, the same for one token and for many: teams of changing size are set up anew by OpenMP each time.
     pub n_threads: usize,
@@ -31,7 +33,7 @@ pub struct LaneParams {
     pub offload_kqv: bool,
 }
 
-impl Default for LaneParams {
+impl Default for ContextParams {
     fn default() -> Self {
         Self {
             n_ctx: 2048,
@@ -46,8 +48,8 @@ impl Default for LaneParams {
     }
 }
 
-impl LaneParams {
-    /// Refuses what no model's lane could be opened with.
+impl ContextParams {
+    /// Refuses what no model's context could be opened with.
     pub fn check(&self) -> Result<(), recipe::Error> {
         let bounded = [
             ("context size", self.n_ctx, MAX_CTX),
@@ -75,60 +77,7 @@ pub enum FlashAttention {
     Off,
 }
 
-/// `--cache-type-k`, `--cache-type-v`: the types llama.cpp offers for a KV cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CacheType {
-    F32,
-    F16,
-    Bf16,
-    Q8_0,
-    Q4_0,
-    Q4_1,
-    Iq4Nl,
-    Q5_0,
-    Q5_1,
-}
-
-impl CacheType {
-    pub const ALL: [Self; 9] =
-        [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q4_0, Self::Q4_1, Self::Iq4Nl, Self::Q5_0, Self::Q5_1];
-
-    fn raw(self) -> sys::ggml_type {
-        match self {
-            Self::F32 => sys::GGML_TYPE_F32,
-            Self::F16 => sys::GGML_TYPE_F16,
-            Self::Bf16 => sys::GGML_TYPE_BF16,
-            Self::Q8_0 => sys::GGML_TYPE_Q8_0,
-            Self::Q4_0 => sys::GGML_TYPE_Q4_0,
-            Self::Q4_1 => sys::GGML_TYPE_Q4_1,
-            Self::Iq4Nl => sys::GGML_TYPE_IQ4_NL,
-            Self::Q5_0 => sys::GGML_TYPE_Q5_0,
-            Self::Q5_1 => sys::GGML_TYPE_Q5_1,
-        }
-    }
-
-    /// llama.cpp's name, as it is typed.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-            Self::Q8_0 => "q8_0",
-            Self::Q4_0 => "q4_0",
-            Self::Q4_1 => "q4_1",
-            Self::Iq4Nl => "iq4_nl",
-            Self::Q5_0 => "q5_0",
-            Self::Q5_1 => "q5_1",
-        }
-    }
-
-    fn is_quantised(self) -> bool {
-        !matches!(self, Self::F32 | Self::F16 | Self::Bf16)
-    }
-}
-
-/// Where a lane's time went. Prompt: tokens decoded for the last row at most; decode: for a row each. On a device the
+/// Where a sequence's time went. A decode of several sequences counts for each by its share of the tokens. Prompt: tokens decoded for the last row at most; decode: for a row each. On a device the
 /// time is that of the call and of the waiting, not what it computed beside other lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
@@ -140,52 +89,127 @@ pub struct Timings {
 
 /// More than any model was trained on. llama.cpp keeps some 40 bytes for each, whatever else the cache takes.
 const MAX_CTX: usize = 1 << 24;
+/// `LLAMA_MAX_SEQ`
+const MAX_SEQUENCES: usize = 256;
 /// `GGML_MAX_N_THREADS`
 const MAX_THREADS: usize = 512;
 
-/// A context on a model, with one sequence in it.
-#[derive(Debug)]
-pub struct Lane {
-    context: NonNull<sys::llama_context>,
-    batch: Batch,
-    n_ctx: usize,
-    n_outputs_max: usize,
-    n_vocab: usize,
+fn raw_type(kind: CacheType) -> sys::ggml_type {
+    match kind {
+        CacheType::F32 => sys::GGML_TYPE_F32,
+        CacheType::F16 => sys::GGML_TYPE_F16,
+        CacheType::Bf16 => sys::GGML_TYPE_BF16,
+        CacheType::Q8_0 => sys::GGML_TYPE_Q8_0,
+        CacheType::Q4_0 => sys::GGML_TYPE_Q4_0,
+        CacheType::Q4_1 => sys::GGML_TYPE_Q4_1,
+        CacheType::Iq4Nl => sys::GGML_TYPE_IQ4_NL,
+        CacheType::Q5_0 => sys::GGML_TYPE_Q5_0,
+        CacheType::Q5_1 => sys::GGML_TYPE_Q5_1,
+    }
+}
+
+/// Sequences of a context: those with a cache of their own, and spare ones that share the cells of the others, for
+/// trying something on a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sequences {
+    pub n: usize,
+    pub n_spare: usize,
+}
+
+impl Sequences {
+    pub const ONE: Self = Self { n: 1, n_spare: 0 };
+}
+
+/// A sequence's place in a context.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sequence {
     n_past: usize,
+    /// Its first tokens whose cells are another sequence's.
+    n_shared: usize,
     /// Rows of the last decode, and the batch index of the first.
     rows: (usize, usize),
-    /// The decode whose results have not been waited for: its tokens, what they put out, and its time so far.
-    pending: Option<(usize, Outputs, Duration)>,
     timings: Timings,
     /// It was to forget a part and had to forget all.
     lost: bool,
-    // Last, so that the context goes before its model.
+}
+
+/// A decode whose results have not been waited for.
+#[derive(Debug)]
+struct Pending {
+    n_tokens: usize,
+    /// Sequence, tokens, and whether each put out a row.
+    parts: Vec<(usize, usize, bool)>,
+    submitted: Duration,
+}
+
+/// A context on a model, with the sequences in it.
+#[derive(Debug)]
+pub struct Context {
+    context: NonNull<sys::llama_context>,
+    batch: Batch,
+    n_ctx: usize,
+    /// Cells that all sequences share, where they do.
+    n_shared_cells: Option<usize>,
+    n_outputs_max: usize,
+    n_vocab: usize,
+    sequences: Vec<Sequence>,
+    pending: Option<Pending>,
+    // After the context, which uses them; the model goes last.
+    _adapters: Vec<(Arc<Adapter>, f32)>,
     model: Arc<Model>,
 }
 
-// SAFETY: a llama_context may be used from any thread, by one at a time, which `&mut self` guarantees.
-unsafe impl Send for Lane {}
+// SAFETY: a llama_context may be used from any thread, by one at a time, which `&mut self` guarantees; the pointers in
+// the batch lead into the batch itself.
+unsafe impl Send for Context {}
 
-impl Lane {
-    pub fn new(model: Arc<Model>, params: &LaneParams) -> Result<Self, Error> {
+impl Context {
+    /// A context with one sequence and the model's own weights.
+    pub fn new(model: Arc<Model>, params: &ContextParams) -> Result<Self, Error> {
+        Self::with(model, &[], params, Sequences::ONE)
+    }
+
+    /// A context with some sequences, on a model with adapters, each at a scale.
+    pub fn with(
+        model: Arc<Model>,
+        adapters: &[(Arc<Adapter>, f32)],
+        params: &ContextParams,
+        sequences: Sequences,
+    ) -> Result<Self, Error> {
+        /// llama.cpp rounds a context up to this.
+        const CELLS: usize = 256;
         // llama.cpp writes to the model while it creates a context.
-        static CREATING: Mutex<()> = Mutex::new(());
-        let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = MODEL_CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
 
         let failed = |reason: String| {
             let n_ctx = u32::try_from(params.n_ctx).unwrap_or(u32::MAX);
             Error::Context { path: model.path().to_path_buf(), n_ctx, reason }
         };
         params.check()?;
-        let n_batch = params.n_batch.min(params.n_ctx);
-        let n_outputs_max = params.n_outputs_max.clamp(1, n_batch);
+        let n_seq = sequences.n + sequences.n_spare;
+        if sequences.n == 0 || n_seq > MAX_SEQUENCES {
+            return Err(failed(format!("{n_seq} sequences were asked for, 1 to {MAX_SEQUENCES} are possible")));
+        }
+        let n_cells = params.n_ctx.next_multiple_of(CELLS).saturating_mul(sequences.n);
+        if n_cells > MAX_CTX {
+            return Err(failed(format!("{n_seq} sequences of this size are too many")));
+        }
+        if let Some((adapter, _)) = adapters.iter().find(|(adapter, _)| !adapter.is_for(&model)) {
+            let reason = format!("it was loaded for another model than {}", model.path().display());
+            return Err(Error::Adapter { path: adapter.path().to_path_buf(), reason });
+        }
+        let n_batch = params.n_batch.min(params.n_ctx).max(n_seq);
+        let n_outputs_max = params.n_outputs_max.clamp(1, n_batch / n_seq);
+        let is_shared = sequences.n_spare > 0;
         // SAFETY: takes no argument.
         let mut raw = unsafe { sys::llama_context_default_params() };
-        raw.n_ctx = params.n_ctx as u32;
+        // One sequence by itself needs no rounding, and none that shares cells is promised a part of them.
+        raw.n_ctx = if n_seq == 1 { params.n_ctx } else { n_cells } as u32;
         raw.n_batch = n_batch as u32;
         raw.n_ubatch = n_batch as u32;
-        raw.n_seq_max = 1;
-        raw.n_outputs_max = n_outputs_max as u32;
+        raw.n_seq_max = n_seq as u32;
+        raw.kv_unified = is_shared;
+        raw.n_outputs_max = (n_outputs_max * n_seq) as u32;
         raw.n_threads = params.n_threads as i32;
         raw.n_threads_batch = params.n_threads as i32;
         raw.flash_attn_type = match params.flash_attention {
@@ -193,8 +217,8 @@ impl Lane {
             FlashAttention::On => sys::LLAMA_FLASH_ATTN_TYPE_ENABLED,
             FlashAttention::Off => sys::LLAMA_FLASH_ATTN_TYPE_DISABLED,
         };
-        raw.type_k = params.cache_type_k.raw();
-        raw.type_v = params.cache_type_v.raw();
+        raw.type_k = raw_type(params.cache_type_k);
+        raw.type_v = raw_type(params.cache_type_v);
         raw.offload_kqv = params.offload_kqv;
         // Without the full cache a sliding-window model cannot be rolled back.
         raw.swa_full = true;
@@ -207,26 +231,39 @@ impl Lane {
         let context = NonNull::new(context).ok_or_else(|| failed(log::take_errors("it gave no reason")))?;
         // SAFETY: the context is valid.
         let n_ctx = unsafe { sys::llama_n_ctx_seq(context.as_ptr()) } as usize;
-        let lane = Self {
+        let context = Self {
             context,
-            batch: Batch::new(n_batch),
+            batch: Batch::new(n_batch, n_seq),
             // llama.cpp rounds the context up; what was asked for is what is kept to.
             n_ctx: n_ctx.min(params.n_ctx),
+            n_shared_cells: is_shared.then_some(n_cells),
             n_outputs_max,
             n_vocab: model.n_vocab(),
-            n_past: 0,
-            rows: (0, 0),
+            sequences: vec![Sequence::default(); n_seq],
             pending: None,
-            timings: Timings::default(),
-            lost: false,
+            _adapters: adapters.to_vec(),
             model,
         };
         // SAFETY: the context is valid.
-        if unsafe { sys::llama_get_memory(lane.context.as_ptr()) }.is_null() {
+        if unsafe { sys::llama_get_memory(context.context.as_ptr()) }.is_null() {
             let reason = "it keeps no memory of what it read, expected a model that generates text";
-            return Err(Error::NotGenerative { path: lane.model.path().to_path_buf(), reason });
+            return Err(Error::NotGenerative { path: context.model.path().to_path_buf(), reason });
         }
-        Ok(lane)
+        if !adapters.is_empty() {
+            let mut raws: Vec<_> = adapters.iter().map(|(adapter, _)| adapter.raw().as_ptr()).collect();
+            let mut scales: Vec<_> = adapters.iter().map(|(_, scale)| *scale).collect();
+            // SAFETY: context and adapters are valid and of one model; the arrays are as long as it is told, and
+            // copied.
+            let code = unsafe {
+                let context = context.context.as_ptr();
+                sys::llama_set_adapters_lora(context, raws.as_mut_ptr(), raws.len(), scales.as_mut_ptr())
+            };
+            if code != 0 {
+                let path = adapters[0].0.path().to_path_buf();
+                return Err(Error::Adapter { path, reason: format!("llama.cpp refused it (code {code})") });
+            }
+        }
+        Ok(context)
     }
 
     #[must_use]
@@ -234,18 +271,19 @@ impl Lane {
         &self.model
     }
 
+    /// Tokens that a sequence can hold.
     #[must_use]
     pub fn n_ctx(&self) -> usize {
         self.n_ctx
     }
 
-    /// Most tokens in one decode.
+    /// Most tokens in one decode, all sequences together.
     #[must_use]
     pub fn n_batch(&self) -> usize {
         self.batch.capacity()
     }
 
-    /// Most rows that one decode puts out.
+    /// Most rows that one decode puts out for a sequence.
     #[must_use]
     pub fn n_outputs_max(&self) -> usize {
         self.n_outputs_max
@@ -256,41 +294,68 @@ impl Lane {
         self.n_vocab
     }
 
-    /// Tokens in the KV cache.
+    /// Tokens of a sequence in the KV cache.
     #[must_use]
-    pub fn n_past(&self) -> usize {
-        self.n_past
+    pub fn n_past(&self, seq: usize) -> usize {
+        self.sequences[seq].n_past
+    }
+
+    /// Tokens that still fit into a sequence.
+    #[must_use]
+    pub fn n_left(&self, seq: usize) -> usize {
+        let own = self.n_ctx - self.sequences[seq].n_past;
+        match self.n_shared_cells {
+            None => own,
+            Some(n_cells) => {
+                let n_used: usize = self.sequences.iter().map(|sequence| sequence.n_past - sequence.n_shared).sum();
+                own.min(n_cells - n_used)
+            }
+        }
     }
 
     #[must_use]
-    pub fn timings(&self) -> Timings {
-        self.timings
+    pub fn timings(&self, seq: usize) -> Timings {
+        self.sequences[seq].timings
     }
 
     pub fn reset_timings(&mut self) {
-        self.timings = Timings::default();
+        self.sequences.iter_mut().for_each(|sequence| sequence.timings = Timings::default());
     }
 
-    /// Starts to decode `tokens` behind those already there. On a CPU this returns when it is done, on a device
-    /// before. On an error the lane holds what it held.
-    pub fn submit(&mut self, tokens: &[Token], outputs: Outputs) -> Result<(), Error> {
+    /// Starts to decode tokens behind those that the sequences hold already. On a CPU this returns when it is done, on
+    /// a device before. On an error every sequence holds what it held, unless it is [`Self::lost`].
+    pub fn submit(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
         self.wait();
-        let n_tokens = tokens.len();
-        let n_batch = if outputs == Outputs::All { self.n_outputs_max } else { self.n_batch() };
-        if n_tokens == 0 || n_tokens > n_batch {
+        let n_tokens = parts.iter().map(|part| part.tokens.len()).sum();
+        let n_batch = self.n_batch();
+        if parts.iter().any(|part| part.tokens.is_empty()) || n_tokens == 0 || n_tokens > n_batch {
             return Err(Error::BatchSize { n_tokens, n_batch });
         }
-        if self.n_past + n_tokens > self.n_ctx {
-            return Err(Error::ContextFull { n_past: self.n_past, n_new: n_tokens, n_ctx: self.n_ctx });
+        self.batch.clear();
+        for (i, part) in parts.iter().enumerate() {
+            let (n_past, n_new, n_batch) = (self.n_past(part.seq), part.tokens.len(), self.n_outputs_max);
+            if part.rows().0 > n_batch {
+                return Err(Error::BatchSize { n_tokens: n_new, n_batch });
+            }
+            if n_new > self.n_left(part.seq) || parts[..i].iter().any(|other| other.seq == part.seq) {
+                return Err(Error::ContextFull { n_past, n_new, n_ctx: n_past + self.n_left(part.seq) });
+            }
+            part.tokens.iter().try_for_each(|&token| self.model.check(token))?;
+            let begin = self.batch.add(part, n_past);
+            let (n_rows, first) = part.rows();
+            self.sequences[part.seq].rows = (n_rows, begin + first);
         }
-        tokens.iter().try_for_each(|&token| self.model.check(token))?;
-        self.rows = (0, 0);
+        for (seq, sequence) in self.sequences.iter_mut().enumerate() {
+            if parts.iter().all(|part| part.seq != seq) {
+                sequence.rows = (0, 0);
+            }
+        }
 
         log::take_errors("");
         let began = Instant::now();
-        let batch = self.batch.fill(tokens, self.n_past, outputs);
+        let batch = self.batch.raw();
         // SAFETY: the context is valid; the batch points into vectors of n_tokens entries that live in `self`; its
-        // size, positions, sequence id and tokens are checked above.
+        // size, positions, sequence ids and tokens are checked above.
         let code = unsafe { sys::llama_decode(self.context.as_ptr(), batch) };
         if code != 0 {
             let reason = match code {
@@ -298,46 +363,50 @@ impl Lane {
                 2 => "it was aborted".to_owned(),
                 _ => log::take_errors("it gave no reason"),
             };
-            let n_past = self.n_past;
-            self.roll_back(n_past);
+            let n_past = self.n_past(parts[0].seq);
+            for part in parts {
+                self.roll_back(part.seq, self.n_past(part.seq));
+            }
             return Err(Error::Decode { n_past, n_tokens, code, reason });
         }
-        self.n_past += n_tokens;
-        self.rows = match outputs {
-            Outputs::None => (0, 0),
-            Outputs::Last => (1, n_tokens - 1),
-            Outputs::All => (n_tokens, 0),
-        };
-        self.pending = Some((n_tokens, outputs, began.elapsed()));
+        for part in parts {
+            self.sequences[part.seq].n_past += part.tokens.len();
+        }
+        let parts = parts.iter().map(|part| (part.seq, part.tokens.len(), part.outputs == Outputs::All)).collect();
+        self.pending = Some(Pending { n_tokens, parts, submitted: began.elapsed() });
         Ok(())
     }
 
     /// Waits until the last decode is done, and books its time.
     pub fn wait(&mut self) {
-        let Some((n_tokens, outputs, submitted)) = self.pending.take() else { return };
+        let Some(Pending { n_tokens, parts, submitted }) = self.pending.take() else { return };
         let began = Instant::now();
         // SAFETY: the context is valid.
         unsafe { sys::llama_synchronize(self.context.as_ptr()) };
         let spent = submitted + began.elapsed();
-        if outputs == Outputs::All {
-            self.timings.n_decode += n_tokens;
-            self.timings.t_decode += spent;
-        } else {
-            self.timings.n_prompt += n_tokens;
-            self.timings.t_prompt += spent;
+        for (seq, n, is_decode) in parts {
+            let timings = &mut self.sequences[seq].timings;
+            let spent = spent.mul_f64(n as f64 / n_tokens as f64);
+            if is_decode {
+                timings.n_decode += n;
+                timings.t_decode += spent;
+            } else {
+                timings.n_prompt += n;
+                timings.t_prompt += spent;
+            }
         }
     }
 
-    /// [`Self::submit`] and [`Self::wait`].
+    /// Decodes tokens on the first sequence and waits.
     pub fn decode(&mut self, tokens: &[Token], outputs: Outputs) -> Result<(), Error> {
-        self.submit(tokens, outputs)?;
+        self.submit(&[Part { seq: 0, tokens, outputs }])?;
         self.wait();
         Ok(())
     }
 
-    /// Row `i` of the logits `[n_vocab]` that the last decode put out. Call [`Self::wait`] before.
-    pub fn row(&self, i: usize) -> Result<&[f32], Error> {
-        let (n_rows, first) = self.rows;
+    /// Row `i` of the logits `[n_vocab]` that the last decode put out for a sequence. Call [`Self::wait`] before.
+    pub fn row(&self, seq: usize, i: usize) -> Result<&[f32], Error> {
+        let (n_rows, first) = self.sequences[seq].rows;
         if i >= n_rows {
             return Err(Error::Row { row: i, n_rows });
         }
@@ -351,32 +420,51 @@ impl Lane {
         Ok(unsafe { std::slice::from_raw_parts(row, self.n_vocab) })
     }
 
-    /// Whether the lane had to forget more than it was asked to; true until it is emptied.
+    /// Whether a sequence had to forget more than it was asked to; true until it is emptied.
     #[must_use]
-    pub fn lost(&self) -> bool {
-        self.lost
+    pub fn lost(&self, seq: usize) -> bool {
+        self.sequences[seq].lost
     }
 
-    /// Forgets everything behind the first `n_past` tokens. Where a model cannot forget a part (recurrent state), it
-    /// forgets all, and is [`Self::lost`].
-    pub fn roll_back(&mut self, n_past: usize) {
+    /// Forgets everything of a sequence behind its first `n_past` tokens. Where a model cannot forget a part
+    /// (recurrent state), the sequence forgets all, and is [`Self::lost`].
+    pub fn roll_back(&mut self, seq: usize, n_past: usize) {
         self.wait();
-        self.rows = (0, 0);
-        // SAFETY: the context is valid; sequence 0 exists in every context.
+        let sequence = &mut self.sequences[seq];
+        sequence.rows = (0, 0);
+        let id = seq as sys::llama_seq_id;
+        // SAFETY: the context is valid; the sequence is one of its own.
+        sequence.n_past = unsafe {
+            let memory = sys::llama_get_memory(self.context.as_ptr());
+            if n_past > 0 && sys::llama_memory_seq_rm(memory, id, n_past as i32, -1) {
+                n_past.min(sequence.n_past)
+            } else {
+                // A whole sequence can be removed from every memory.
+                sys::llama_memory_seq_rm(memory, id, -1, -1);
+                0
+            }
+        };
+        sequence.n_shared = sequence.n_shared.min(sequence.n_past);
+        sequence.lost = sequence.n_past != n_past;
+    }
+
+    /// Makes sequence `to`, a spare one, hold what `from` holds, in the same cells.
+    pub fn copy(&mut self, from: usize, to: usize) {
+        self.roll_back(to, 0);
+        if self.n_shared_cells.is_none() {
+            return;
+        }
+        // SAFETY: the context is valid, both sequences are its own and lie in one stream, since cells are shared.
         unsafe {
             let memory = sys::llama_get_memory(self.context.as_ptr());
-            self.n_past = if sys::llama_memory_seq_rm(memory, 0, n_past as i32, -1) {
-                n_past.min(self.n_past)
-            } else {
-                sys::llama_memory_clear(memory, false);
-                0
-            };
+            sys::llama_memory_seq_cp(memory, from as sys::llama_seq_id, to as sys::llama_seq_id, -1, -1);
         }
-        self.lost = self.n_past != n_past;
+        let n_past = self.n_past(from);
+        self.sequences[to] = Sequence { n_past, n_shared: n_past, ..self.sequences[to] };
     }
 }
 
-impl Drop for Lane {
+impl Drop for Context {
     fn drop(&mut self) {
         // SAFETY: the pointer came from llama_init_from_model, and its model is still held.
         unsafe { sys::llama_free(self.context.as_ptr()) };

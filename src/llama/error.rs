@@ -23,6 +23,9 @@ pub enum Error {
     #[error("llama.cpp could not create a context of {n_ctx} tokens for {}: {reason}", path.display())]
     Context { path: PathBuf, n_ctx: u32, reason: String },
 
+    #[error("the LoRA adapter {} cannot be used: {reason}", path.display())]
+    Adapter { path: PathBuf, reason: String },
+
     #[error("no device is called {name:?}, there are: {}", known.join(", "))]
     Device { name: String, known: Vec<String> },
 
@@ -38,7 +41,7 @@ pub enum Error {
     #[error("the context is full: {n_past} tokens are in it, {n_new} more do not fit into {n_ctx}")]
     ContextFull { n_past: usize, n_new: usize, n_ctx: usize },
 
-    #[error("a batch of {n_tokens} tokens was asked for, this lane takes 1 to {n_batch}")]
+    #[error("a batch of {n_tokens} tokens was asked for, this context takes 1 to {n_batch}")]
     BatchSize { n_tokens: usize, n_batch: usize },
 
     #[error("llama.cpp failed to decode {n_tokens} tokens at position {n_past}: {reason} (code {code})")]

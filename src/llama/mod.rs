@@ -1,13 +1,13 @@
 //! The only room that speaks to llama.cpp, and the only one with `unsafe`.
 //!
-//! In: paths, tokens, sampling parameters. Out: models, lanes that turn tokens into rows of logits, and chains that
+//! In: paths, tokens, sampling parameters. Out: models, contexts that turn tokens into rows of logits, and chains that
 //! turn a row into a token, with the proxy-tuning stage as one of their samplers.
 //!
 //! Which handle is whose, decided once:
 //! - `llama-cpp-2` serves where its safe API reaches: the backend (a host brings its own), the list of devices, JSON
 //!   schema to grammar.
-//! - Models and contexts are our own handles on `llama-cpp-sys-2`. The wrapper's context borrows its model, so a lane
-//!   could not own both; it has no setter for `n_outputs_max`; it hides the pointers that a chain needs.
+//! - Models and contexts are our own handles on `llama-cpp-sys-2`. The wrapper's context borrows its model, so nothing
+//!   could own both; it has no setter for `n_outputs_max`; it sets one LoRA adapter only; it hides the pointers that a chain needs.
 //! - Chain and stage are our own handles: the wrapper cannot put a foreign sampler into a chain.
 //!
 //! Every pre-condition that llama.cpp answers with an abort is checked before the call; every return code is decoded
@@ -15,16 +15,18 @@
 
 #![allow(unsafe_code)]
 
+pub mod adapter;
 pub mod backend;
 mod batch;
 mod candidates;
 pub mod chain;
+pub mod context;
 pub mod device;
 pub mod error;
 pub mod grammar;
-pub mod lane;
 pub mod log;
 pub mod model;
+mod pieces;
 pub mod probe;
 pub mod rpc;
 pub mod stage;

@@ -4,14 +4,18 @@ use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
+use super::pieces::Specials;
 use super::text::Spelling;
 use super::{Error, log};
+
+/// Held while llama.cpp writes to a model: contexts being created, adapters coming and going.
+pub(super) static MODEL_CHANGES: Mutex<()> = Mutex::new(());
 
 /// How a file becomes a model. The defaults are llama.cpp's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,6 +99,7 @@ pub struct Model {
     uses_devices: bool,
     /// Known once it is asked for.
     pub(super) spelling: OnceLock<Spelling>,
+    pub(super) specials: OnceLock<Specials>,
     _backend: Backend,
 }
 
@@ -187,8 +192,9 @@ impl Model {
         };
         let no_devices = params.n_gpu_layers == Some(0) || params.devices.as_ref().is_some_and(Vec::is_empty);
         let uses_devices = !no_devices && !super::device::offload(backend).is_empty();
-        let (path, spelling) = (path.to_path_buf(), OnceLock::new());
-        let model = Self { raw, path, uses_devices, spelling, _backend: backend.clone() };
+        let (spelling, specials) = (OnceLock::new(), OnceLock::new());
+        let path = path.to_path_buf();
+        let model = Self { raw, path, uses_devices, spelling, specials, _backend: backend.clone() };
         model.check_generative()?;
         Ok(model)
     }

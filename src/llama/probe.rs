@@ -7,7 +7,7 @@ use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
-use super::lane::{Lane, LaneParams, Outputs};
+use super::context::{Context, ContextParams, Outputs};
 use super::model::{Extent, Model, ModelParams};
 use super::{Error, Token, log};
 use crate::arithmetic::offset::first_non_finite_logit;
@@ -56,10 +56,10 @@ pub struct Layout {
 }
 
 /// Lays a model and its context out without taking the memory for them.
-pub fn layout(backend: &Backend, path: &Path, model: &ModelParams, lane: &LaneParams) -> Result<Layout, Error> {
+pub fn layout(backend: &Backend, path: &Path, model: &ModelParams, context: &ContextParams) -> Result<Layout, Error> {
     let (laid_out, lines) = log::collect(|| {
         let model = Arc::new(Model::open(backend, path, model, Extent::Layout, |_| true)?);
-        Lane::new(model.clone(), lane).map(|_| model.n_params())
+        Context::new(model.clone(), context).map(|_| model.n_params())
     });
     let mut layout = Layout { n_params: laid_out?, ..Layout::default() };
     for line in &lines {
@@ -88,13 +88,13 @@ impl Layout {
 }
 
 /// Loads the weights, refuses those that are not finite, decodes one token and looks at the row that comes out.
-pub fn decode_once(backend: &Backend, path: &Path, model: &ModelParams, lane: &LaneParams) -> Result<(), Error> {
+pub fn decode_once(backend: &Backend, path: &Path, model: &ModelParams, context: &ContextParams) -> Result<(), Error> {
     let params = ModelParams { check_tensors: true, ..model.clone() };
     let model = Arc::new(Model::load(backend, path, &params, |_| true)?);
     let token = model.leading_bos().unwrap_or(0);
-    let mut lane = Lane::new(model, lane)?;
-    lane.decode(&[token], Outputs::Last)?;
-    let row = lane.row(0)?;
+    let mut context = Context::new(model, context)?;
+    context.decode(&[token], Outputs::Last)?;
+    let row = context.row(0, 0)?;
     match first_non_finite_logit(row) {
         None => Ok(()),
         Some(id) => Err(Error::NotFinite { id, value: row[id] }),

@@ -1,7 +1,7 @@
 //! Proxy-tuning as a llama.cpp sampler: a real `llama_sampler` with a real vtable, for any place in a chain.
 //!
 //! `apply` adds `Σ α·(expert − antiexpert)` to the candidates by their token ids, whatever earlier samplers have
-//! sorted, masked or dropped. It depends only on the rows it was lent and on the array that comes in: two fresh
+//! sorted, masked or dropped. Before that it drops those that are not plausible to the base, if it is asked to. It depends only on the rows it was lent and on the array that comes in: two fresh
 //! copies of a row give the same result. The rows are lent for the length of one `apply` of the chain.
 //!
 //! A failure is sticky: the array is left as it came in, and the chain tells it until it is reset.
@@ -13,6 +13,7 @@ use std::ptr::NonNull;
 use llama_cpp_sys_2 as sys;
 
 use crate::arithmetic::offset::{self, Term};
+use crate::arithmetic::plausibility;
 
 /// What the stage calls itself in a chain.
 pub const NAME: &std::ffi::CStr = c"proxy-tuning";
@@ -38,6 +39,8 @@ pub(super) struct Stage(NonNull<sys::llama_sampler>);
 struct Context {
     /// The rows of the position that is being sampled; only while they are lent.
     terms: Option<NonNull<[Term<'static>]>>,
+    /// τ of the plausibility cut; 0 cuts nothing.
+    plausibility: f32,
     failure: Option<Failure>,
 }
 
@@ -49,8 +52,8 @@ pub(super) struct Lent<'a> {
 
 impl Stage {
     /// A new sampler, owned by the caller until a chain takes it.
-    pub(super) fn create() -> NonNull<sys::llama_sampler> {
-        create(Context::default())
+    pub(super) fn create(plausibility: f32) -> NonNull<sys::llama_sampler> {
+        create(Context { plausibility, ..Context::default() })
     }
 
     /// The stage behind a sampler, if it is one.
@@ -151,7 +154,15 @@ unsafe extern "C" fn apply(sampler: *mut sys::llama_sampler, array: *mut sys::ll
         }
         // SAFETY: the array holds `size` candidates.
         let candidates = unsafe { std::slice::from_raw_parts_mut(array.data, array.size) };
-        offset::add_by_id(candidates, terms).map_err(|error| Failure::NotFinite { id: error.id })?;
+        let not_finite = |error: offset::NotFinite| Failure::NotFinite { id: error.id };
+        let mut n_kept = candidates.len();
+        if context.plausibility > 0.0 {
+            // A failure leaves the array as it came in, so it must show before anything is dropped.
+            offset::check_by_id(candidates, terms).map_err(not_finite)?;
+            n_kept = plausibility::keep(candidates, context.plausibility);
+        }
+        offset::add_by_id(&mut candidates[..n_kept], terms).map_err(not_finite)?;
+        array.size = n_kept;
         array.sorted = false;
         Ok(())
     }));
@@ -168,8 +179,8 @@ unsafe extern "C" fn reset(sampler: *mut sys::llama_sampler) {
 /// A failed stage stays failed in its copy; rows are never shared.
 unsafe extern "C" fn clone(sampler: *const sys::llama_sampler) -> *mut sys::llama_sampler {
     // SAFETY: llama.cpp passes our sampler.
-    let failure = unsafe { context(sampler) }.failure;
-    catch_unwind(|| create(Context { terms: None, failure }).as_ptr()).unwrap_or(std::ptr::null_mut())
+    let &mut Context { plausibility, failure, .. } = unsafe { context(sampler) };
+    catch_unwind(|| create(Context { terms: None, plausibility, failure }).as_ptr()).unwrap_or(std::ptr::null_mut())
 }
 
 /// Frees the context only: llama.cpp deletes the shell.

@@ -34,18 +34,22 @@ impl Model {
     /// Tokenises `text` for continuing it: with the token the model wants in front of a text, without one behind it.
     /// What looks like a special token in the text is text.
     pub fn tokenize(&self, text: &str) -> Result<Vec<Token>, Error> {
+        self.tokenize_as(text, Flags { add_special: true, parse_special: false })
+    }
+
+    pub(super) fn tokenize_as(&self, text: &str, flags: Flags) -> Result<Vec<Token>, Error> {
         self.refuse_missing_specials()?;
         self.refuse_unspellable(text)?;
         // llama.cpp splits some vocabularies with a recursive std::regex: about 320 bytes of stack a character of the
         // longest match. Long ones go to a thread whose stack can hold them.
         let stack_bytes = longest_match(text).saturating_mul(512);
         if stack_bytes < 256 << 10 {
-            return self.tokenize_here(text);
+            return self.tokenize_here(text, flags);
         }
         std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .stack_size(stack_bytes + (1 << 20))
-                .spawn_scoped(scope, || self.tokenize_here(text))
+                .spawn_scoped(scope, || self.tokenize_here(text, flags))
                 .map_err(|error| Error::Tokenize { reason: format!("no thread for its longest word: {error}") })?
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -90,7 +94,7 @@ impl Model {
         }
     }
 
-    fn tokenize_here(&self, text: &str) -> Result<Vec<Token>, Error> {
+    fn tokenize_here(&self, text: &str, flags: Flags) -> Result<Vec<Token>, Error> {
         let too_long = || Error::Tokenize { reason: format!("{} bytes are too many at once", text.len()) };
         let n_text = i32::try_from(text.len()).map_err(|_| too_long())?;
         let mut tokens: Vec<Token> = vec![0; text.len() / 3 + 8];
@@ -104,8 +108,8 @@ impl Model {
                     n_text,
                     tokens.as_mut_ptr(),
                     room,
-                    true,
-                    false,
+                    flags.add_special,
+                    flags.parse_special,
                 )
             };
             if let Ok(n) = usize::try_from(n) {
@@ -113,7 +117,7 @@ impl Model {
                 // SAFETY: the vocabulary is valid.
                 let (add_eos, eos) =
                     unsafe { (sys::llama_vocab_get_add_eos(self.vocab()), sys::llama_vocab_eos(self.vocab())) };
-                if add_eos && tokens.last() == Some(&eos) {
+                if flags.add_special && add_eos && tokens.last() == Some(&eos) {
                     tokens.pop();
                 }
                 return Ok(tokens);
@@ -126,7 +130,7 @@ impl Model {
     }
 
     /// A token as it stands in the file.
-    fn raw_text(&self, token: Token) -> &[u8] {
+    pub(super) fn raw_text(&self, token: Token) -> &[u8] {
         // SAFETY: the callers pass ids of the vocabulary; the text is NUL-terminated and lives as long as the model.
         unsafe { CStr::from_ptr(sys::llama_vocab_get_text(self.vocab(), token)) }.to_bytes()
     }
@@ -171,6 +175,15 @@ impl Model {
     pub(super) fn check(&self, token: Token) -> Result<(), Error> {
         if self.has(token) { Ok(()) } else { Err(Error::TokenRange { token, n_vocab: self.n_vocab() }) }
     }
+}
+
+/// How llama.cpp reads a text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flags {
+    /// Put BOS in front where the model wants it.
+    pub add_special: bool,
+    /// Take the names of control tokens for the tokens.
+    pub parse_special: bool,
 }
 
 /// Which characters a vocabulary can spell.

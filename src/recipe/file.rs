@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Sampling};
-
-/// Beyond this the sum leaves what logits mean; a larger α is a typing error.
-pub const MAX_ALPHA: f32 = 10.0;
+use super::{Error, ModelName, Player, Sampling, Schedule};
 
 /// A longer file is no recipe.
 const MAX_BYTES: u64 = 1 << 20;
@@ -19,50 +16,25 @@ const MAX_BYTES: u64 = 1 << 20;
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     pub description: Option<String>,
-    pub base: PathBuf,
+    /// A prompt that shows what the pairs do.
+    pub example_prompt: Option<String>,
+    /// The system prompt, where none is given.
+    pub system_prompt: Option<String>,
+    pub base: Player,
     #[serde(default, rename = "pair")]
     pub pairs: Vec<Pair>,
     #[serde(default)]
     pub sampling: Sampling,
-    /// A prompt that shows what the pairs do.
-    pub example_prompt: Option<String>,
 }
 
 /// `alpha · (expert − antiexpert)`; a side that is left out counts as zero.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pair {
-    #[serde(default = "default_alpha")]
-    pub alpha: f32,
-    pub expert: Option<Side>,
-    pub antiexpert: Option<Side>,
-}
-
-fn default_alpha() -> f32 {
-    1.0
-}
-
-/// One side of a pair: a file, or the word `base` for the base itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "PathBuf", into = "PathBuf")]
-pub enum Side {
-    Base,
-    File(PathBuf),
-}
-
-impl From<PathBuf> for Side {
-    fn from(path: PathBuf) -> Self {
-        if path.as_os_str() == "base" { Self::Base } else { Self::File(path) }
-    }
-}
-
-impl From<Side> for PathBuf {
-    fn from(side: Side) -> Self {
-        match side {
-            Side::Base => "base".into(),
-            Side::File(path) => path,
-        }
-    }
+    #[serde(default)]
+    pub alpha: Schedule,
+    pub expert: Option<Player>,
+    pub antiexpert: Option<Player>,
 }
 
 impl Recipe {
@@ -98,43 +70,47 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Every file that it names, the base's first.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
+    /// A base by itself.
+    #[must_use]
+    pub fn bare(base: Player) -> Self {
+        let (description, example_prompt, system_prompt) = (None, None, None);
+        Self { description, example_prompt, system_prompt, base, pairs: Vec::new(), sampling: Sampling::default() }
+    }
+
+    /// Every model that it names, the base first.
+    pub fn players(&self) -> impl Iterator<Item = &Player> {
         let sides = self.pairs.iter().flat_map(|pair| [&pair.expert, &pair.antiexpert]);
-        let files = sides.filter_map(|side| match side {
-            Some(Side::File(path)) => Some(path.as_path()),
-            _ => None,
-        });
-        std::iter::once(self.base.as_path()).chain(files)
+        std::iter::once(&self.base).chain(sides.flatten())
+    }
+
+    pub fn players_mut(&mut self) -> impl Iterator<Item = &mut Player> {
+        let sides = self.pairs.iter_mut().flat_map(|pair| [&mut pair.expert, &mut pair.antiexpert]);
+        std::iter::once(&mut self.base).chain(sides.flatten())
+    }
+
+    /// Every file on disk that it names: models, adapters, templates.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.players().flat_map(Player::files)
     }
 
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let sides = self.pairs.iter_mut().flat_map(|pair| [&mut pair.expert, &mut pair.antiexpert]);
-        let files = sides.filter_map(|side| match side {
-            Some(Side::File(path)) => Some(path),
-            _ => None,
-        });
-        std::iter::once(&mut self.base).chain(files)
+        self.players_mut().flat_map(Player::files_mut)
     }
 
     /// Refuses values that could not run.
     pub fn validate(&self) -> Result<(), Error> {
+        if self.base.model == ModelName::Base {
+            return Err(Error::parameter("base", "\"base\"", "a model's file"));
+        }
         for pair in &self.pairs {
-            check_alpha(pair.alpha)?;
+            pair.alpha.validate()?;
             if pair.expert.is_none() && pair.antiexpert.is_none() {
                 return Err(Error::parameter("a pair", "empty", "an expert, an antiexpert or both"));
             }
         }
+        self.players().try_for_each(Player::validate)?;
         self.sampling.validate()
     }
-}
-
-/// Refuses an α that is not a number of a sensible size.
-pub fn check_alpha(alpha: f32) -> Result<(), Error> {
-    if alpha.abs() <= MAX_ALPHA {
-        return Ok(());
-    }
-    Err(Error::parameter("alpha", alpha, format!("a number from -{MAX_ALPHA} to {MAX_ALPHA}")))
 }
 
 /// Where bundled models lie: `PROXYTUNE_MODELS`, beside the binary, the checkout it was built from.
@@ -166,6 +142,7 @@ pub fn bundled() -> Vec<(String, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::placement::GpuLayers;
     use super::*;
 
     fn parse(text: &str) -> Result<Recipe, toml::de::Error> {
@@ -176,9 +153,41 @@ mod tests {
     fn a_trio_reads_as_written() {
         let recipe = parse("base = 'b.gguf'\n[[pair]]\nexpert = 'e.gguf'\nantiexpert = 'base'\n").expect("valid");
         let pair = &recipe.pairs[0];
-        assert_eq!((pair.alpha, &pair.antiexpert), (1.0, &Some(Side::Base)));
-        assert_eq!(pair.expert, Some(Side::File("e.gguf".into())));
+        assert_eq!((&pair.alpha, &pair.antiexpert), (&Schedule::constant(1.0), &Some(Player::base())));
+        assert_eq!(pair.expert, Some(Player::file("e.gguf")));
         assert_eq!(recipe.sampling, Sampling::default());
+    }
+
+    const FULL: &str = r#"
+        system_prompt = "Be brief."
+        [base]
+        hf = "user/big-GGUF:Q4_K_M"
+        gpu_layers = "all"
+        cache_type_k = "q8_0"
+        [[pair]]
+        alpha = "1@0..0.5@64"
+        expert = { model = "small.gguf", lora = ["tuned.gguf", { path = "more.gguf", scale = 0.5 }], template = "chat.jinja" }
+        antiexpert = { model = "small.gguf", template = "expert", system = "", device = ["none"] }
+        [[pair]]
+        antiexpert = { model = "base", prompt = "" }
+        [sampling]
+        plausibility = 0.1
+    "#;
+
+    #[test]
+    fn every_key_reads_and_writes_back() {
+        let recipe = parse(FULL).expect("valid");
+        recipe.validate().expect("sensible");
+        let hub = ModelName::Hub { repo: "user/big-GGUF:Q4_K_M".to_owned(), file: None };
+        assert_eq!(recipe.base.model, hub);
+        assert_eq!(recipe.base.placement.gpu_layers, Some(GpuLayers(None)));
+        let expert = recipe.pairs[0].expert.as_ref().expect("an expert");
+        assert_eq!(expert.lora.iter().map(|lora| lora.scale).collect::<Vec<_>>(), [1.0, 0.5]);
+        assert_eq!(recipe.pairs[0].alpha.at(32), 0.75);
+        let files: Vec<_> = recipe.files().map(|path| path.display().to_string()).collect();
+        assert_eq!(files, ["small.gguf", "tuned.gguf", "more.gguf", "chat.jinja", "small.gguf"]);
+        let written = toml::to_string_pretty(&recipe).expect("it can be written");
+        assert_eq!(parse(&written).expect(&written), recipe);
     }
 
     #[test]
@@ -188,13 +197,21 @@ mod tests {
             "[[pair]]\nexpert = 'e'",
             "base = 'b'\n[[pair]]\nexpert = 'e'\nbeta = 1.0",
             "base = 'b'\n[sampling]\nsamplers = 'nonsense'",
+            "base = { model = 'b', hf = 'u/r' }",
+            "base = { lora = ['l'] }",
+            "base = { model = 'b', hf_file = 'f' }",
+            "base = { model = 'b', cache_type_k = 'q9_9' }",
+            "base = 'b'\n[[pair]]\nexpert = { model = 'e', gpu_layers = -3 }",
+            "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = '1@3'",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
         for text in [
+            "base = 'base'",
             "base = 'b'\n[[pair]]\nalpha = 1.0",
             "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = nan",
             "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = 11.0",
+            "base = 'b'\n[[pair]]\nexpert = { model = 'e', lora = [{ path = 'l', scale = nan }] }",
             "base = 'b'\n[sampling]\ntemp = -1.0",
         ] {
             assert!(parse(text).expect("well-formed").validate().is_err(), "{text}");
@@ -202,13 +219,27 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_key_of_a_table_is_named_with_its_neighbour() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("mine.toml");
+        std::fs::write(&path, "base = { model = 'b', templat = 'plain' }\n").expect("writable");
+        let error = Recipe::open(path.to_str().expect("UTF-8")).expect_err("a key that is not known");
+        assert!(error.to_string().contains("templat"), "{error}");
+        assert_eq!(error.hint().as_deref(), Some("did you mean `template`?"));
+    }
+
+    #[test]
     fn paths_are_relative_to_the_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("mine.toml");
-        std::fs::write(&path, "base = 'b.gguf'\n[[pair]]\nexpert = '/abs/e.gguf'\n").expect("writable");
+        let text = "base = 'b.gguf'\n[[pair]]\nexpert = { model = '/abs/e.gguf', lora = ['l.gguf'] }\n";
+        std::fs::write(&path, text).expect("writable");
         let recipe = Recipe::open(path.to_str().expect("UTF-8")).expect("valid");
-        assert_eq!(recipe.base, folder.path().join("b.gguf"));
-        assert_eq!(recipe.pairs[0].expert, Some(Side::File("/abs/e.gguf".into())));
+        let inside = |name: &str| folder.path().join(name);
+        assert_eq!(
+            recipe.files().collect::<Vec<_>>(),
+            [&inside("b.gguf"), Path::new("/abs/e.gguf"), &inside("l.gguf")]
+        );
     }
 
     #[test]

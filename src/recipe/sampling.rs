@@ -32,6 +32,9 @@ pub struct Sampling {
     /// Seed of all random draws; `None` takes a new one each time.
     pub seed: Option<u32>,
     pub samplers: Samplers,
+    /// Where `proxy` stands, only tokens of at least this share of the best one's probability are kept, before the
+    /// offset is added; 0 keeps all. The plausibility cut of contrastive decoding.
+    pub plausibility: f32,
     pub temp: f32,
     pub dynatemp_range: f32,
     pub dynatemp_exponent: f32,
@@ -75,6 +78,7 @@ impl Default for Sampling {
         Self {
             seed: None,
             samplers: Samplers::default(),
+            plausibility: 0.0,
             temp: 0.8,
             dynatemp_range: 0.0,
             dynatemp_exponent: 1.0,
@@ -124,6 +128,11 @@ impl Sampling {
                 Err(Error::parameter(name, value, format!("a number from {low} to {high}")))
             }
         };
+        within("plausibility", self.plausibility, 0.0, 1.0)?;
+        if self.plausibility > 0.0 && self.samplers.is_behind_temperature() {
+            let expected = "0, as `temperature` stands before `proxy`: the base's probabilities are gone there";
+            return Err(Error::parameter("plausibility", self.plausibility, expected));
+        }
         within("temp", self.temp, 0.0, 1e4)?;
         if self.temp > 0.0 && self.temp < 1e-3 {
             return Err(Error::parameter("temp", self.temp, "0 for greedy, or 0.001 and more"));
@@ -239,6 +248,12 @@ impl Samplers {
         &self.0
     }
 
+    /// Whether the stage sees logits that a temperature has changed.
+    fn is_behind_temperature(&self) -> bool {
+        let until_stage = self.0.iter().take_while(|sampler| **sampler != Sampler::Proxy);
+        until_stage.into_iter().any(|sampler| *sampler == Sampler::Temperature)
+    }
+
     /// From llama.cpp's letters (`--sampler-seq edskypmxt`); `P` is `proxy`.
     pub fn from_letters(letters: &str) -> Result<Self, Error> {
         let find = |letter: char| {
@@ -332,7 +347,12 @@ mod tests {
     #[test]
     fn values_that_break_llama_cpp_are_refused() {
         type Spoil = fn(&mut Sampling);
-        let cases: [(&str, Spoil); 14] = [
+        let cases: [(&str, Spoil); 16] = [
+            ("plausibility", |s| s.plausibility = 1.5),
+            ("plausibility", |s| {
+                s.plausibility = 0.1;
+                s.samplers = "temperature;proxy".parse().expect("names");
+            }),
             ("temp", |s| s.temp = f32::NAN),
             ("temp", |s| s.temp = f32::INFINITY),
             ("temp", |s| s.temp = -1.0),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Role;
 use crate::llama::Token;
 use crate::vocab::compare::Differences;
-use crate::{gguf, llama};
+use crate::{gguf, llama, prompt};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +27,24 @@ pub enum Error {
 
     #[error("{role}: {source}")]
     Lane { role: Role, source: llama::Error },
+
+    #[error("{role}: {name} is not a file here")]
+    NotHere { role: Role, name: String },
+
+    #[error("{role}: {source}")]
+    Prompt { role: Role, source: prompt::Error },
+
+    #[error("{role}: {} has no chat template", path.display())]
+    NoTemplate { role: Role, path: PathBuf },
+
+    #[error("{role}: cannot read the template {}: {source}", path.display())]
+    TemplateFile { role: Role, path: PathBuf, source: std::io::Error },
+
+    #[error("{role}: it is to see what the expert sees, and there is no other expert")]
+    NoExpert { role: Role },
+
+    #[error("{got} values of α are given for {n_pairs} pairs, expected one for all or one for each")]
+    Alphas { got: usize, n_pairs: usize },
 
     /// Of the sampler chain, which belongs to no role.
     #[error(transparent)]

@@ -3,131 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::error::{Error, in_lane};
-use super::offset::{Pair, Side, SmallLane};
-use super::{Offset, Role, Steered};
-use crate::gguf::Header;
+use super::lanes::{Cast, Lane, Lanes};
+use super::offset::{self, Pair};
+use super::steered::Ends;
+use super::{ModelSource, Offset, Plan, Role, Steered};
 use crate::llama::Token;
+use crate::llama::adapter::Adapter;
 use crate::llama::backend::Backend;
-use crate::llama::lane::{Lane, LaneParams};
+use crate::llama::context::{Context, ContextParams, Sequences};
 use crate::llama::model::{Model, ModelParams};
-use crate::vocab::{self, IdMap, Verdict, Vocabulary};
+use crate::prompt;
+use crate::vocab::IdMap;
 
-/// Which files play which roles, and how each is run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    pub base: ModelSource,
-    pub pairs: Vec<PairPlan>,
-    /// Take small models whose special tokens are not all the base's.
-    pub allow_drift: bool,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct PairPlan {
-    pub alpha: f32,
-    pub expert: Option<SidePlan>,
-    pub antiexpert: Option<SidePlan>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum SidePlan {
-    Base,
-    Model(ModelSource),
-}
-
-/// A file, how it is loaded and how its lane computes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ModelSource {
-    pub path: PathBuf,
-    pub model: ModelParams,
-    pub lane: LaneParams,
-}
-
-impl Plan {
-    /// A model by itself, steered by nothing.
-    #[must_use]
-    pub fn alone(base: ModelSource) -> Self {
-        Self { base, pairs: Vec::new(), allow_drift: false }
-    }
-
-    /// Every file with the role it plays, the base first.
-    pub fn sources(&self) -> impl Iterator<Item = (Role, &ModelSource)> {
-        let sides = self
-            .pairs
-            .iter()
-            .enumerate()
-            .flat_map(|(i, pair)| [(Role::Expert(i), &pair.expert), (Role::Antiexpert(i), &pair.antiexpert)]);
-        let files = sides.filter_map(|(role, side)| match side {
-            Some(SidePlan::Model(source)) => Some((role, source)),
-            _ => None,
-        });
-        std::iter::once((Role::Base, &self.base)).chain(files)
-    }
-
-    /// How every lane computes.
-    pub fn lanes_mut(&mut self) -> impl Iterator<Item = &mut LaneParams> {
-        let sides = self.pairs.iter_mut().flat_map(|pair| [&mut pair.expert, &mut pair.antiexpert]);
-        let lanes = sides.filter_map(|side| match side {
-            Some(SidePlan::Model(source)) => Some(&mut source.lane),
-            _ => None,
-        });
-        std::iter::once(&mut self.base.lane).chain(lanes)
-    }
-
-    /// Reads every file's header: that it is a model that llama.cpp survives, and that its tokens are the base's.
-    pub fn check(&self) -> Result<Facts, Error> {
-        let mut facts = Facts { n_ctx_train: usize::MAX, n_vocab: 0, ids: Vec::new() };
-        let mut base = None;
-        for (role, ModelSource { path, .. }) in self.sources() {
-            if facts.ids.iter().any(|(checked, _)| checked == path) {
-                continue;
-            }
-            let in_file = |source| Error::File { role, source };
-            let header = Header::read(path).map_err(in_file)?;
-            let vocabulary = Vocabulary::of(&header).map_err(in_file)?;
-            if header.tensors().is_empty() {
-                return Err(Error::NoWeights { role, path: path.clone() });
-            }
-            facts.n_ctx_train = facts.n_ctx_train.min(header.n_ctx_train().map_err(in_file)?);
-            let base = base.get_or_insert_with(|| vocabulary.clone());
-            let ids = match vocab::compare(base, &vocabulary) {
-                Verdict::Different(differences) => {
-                    return Err(Error::Vocabulary { role, path: path.clone(), differences: Box::new(differences) });
-                }
-                Verdict::Drifted { differences, .. } if !self.allow_drift => {
-                    return Err(Error::Drift { role, path: path.clone(), differences: Box::new(differences) });
-                }
-                verdict => verdict.ids().cloned(),
-            };
-            facts.ids.push((path.clone(), ids));
-        }
-        facts.n_vocab = base.map_or(0, |base| base.len());
-        Ok(facts)
-    }
-}
-
-/// What the files of a plan say before they are loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// The longest text that every model was trained on, in tokens.
-    pub n_ctx_train: usize,
-    /// Size of the base's vocabulary.
-    pub n_vocab: usize,
-    /// Every file, with its ids for the base's tokens where they are not the same.
-    ids: Vec<(PathBuf, Option<IdMap>)>,
-}
-
-impl Facts {
-    fn ids(&self, path: &Path) -> Option<&IdMap> {
-        self.ids.iter().find(|(file, _)| file == path).and_then(|(_, ids)| ids.as_ref())
-    }
-}
-
-/// Models by file, so that each file is loaded once however many roles it plays.
+/// Models by file, so that each file is loaded once however many roles it plays; adapters with the model they are for.
 #[derive(Debug, Default)]
-pub struct Models(Vec<(ModelSource, Arc<Model>)>);
+pub struct Models {
+    models: Vec<(PathBuf, ModelParams, Arc<Model>)>,
+    adapters: Vec<(PathBuf, Arc<Model>, Arc<Adapter>)>,
+}
 
 impl Models {
     /// The model of a source, loaded unless it already is.
@@ -138,26 +32,126 @@ impl Models {
         source: &ModelSource,
         progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
     ) -> Result<Arc<Model>, Error> {
-        let same = |a: &ModelSource| a.model == source.model && same_file(&a.path, &source.path);
-        if let Some((_, model)) = self.0.iter().find(|(loaded, _)| same(loaded)) {
+        let ModelSource { path, model: params, .. } = source;
+        let same = |(loaded, with, _): &&(PathBuf, ModelParams, _)| with == params && same_file(loaded, path);
+        if let Some((_, _, model)) = self.models.iter().find(same) {
             return Ok(model.clone());
         }
-        let report = |share| progress(role, &source.path, share);
-        let model = Model::load(backend, &source.path, &source.model, report).map_err(in_lane(role))?;
+        let report = |share| progress(role, path, share);
+        let model = Model::load(backend, path, params, report).map_err(in_lane(role))?;
         let model = Arc::new(model);
-        self.0.push((source.clone(), model.clone()));
+        self.models.push((path.clone(), params.clone(), model.clone()));
         Ok(model)
     }
 
-    /// How many files are loaded.
+    /// A source's adapters with their scales, loaded unless they already are.
+    fn adapters(
+        &mut self,
+        model: &Arc<Model>,
+        source: &ModelSource,
+    ) -> Result<Vec<(Arc<Adapter>, f32)>, crate::llama::Error> {
+        let mut found = Vec::new();
+        for lora in &source.adapters {
+            let same = |(path, of, _): &&(PathBuf, _, _)| Arc::ptr_eq(of, model) && same_file(path, &lora.path);
+            let adapter = match self.adapters.iter().find(same) {
+                Some((_, _, adapter)) => adapter.clone(),
+                None => {
+                    let adapter = Arc::new(Adapter::load(model, &lora.path)?);
+                    self.adapters.push((lora.path.clone(), model.clone(), adapter.clone()));
+                    adapter
+                }
+            };
+            found.push((adapter, lora.scale));
+        }
+        Ok(found)
+    }
+
+    /// How many models are loaded.
     #[must_use]
     pub fn n_loaded(&self) -> usize {
-        self.0.len()
+        self.models.len()
     }
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// What computes the logits of a lane.
+#[derive(Debug, Clone)]
+struct Computer {
+    model: Arc<Model>,
+    adapters: Vec<(Arc<Adapter>, f32)>,
+    params: ContextParams,
+}
+
+impl PartialEq for Computer {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |((a, x), (b, y)): (&(Arc<Adapter>, f32), &(Arc<Adapter>, f32))| Arc::ptr_eq(a, b) && x == y;
+        Arc::ptr_eq(&self.model, &other.model)
+            && self.params == other.params
+            && self.adapters.len() == other.adapters.len()
+            && self.adapters.iter().zip(&other.adapters).all(same)
+    }
+}
+
+/// The lanes of a plan before their contexts are made, each computed once.
+#[derive(Default)]
+struct Seats(Vec<(Computer, Seat)>);
+
+struct Seat {
+    role: Role,
+    view: prompt::View,
+    ids: Option<IdMap>,
+}
+
+impl Seats {
+    /// The lane that computes this under this view, a new one unless there is one.
+    fn of(&mut self, computer: Computer, seat: Seat) -> usize {
+        // The same model under the same prompt has the same logits.
+        let same = |(known, other): &(Computer, Seat)| *known == computer && other.view == seat.view;
+        self.0.iter().position(same).unwrap_or_else(|| {
+            self.0.push((computer, seat));
+            self.0.len() - 1
+        })
+    }
+
+    /// Opens a context for each computer, with a sequence for each of its lanes, and for the first lane's a spare one
+    /// if that is asked for. The spare lane comes too.
+    fn open(self, with_spare: bool) -> Result<(Lanes, Option<Lane>), Error> {
+        let mut computers: Vec<Computer> = Vec::new();
+        for (computer, _) in &self.0 {
+            if !computers.contains(computer) {
+                computers.push(computer.clone());
+            }
+        }
+        // Those on devices compute while the CPU does, so they come first.
+        computers.sort_by_key(|computer| !computer.model.uses_devices());
+        let place = |computer: &Computer| computers.iter().position(|known| known == computer).unwrap_or(0);
+        let mut n_lanes = vec![0; computers.len()];
+        let mut lanes: Vec<Lane> = Vec::new();
+        for (computer, Seat { role, view, ids }) in self.0 {
+            let context = place(&computer);
+            lanes.push(Lane { role, context, seq: n_lanes[context], view, ids, held: Vec::new() });
+            n_lanes[context] += 1;
+        }
+        let spare = lanes.first().filter(|_| with_spare).map(|base| Lane {
+            role: base.role,
+            context: base.context,
+            seq: n_lanes[base.context],
+            view: base.view.clone(),
+            ids: None,
+            held: Vec::new(),
+        });
+        let mut contexts = Vec::new();
+        for (i, Computer { model, adapters, params }) in computers.iter().enumerate() {
+            let n_spare = usize::from(spare.as_ref().is_some_and(|spare| spare.context == i));
+            let sequences = Sequences { n: n_lanes[i], n_spare };
+            let role = lanes.iter().find(|lane| lane.context == i).map_or(Role::Base, |lane| lane.role);
+            contexts.push(Context::with(model.clone(), adapters, params, sequences).map_err(in_lane(role))?);
+        }
+        Ok((Lanes { contexts, cast: Cast::of(lanes) }, spare))
+    }
 }
 
 impl Steered {
@@ -171,49 +165,43 @@ impl Steered {
         progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
     ) -> Result<Self, Error> {
         let facts = plan.check()?;
-        let base_model = models.get(backend, Role::Base, &plan.base, progress)?;
-        let mut eog = eog_of(&base_model, None);
-        let mut offset = Offset::default();
-        for (i, plan) in plan.pairs.iter().enumerate() {
-            let mut side = |role, side: &Option<SidePlan>| {
-                let source = match side {
-                    None => return Ok(None),
-                    Some(SidePlan::Base) => return Ok(Some(Side::Base)),
-                    Some(SidePlan::Model(source)) => source,
-                };
-                let model = models.get(backend, role, source, progress)?;
-                // The same model under the same prompt has the same logits.
-                if Arc::ptr_eq(&model, &base_model) {
-                    return Ok(Some(Side::Base));
-                }
-                let ids = facts.ids(&source.path);
-                if matches!(role, Role::Expert(_)) {
-                    eog.extend(eog_of(&model, ids));
-                }
-                let is_there = |small: &SmallLane| Arc::ptr_eq(small.lane.model(), &model);
-                if let Some(lane) = offset.lanes.iter().position(is_there) {
-                    return Ok(Some(Side::Lane(lane)));
-                }
-                let lane = Lane::new(model, &source.lane).map_err(in_lane(role))?;
-                offset.lanes.push(SmallLane { role, lane, ids: ids.cloned() });
-                Ok(Some(Side::Lane(offset.lanes.len() - 1)))
+        let view = |role| facts.view(role).cloned().unwrap_or_default();
+        let mut computer = |role, source: &ModelSource| {
+            let model = models.get(backend, role, source, progress)?;
+            let adapters = models.adapters(&model, source).map_err(in_lane(role))?;
+            Ok::<_, Error>(Computer { model, adapters, params: source.context.clone() })
+        };
+        let base = computer(Role::Base, &plan.base)?;
+        let mut seats = Seats::default();
+        seats.of(base.clone(), Seat { role: Role::Base, view: view(Role::Base), ids: None });
+        let mut eog = eog_of(&base.model, None);
+        let mut places = Vec::new();
+        for (role, side) in plan.sides() {
+            let (computer, ids) = match &side.source {
+                None => (base.clone(), None),
+                Some(source) => (computer(role, source)?, facts.ids(&source.path)),
             };
-            let expert = side(Role::Expert(i), &plan.expert)?;
-            let antiexpert = side(Role::Antiexpert(i), &plan.antiexpert)?;
-            offset.pairs.push(Pair { alpha: plan.alpha, expert, antiexpert });
+            if matches!(role, Role::Expert(_)) && !Arc::ptr_eq(&computer.model, &base.model) {
+                eog.extend(eog_of(&computer.model, ids));
+            }
+            places.push((role, seats.of(computer, Seat { role, view: view(role), ids: ids.cloned() })));
         }
+        let place = |role| places.iter().find(|(of, _)| *of == role).map(|(_, lane)| *lane);
+        let pairs = plan.pairs.iter().enumerate().map(|(i, pair)| Pair {
+            planned: pair.alpha.clone(),
+            alpha: pair.alpha.clone(),
+            expert: place(Role::Expert(i)),
+            antiexpert: place(Role::Antiexpert(i)),
+        });
+        let offset = Offset { pairs: pairs.collect() };
+        let (lanes, spare) = seats.open(plan.compares)?;
         eog.sort_unstable();
         eog.dedup();
-        let is_lacking = |&token: &Token| offset.lanes.iter().any(|small| small.id(token).is_none());
-        let never =
-            ids_of(&base_model).filter(|token| is_lacking(token) && eog.binary_search(token).is_err()).collect();
-        let base = Lane::new(base_model, &plan.base.lane).map_err(in_lane(Role::Base))?;
-        Ok(Self { base, offset, eog, never, out_of_step: false })
+        let never = offset::never(&lanes, base.model.n_vocab(), &eog);
+        let alone =
+            spare.map(|lane| (Cast::of(vec![lane]), Ends { eog: eog_of(&base.model, None), never: Vec::new() }));
+        Ok(Self { lanes, offset, ends: Ends { eog, never }, alone })
     }
-}
-
-fn ids_of(model: &Model) -> impl Iterator<Item = Token> {
-    0..Token::try_from(model.n_vocab()).unwrap_or(Token::MAX)
 }
 
 /// The tokens that end a generation for a model, by the base's ids.
@@ -222,5 +210,6 @@ fn eog_of(model: &Model, ids: Option<&IdMap>) -> Vec<Token> {
         None => Some(token),
         Some(ids) => ids.base(token as usize).map(|id| id as Token),
     };
-    ids_of(model).filter(|&token| model.is_eog(token)).filter_map(in_base).collect()
+    let all = 0..Token::try_from(model.n_vocab()).unwrap_or(Token::MAX);
+    all.filter(|&token| model.is_eog(token)).filter_map(in_base).collect()
 }

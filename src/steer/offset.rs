@@ -1,78 +1,65 @@
-//! The lanes of the pairs: tokens in, terms out.
+//! `Σ α·(expert − antiexpert)` over lanes: which lane is which side, and how far each pair steers.
 
-use super::Role;
-use super::error::{Error, in_lane};
+use super::Error;
+use super::lanes::Lanes;
 use crate::arithmetic::offset::Term;
-use crate::arithmetic::row::Row;
 use crate::llama::Token;
-use crate::llama::lane::Lane;
-use crate::vocab::IdMap;
+use crate::recipe::Schedule;
 
-/// Where one side of a pair gets its rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    /// The base's own row: no context of its own.
-    Base,
-    /// An index into [`Offset::lanes`].
-    Lane(usize),
-}
-
-/// One pair's α and the places of its rows.
-#[derive(Debug, Clone, Copy)]
+/// One pair: α along the text, and the lanes of its sides.
+#[derive(Debug, Clone)]
 pub(super) struct Pair {
-    pub alpha: f32,
-    pub expert: Option<Side>,
-    pub antiexpert: Option<Side>,
+    /// As planned, and as the running request wants it.
+    pub planned: Schedule,
+    pub alpha: Schedule,
+    pub expert: Option<usize>,
+    pub antiexpert: Option<usize>,
 }
 
-/// A small model's lane, and how its ids follow from the base's where they are not the same.
-#[derive(Debug)]
-pub(super) struct SmallLane {
-    pub role: Role,
-    pub lane: Lane,
-    pub ids: Option<IdMap>,
-}
-
-impl SmallLane {
-    /// Row `i` of its last decode, by the base's ids.
-    pub fn row(&self, i: usize) -> Result<Row<'_>, Error> {
-        let logits = self.lane.row(i).map_err(in_lane(self.role))?;
-        Ok(self.ids.as_ref().map_or(logits.into(), |ids| Row::mapped(logits, ids.as_slice())))
-    }
-
-    /// The lane's id of the base's `token`.
-    pub fn id(&self, token: Token) -> Option<Token> {
-        match &self.ids {
-            None => Some(token).filter(|&token| (token as usize) < self.lane.n_vocab()),
-            Some(ids) => ids.other(token as usize).map(|id| id as Token),
-        }
-    }
-}
-
-/// `Σ α·(expert − antiexpert)` as lanes. Sides that would compute the same share a lane.
+/// The pairs of a steered model. Sides that would compute the same share a lane, the base's too.
 #[derive(Debug, Default)]
 pub struct Offset {
-    pub(super) lanes: Vec<SmallLane>,
     pub(super) pairs: Vec<Pair>,
 }
 
 impl Offset {
-    /// The terms at row `i` of the last decode; `base` is the base's row there.
-    pub fn terms<'a>(&'a self, i: usize, base: &'a [f32]) -> Result<Vec<Term<'a>>, Error> {
-        let row = |side| match side {
-            Side::Base => Ok(base.into()),
-            Side::Lane(lane) => self.lanes[lane].row(i),
-        };
+    /// The terms at row `i` of the last decode.
+    pub(super) fn terms<'a>(&self, lanes: &'a Lanes, i: usize) -> Result<Vec<Term<'a>>, Error> {
+        let position = lanes.position(i);
         let term = |pair: &Pair| {
-            let expert = pair.expert.map(row).transpose()?;
-            let antiexpert = pair.antiexpert.map(row).transpose()?;
-            Ok(Term { alpha: pair.alpha, expert, antiexpert })
+            let row = |lane: usize| lanes.row(lane, i);
+            let (expert, antiexpert) = (pair.expert.map(row).transpose()?, pair.antiexpert.map(row).transpose()?);
+            Ok(Term { alpha: pair.alpha.at(position), expert, antiexpert })
         };
         self.pairs.iter().map(term).collect()
     }
 
     /// α of every pair, in order.
-    pub fn alphas(&self) -> impl Iterator<Item = f32> {
-        self.pairs.iter().map(|pair| pair.alpha)
+    pub fn alphas(&self) -> impl Iterator<Item = &Schedule> {
+        self.pairs.iter().map(|pair| &pair.alpha)
     }
+
+    #[must_use]
+    pub fn n_pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Steers by these from now on: one for each pair, or one for all; none for what was planned.
+    pub(super) fn set_alphas(&mut self, alphas: &[Schedule]) -> Result<(), Error> {
+        let n_pairs = self.pairs.len();
+        if alphas.len() > 1 && alphas.len() != n_pairs {
+            return Err(Error::Alphas { got: alphas.len(), n_pairs });
+        }
+        for (i, pair) in self.pairs.iter_mut().enumerate() {
+            let asked = alphas.get(i).or(alphas.first()).unwrap_or(&pair.planned);
+            pair.alpha = asked.clone();
+        }
+        Ok(())
+    }
+}
+
+/// Tokens of the base that some lane could not be told, and that do not end a generation.
+pub(super) fn never(lanes: &Lanes, n_vocab: usize, eog: &[Token]) -> Vec<Token> {
+    let is_lacking = |token: Token| lanes.iter().any(|lane| lane.id(token).is_none());
+    (0..n_vocab as Token).filter(|&token| is_lacking(token) && eog.binary_search(&token).is_err()).collect()
 }

@@ -15,10 +15,9 @@ use std::time::Instant;
 
 use proxytune::arithmetic::statistics::quantile;
 use proxytune::llama::chain::Chain;
-use proxytune::llama::lane::LaneParams;
-use proxytune::llama::model::ModelParams;
+use proxytune::llama::context::ContextParams;
 use proxytune::llama::{Token, backend, log};
-use proxytune::recipe::Sampling;
+use proxytune::recipe::{Sampling, Schedule};
 use proxytune::steer::load::Models;
 use proxytune::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 
@@ -53,13 +52,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut models = Models::default();
     let mut load = |plan: &Plan| Steered::load(&backend, plan, &mut models, &mut |_, _, _| true);
     let alone = |source: &ModelSource| Plan::alone(source.clone());
-    let model = |source: &ModelSource| Some(SidePlan::Model(source.clone()));
-    let pair = PairPlan { alpha: 1.0, expert: model(&expert), antiexpert: model(&antiexpert) };
+    let model = |source: &ModelSource| Some(SidePlan::from(source.clone()));
+    let pair = PairPlan { alpha: Schedule::constant(1.0), expert: model(&expert), antiexpert: model(&antiexpert) };
     let mut steered = load(&Plan { pairs: vec![pair], ..Plan::alone(base.clone()) })?;
     let mut singles = [load(&alone(&base))?, load(&alone(&expert))?, load(&alone(&antiexpert))?];
-    for (role, lane) in steered.lanes() {
+    for lane in steered.iter() {
         println!(
-            "{role}: {:.2} B parameters, {} MB",
+            "{}: {:.2} B parameters, {} MB",
+            lane.role(),
             lane.model().n_params() as f64 / 1e9,
             lane.model().n_bytes() >> 20
         );
@@ -102,7 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if position % 2 == 1 {
             time_alone(&mut parts)?;
         }
-        let inside: f64 = steered.timings().map(|(_, timings)| timings.t_decode.as_secs_f64()).sum();
+        let inside: f64 = steered.iter().map(|lane| lane.timings().t_decode.as_secs_f64()).sum();
         if position >= N_WARM_UP {
             ratios.push(step / sum);
             outside.push((step - inside) / step);
@@ -134,8 +134,8 @@ fn write(folder: &Path, name: &str, spec: &Spec) -> Result<ModelSource, Box<dyn 
         spec.write(&part)?;
         std::fs::rename(&part, &path)?;
     }
-    let lane = LaneParams { n_ctx: 2048, ..LaneParams::default() };
-    Ok(ModelSource { path, model: ModelParams::default(), lane })
+    let context = ContextParams { n_ctx: 2048, ..ContextParams::default() };
+    Ok(ModelSource { context, ..ModelSource::new(path) })
 }
 
 /// The median with its 95 % interval (binomial, by rank), and the outer tenths.

@@ -62,7 +62,7 @@ fn a_truncation_in_front_of_the_stage_is_the_bases() {
     let (base, _) = steered.row(0).expect("a row");
     let allowed = best(base, 3);
     let mut composed = Vec::new();
-    steered.composed(0, &mut composed).expect("a row");
+    steered.composed(0, 0.0, &mut composed).expect("a row");
     for seed in 0..40 {
         let sampling = Sampling {
             samplers: "top_k;proxy;temperature".parse().expect("names"),
@@ -189,7 +189,7 @@ fn a_json_schema_holds_under_steering() {
 fn what_llama_cpp_would_not_survive_is_refused() {
     let steered = ready();
     let refused = |sampling: Sampling| chain(&steered, &sampling).expect_err("refused").to_string();
-    let n_vocab = steered.base().n_vocab() as Token;
+    let n_vocab = steered.base().model().n_vocab() as Token;
     assert!(refused(Sampling { logit_bias: vec![(n_vocab, 1.0)], ..Sampling::default() }).contains("outside"));
     assert!(refused(Sampling { temp: f32::NAN, ..Sampling::default() }).contains("temp"));
     for grammar in ["", "root ::= (", "root ::= nowhere", "rot ::= \"a\"", "root ::= root \"a\"", "\0"] {
@@ -203,7 +203,7 @@ fn what_llama_cpp_would_not_survive_is_refused() {
 #[test]
 fn masking_every_token_is_an_error_not_a_token() {
     let steered = ready();
-    let n_vocab = steered.base().n_vocab() as Token;
+    let n_vocab = steered.base().model().n_vocab() as Token;
     let logit_bias: Vec<_> = (0..n_vocab).map(|token| (token, f32::NEG_INFINITY)).collect();
     for temp in [0.0, 1.0] {
         let sampling = Sampling { logit_bias: logit_bias.clone(), temp, ..Sampling::default() };

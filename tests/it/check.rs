@@ -128,13 +128,15 @@ fn a_cache_is_as_large_as_its_header_says() {
                 let header = {
                     use proxytune::gguf::Header;
                     use proxytune::inspect::model::File;
-                    use proxytune::llama::lane::{CacheType, LaneParams};
+                    use proxytune::llama::context::ContextParams;
+                    use proxytune::recipe::placement::CacheType;
                     let header = Header::read(&path).expect("a header");
                     let vocabulary = proxytune::vocab::Vocabulary::of(&header).expect("a vocabulary");
                     let typed = proxytune::gguf::typed::Typed::of(&header);
                     let kind = CacheType::ALL.into_iter().find(|kind| kind.name() == cache).expect("a type");
                     let n_ctx = n_ctx.parse().expect("a number");
-                    let lane = LaneParams { n_ctx, cache_type_k: kind, cache_type_v: kind, ..LaneParams::default() };
+                    let lane =
+                        ContextParams { n_ctx, cache_type_k: kind, cache_type_v: kind, ..ContextParams::default() };
                     File { header, vocabulary, typed }.kv_bytes(&lane).expect("it is told")
                 };
                 // llama.cpp tells hundredths of a MiB, once for each of at most two caches.
@@ -170,7 +172,7 @@ fn what_may_be_wrong_with_a_pair_is_told() {
         (
             Spec::tiny().with("tokenizer.chat_template", text("{{ messages }}")),
             "note",
-            "expert template: it has a chat template",
+            "expert template: it is given the prompt in a chat template",
         ),
         (
             Spec::tiny().with("tokenizer.ggml.eos_token_id", Value::U32(5)),

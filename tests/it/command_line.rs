@@ -366,7 +366,9 @@ fn bad_values_are_bad_usage() {
 #[test]
 fn options_of_llama_cpp_that_are_not_here_say_what_to_do() {
     for (option, hint) in [
-        ("-hf", "download the file"),
+        ("-mu", "-hf"),
+        ("--chat-template", "--expert-template"),
+        ("-cnv", "proxytune chat"),
         ("-sp", "control tokens"),
         ("--list-devices", "devices"),
         ("-tb", "-t sets"),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use proxytune::eval::perplexity::{Predictor, measure};
 use proxytune::steer::{Error, PairPlan, Plan};
 
 use crate::gguf::{Kind, Spec, TokenType, byte_tokens};
@@ -25,7 +26,11 @@ impl Files {
         let base = self.write("base.gguf", &Spec::tiny());
         let antiexpert = self.write("antiexpert.gguf", &Spec { seed: 2, ..Spec::tiny() });
         let expert = self.write("expert.gguf", expert);
-        let pair = PairPlan { alpha: 1.0, expert: model(expert), antiexpert: model(antiexpert) };
+        let pair = PairPlan {
+            alpha: proxytune::recipe::Schedule::default(),
+            expert: model(expert),
+            antiexpert: model(antiexpert),
+        };
         Plan { pairs: vec![pair], ..Plan::alone(source(base)) }
     }
 }
@@ -51,7 +56,7 @@ fn an_expert_with_unused_ids_behind_the_shared_ones_steers_the_same() {
     padded.tokens.extend((0..20).map(|i| (format!("[PAD{i}]"), TokenType::Unused)));
     plan.base = source(files.write("padded.gguf", &padded));
     let mut steered = load(&plan).expect("a padded base loads");
-    assert_eq!((steered.base().n_vocab(), steered.never().len()), (320, 20));
+    assert_eq!((steered.base().model().n_vocab(), steered.never().len()), (320, 20));
     let answer = generate(&mut steered, "abc", &greedy(16)).expect("it generates");
     assert!(answer.tokens.iter().all(|&token| token < 300), "{:?}", answer.tokens);
     // A side alone adds what does not cancel: the padding must not win by it.
@@ -142,7 +147,7 @@ fn damaged_weights_are_named_with_their_role() {
         let mut steered = load(&files.trio(&damaged)).expect("llama.cpp loads it");
         let error = generate(&mut steered, "abc", &greedy(4)).expect_err("no token is chosen").to_string();
         assert!(error.starts_with("expert: the logit of token 0 is"), "{error}");
-        let measured = proxytune::eval::perplexity::measure(&mut steered, "abcdef", &[1.0], None, |_, _| true);
+        let measured = measure(&mut steered, "abcdef", &[Predictor::Steered(1.0)], None, |_, _| true);
         assert!(measured.expect_err("no figures").to_string().starts_with("expert: the logit of token 0 is"));
         let mut plan = files.trio(&Spec::tiny());
         plan.base = source(files.write("damaged.gguf", &damaged));

@@ -13,7 +13,7 @@ const ORDER: [&[&str]; 9] = [
     &["generate"],
     &["steer"],
     &["llama", "remote"],
-    &["prompt", "vocab", "recipe"],
+    &["prompt", "vocab", "recipe", "hub"],
     &["gguf"],
 ];
 /// Behind all others.
@@ -82,7 +82,7 @@ fn arrows_run_down() {
 #[test]
 fn pure_rooms_do_not_name_llama_cpp() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for room in ["arithmetic", "gguf", "vocab", "recipe"] {
+    for room in ["arithmetic", "gguf", "vocab", "recipe", "prompt", "hub"] {
         for path in sources(&src.join(room)) {
             let text = fs::read_to_string(&path).expect("source");
             assert!(!text.contains("llama_cpp_2") && !text.contains("llama_cpp_sys"), "{}", path.display());

@@ -4,12 +4,16 @@
 
 #[path = "../support/gguf.rs"]
 mod gguf;
+#[path = "../support/hub_server.rs"]
+mod hub_server;
 
+mod arrangements;
 mod chain;
 mod check;
 mod command_line;
 mod faults;
 mod hostile;
+mod hub;
 mod layering;
 mod perplexity;
 mod rpc;

@@ -11,9 +11,10 @@ const TEXT: &str =
 #[test]
 fn the_losses_are_those_of_the_lanes() {
     let mut plan = demo(1.0);
-    plan.lanes_mut().for_each(|lane| (lane.n_ctx, lane.n_outputs_max) = (16, 5));
+    plan.contexts_mut().for_each(|context| (context.n_ctx, context.n_outputs_max) = (16, 5));
     let mut steered = load(&plan).expect("the trio loads");
-    let report = measure(&mut steered, TEXT, &[0.0, 0.7], None, |_, _| true).expect("it measures");
+    let report =
+        measure(&mut steered, TEXT, &[0.0, 0.7].map(Predictor::Steered), None, |_, _| true).expect("it measures");
     let tokens = steered.base().model().tokenize(TEXT).expect("tokens");
     assert_eq!(report.n_tokens, tokens.len() - 1);
     assert_eq!(report.n_windows, (tokens.len() - 1).div_ceil(15));
@@ -26,8 +27,8 @@ fn the_losses_are_those_of_the_lanes() {
         for &next in window {
             steered.decode(&[last]).expect("it decodes");
             let rows: Vec<Vec<f64>> = steered
-                .lanes()
-                .map(|(_, lane)| lane.row(0).expect("a row").iter().map(|&logit| f64::from(logit)).collect())
+                .rows(0)
+                .map(|row| row.expect("a row").1.logits().iter().map(|&logit| f64::from(logit)).collect())
                 .collect();
             let composed =
                 (0..rows[0].len()).map(|id| rows[0][id] + f64::from(0.7_f32) * (rows[1][id] - rows[2][id])).collect();
@@ -60,7 +61,7 @@ fn the_losses_are_those_of_the_lanes() {
 #[test]
 fn it_can_be_stopped_and_says_how_far_it_came() {
     let mut plan = demo(1.0);
-    plan.lanes_mut().for_each(|lane| (lane.n_ctx, lane.n_outputs_max) = (16, 16));
+    plan.contexts_mut().for_each(|context| (context.n_ctx, context.n_outputs_max) = (16, 16));
     let mut steered = load(&plan).expect("the trio loads");
     let mut n_asked = 0;
     let report = measure(&mut steered, TEXT, &[], None, |_, _| {

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use proxytune::generate::probs::Position;
 use proxytune::generate::{Finish, Generation, Request};
-use proxytune::llama::lane::{Lane, Outputs};
+use proxytune::llama::context::{Context, Outputs};
 use proxytune::llama::model::Model;
 use proxytune::recipe::Sampling;
 use proxytune::steer::load::Models;
@@ -30,7 +30,7 @@ fn the_same_expert_and_antiexpert_are_the_base_alone() {
 #[test]
 fn the_base_as_antiexpert_is_the_expert_alone() {
     let expected = answer(&plan("expert", &[]), &greedy(48));
-    for antiexpert in [Some(SidePlan::Base), model(file("base"))] {
+    for antiexpert in [Some(SidePlan::base()), model(file("base"))] {
         let pair = plan("base", &[(1.0, model(file("expert")), antiexpert)]);
         assert_eq!(answer(&pair, &greedy(48)), expected);
     }
@@ -62,9 +62,9 @@ fn one_side_alone_is_added_or_taken_away() {
 fn logits_alone(role: &str, text: &str) -> Vec<f64> {
     let model = Model::load(&trio::backend(), &file(role), &trio::source(file(role)).model, |_| true).expect(role);
     let tokens = model.tokenize(text).expect("tokens");
-    let mut lane = Lane::new(model.into(), &trio::source(file(role)).lane).expect("a lane");
-    lane.decode(&tokens, Outputs::Last).expect("it decodes");
-    lane.row(0).expect("a row").iter().map(|&logit| f64::from(logit)).collect()
+    let mut context = Context::new(model.into(), &trio::source(file(role)).context).expect("a context");
+    context.decode(&tokens, Outputs::Last).expect("it decodes");
+    context.row(0, 0).expect("a row").iter().map(|&logit| f64::from(logit)).collect()
 }
 
 fn log_softmax(logits: &[f64]) -> Vec<f64> {
@@ -86,7 +86,7 @@ fn reported_logprobs_are_those_of_the_lanes_in_f64() {
     let request = Request { n_probs: Some(5), ..greedy(1) };
     let mut generation = Generation::start(&mut steered, &prompts, &request, &stop).expect("it starts");
     let step = generation.step().expect("a step").expect("a token");
-    let Position { chosen, top, changed } = step.position.expect("probs were asked for");
+    let Position { chosen, top, changed, base_best } = step.position.expect("probs were asked for");
 
     let mut best: Vec<_> = (0..composed.len()).collect();
     best.sort_by(|&a, &b| composed[b].total_cmp(&composed[a]));
@@ -94,6 +94,7 @@ fn reported_logprobs_are_those_of_the_lanes_in_f64() {
     assert_eq!((chosen.id, chosen), (step.token, top[0]));
     let best_of_base = (0..base.len()).max_by(|&a, &b| base[a].total_cmp(&base[b]));
     assert_eq!(changed, best_of_base != Some(best[0]));
+    assert_eq!(Some(base_best.id as usize), best_of_base);
     for entry in top {
         let id = entry.id as usize;
         let pairs = [
@@ -113,12 +114,12 @@ fn each_file_is_loaded_once_and_each_prompt_decoded_once() {
     let mut models = Models::default();
     let pairs = [
         (1.0, model(file("expert")), model(file("antiexpert"))),
-        (0.5, model(file("expert")), Some(SidePlan::Base)),
+        (0.5, model(file("expert")), Some(SidePlan::base())),
         (0.5, model(file("base")), model(file("antiexpert"))),
     ];
     let steered = Steered::load(&trio::backend(), &plan("base", &pairs), &mut models, &mut |_, _, _| true);
     assert_eq!(models.n_loaded(), 3);
-    let roles: Vec<_> = steered.expect("it loads").lanes().map(|(role, _)| role).collect();
+    let roles: Vec<_> = steered.expect("it loads").iter().map(|lane| lane.role()).collect();
     assert_eq!(roles, [Role::Base, Role::Expert(0), Role::Antiexpert(0)]);
 }
 
@@ -169,7 +170,7 @@ fn n_predict_and_a_full_context_end_with_length() {
     assert_eq!(answer(&demo(1.0), &greedy(0)).tokens.len(), 0);
     assert_eq!(answer(&demo(1.0), &greedy(1)).tokens.len(), 1);
     let mut small = demo(1.0);
-    small.lanes_mut().for_each(|lane| lane.n_ctx = 24);
+    small.contexts_mut().for_each(|context| context.n_ctx = 24);
     let sampling = Sampling { ignore_eos: true, ..Sampling::greedy() };
     let mut steered = load(&small).expect("the trio loads");
     let n_prompt = steered.tokenize(PROMPT).expect("tokens").base().len();
@@ -182,13 +183,13 @@ fn n_predict_and_a_full_context_end_with_length() {
 #[test]
 fn a_prompt_in_small_pieces_says_the_same() {
     let mut pieces = demo(1.0);
-    pieces.lanes_mut().for_each(|lane| lane.n_batch = 3);
+    pieces.contexts_mut().for_each(|context| context.n_batch = 3);
     let row = |plan| {
         let mut steered = load(&plan).expect("the trio loads");
         let prompts = steered.tokenize(PROMPT).expect("tokens");
         assert!(steered.prefill(&prompts, || true).expect("it decodes"));
         let mut row = Vec::new();
-        steered.composed(0, &mut row).expect("a row");
+        steered.composed(0, 0.0, &mut row).expect("a row");
         row
     };
     let (whole, pieces) = (row(demo(1.0)), row(pieces));
@@ -214,13 +215,12 @@ fn cancelling_keeps_what_was_written() {
 #[test]
 fn a_lane_that_fails_takes_the_others_back() {
     let mut uneven = demo(1.0);
-    if let Some(SidePlan::Model(source)) = &mut uneven.pairs[0].antiexpert {
-        source.lane.n_ctx = 16;
-    }
+    let antiexpert = uneven.pairs[0].antiexpert.as_mut().and_then(|side| side.source.as_mut());
+    antiexpert.expect("a model").context.n_ctx = 16;
     let mut steered = load(&uneven).expect("the trio loads");
     let prompts = steered.tokenize(PROMPT).expect("tokens");
     assert!(steered.prefill(&prompts, || true).expect("it decodes"));
-    let n_past = |steered: &Steered| steered.lanes().map(|(_, lane)| lane.n_past()).collect::<Vec<_>>();
+    let n_past = |steered: &Steered| steered.iter().map(|lane| lane.n_past()).collect::<Vec<_>>();
     let token = prompts.base()[1];
     while steered.n_left() > 0 {
         steered.decode(&[token]).expect("it fits");

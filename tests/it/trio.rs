@@ -6,9 +6,8 @@ use std::sync::atomic::AtomicBool;
 use proxytune::generate::{Finish, Generation, Request};
 use proxytune::llama::Token;
 use proxytune::llama::backend::{self, Backend};
-use proxytune::llama::lane::LaneParams;
-use proxytune::llama::model::ModelParams;
-use proxytune::recipe::Sampling;
+use proxytune::llama::context::ContextParams;
+use proxytune::recipe::{Sampling, Schedule};
 use proxytune::steer::load::Models;
 use proxytune::steer::{Error, ModelSource, PairPlan, Plan, SidePlan, Steered};
 
@@ -20,18 +19,18 @@ pub fn file(role: &str) -> PathBuf {
 
 /// One thread: the models are tiny, and tests run beside one another.
 pub fn source(path: impl Into<PathBuf>) -> ModelSource {
-    let lane = LaneParams { n_ctx: 256, n_threads: 1, ..LaneParams::default() };
-    ModelSource { path: path.into(), model: ModelParams::default(), lane }
+    let context = ContextParams { n_ctx: 256, n_threads: 1, ..ContextParams::default() };
+    ModelSource { context, ..ModelSource::new(path) }
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "a side of a pair, to stand beside None")]
 pub fn model(path: impl Into<PathBuf>) -> Option<SidePlan> {
-    Some(SidePlan::Model(source(path)))
+    Some(source(path).into())
 }
 
 pub fn plan(base: &str, pairs: &[(f32, Option<SidePlan>, Option<SidePlan>)]) -> Plan {
     let pair = |(alpha, expert, antiexpert): &(f32, Option<SidePlan>, Option<SidePlan>)| PairPlan {
-        alpha: *alpha,
+        alpha: Schedule::constant(*alpha),
         expert: expert.clone(),
         antiexpert: antiexpert.clone(),
     };

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use proxytune::eval::perplexity::{Predictor, measure};
 use proxytune::gguf::Header;
+use proxytune::recipe::Schedule;
 use proxytune::steer::{Error, PairPlan, Plan};
 use proxytune::vocab::{Vocabulary, compare};
 
@@ -63,7 +65,7 @@ fn trio(folder: &Path, base: &Spec, expert: &Spec, antiexpert: &Spec) -> Plan {
         path
     };
     let pair = PairPlan {
-        alpha: 1.0,
+        alpha: Schedule::default(),
         expert: model(write("expert", expert)),
         antiexpert: model(write("antiexpert", antiexpert)),
     };
@@ -89,7 +91,7 @@ fn a_pair_that_numbers_its_tokens_otherwise_steers_the_same() {
         let requests = [greedy(48), sampled(48, 7)];
         let answers = |plan: &Plan| {
             let mut steered = load(plan).expect("it loads");
-            let report = proxytune::eval::perplexity::measure(&mut steered, text, &[1.0], None, |_, _| true);
+            let report = measure(&mut steered, text, &[Predictor::Steered(1.0)], None, |_, _| true);
             let losses: Vec<f64> = report.expect("figures").rows.iter().map(|row| row.loss.mean()).collect();
             let answers =
                 requests.each_ref().map(|request| generate(&mut steered, text, request).expect("it generates"));

@@ -30,6 +30,40 @@ pub struct Spec {
     pub metadata: Vec<(String, Option<Value>)>,
 }
 
+/// A LoRA adapter to write: random matrices of some rank for the named matrices of a model, each with its columns and
+/// rows.
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    pub architecture: String,
+    pub rank: u32,
+    pub targets: Vec<(String, u32, u32)>,
+    pub alpha: f32,
+    pub seed: u64,
+    /// Metadata to set, or to leave out.
+    pub metadata: Vec<(String, Option<Value>)>,
+}
+
+impl Adapter {
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let matrix = |name: String, columns, rows| Tensor { name, dims: vec![columns, rows], kind: Kind::F32 };
+        let pair = |(name, columns, rows): &(String, u32, u32)| {
+            [matrix(format!("{name}.lora_a"), *columns, self.rank), matrix(format!("{name}.lora_b"), self.rank, *rows)]
+        };
+        let tensors: Vec<_> = self.targets.iter().flat_map(pair).collect();
+        let mut metadata = vec![
+            ("general.type".to_owned(), Value::Text("adapter".to_owned())),
+            ("general.architecture".to_owned(), Value::Text(self.architecture.clone())),
+            ("adapter.type".to_owned(), Value::Text("lora".to_owned())),
+            ("adapter.lora.alpha".to_owned(), Value::F32(self.alpha)),
+        ];
+        for (key, value) in &self.metadata {
+            metadata.retain(|(there, _)| there != key);
+            metadata.extend(value.clone().map(|value| (key.clone(), value)));
+        }
+        Spec { seed: self.seed, ..Spec::tiny() }.write_part(path, &metadata, &tensors).map(|_| ())
+    }
+}
+
 /// How matrices are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -21,7 +21,7 @@ impl Owned {
     }
 
     fn stage() -> Self {
-        Self(Stage::create())
+        Self(Stage::create(0.0))
     }
 
     fn chain(samplers: impl IntoIterator<Item = *mut sys::llama_sampler>) -> Self {
@@ -159,7 +159,7 @@ fn before_between_and_after_stock_samplers() {
         // SAFETY: takes a number.
         unsafe { sys::llama_sampler_init_top_k(k) }
     };
-    let stage = || Stage::create().as_ptr();
+    let stage = || Stage::create(0.0).as_ptr();
     // SAFETY: takes a number.
     let temp = || unsafe { sys::llama_sampler_init_temp(0.5) };
     let cases = [
@@ -186,7 +186,7 @@ fn before_between_and_after_stock_samplers() {
 fn what_was_selected_before_stays_selected() {
     // SAFETY: takes nothing.
     let greedy = unsafe { sys::llama_sampler_init_greedy() };
-    let chain = Owned::chain([greedy, Stage::create().as_ptr()]);
+    let chain = Owned::chain([greedy, Stage::create(0.0).as_ptr()]);
     let terms = terms();
     let _lent = chain.stage_of_chain().lend(&terms);
     assert_eq!(chain.apply(&BASE).1, Some(3));

@@ -1,0 +1,123 @@
+//! `proxytune chat`: a conversation in the terminal.
+//!
+//! A line is a message, unless it begins with a slash: then it is a command. ctrl-C stops the answer, not the program.
+
+mod command;
+mod input;
+mod saved;
+mod session;
+mod why;
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::Result;
+
+use self::command::Command;
+use self::input::{Input, Line};
+use self::session::Session;
+use super::resolve::{self, Pairs, Resolved};
+use super::text::escaped;
+use super::{Done, args, interrupt, report};
+use crate::generate::Request;
+
+pub fn run(args: &args::Chat) -> Result<Done> {
+    let alphas = args.alpha.schedules()?;
+    let mut resolved = Resolved::new(&args.models, &alphas, Pairs::Optional)?;
+    let escape = !args.no_escape;
+    let conversation = resolve::conversation(&args.conversation, &resolved.recipe, escape)?;
+    let request = Request {
+        sampling: args.sampling.over(&resolved.recipe.sampling, escape)?,
+        n_predict: usize::try_from(args.n_predict).ok(),
+        stop: args.stop.iter().map(|text| escaped(text, escape)).collect(),
+        // What the stage changed is remembered for /why.
+        n_probs: Some(0),
+        ..Request::default()
+    };
+    resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
+    let plan = crate::steer::Plan { compares: true, ..resolved.plan.clone() };
+    let steered = resolved.load(&plan)?;
+    let mut session = Session::new(steered, conversation, request);
+    if let Some(path) = &args.load {
+        session.load(path)?;
+    }
+    eprintln!("{}\n/help tells what can be typed.", session.describe());
+    interrupt::forgive();
+    talk(&mut session)
+}
+
+/// Reads and does until there is nothing more to read. What fails is told, and the conversation goes on.
+fn talk(session: &mut Session) -> Result<Done> {
+    let mut input = Input::open()?;
+    let mut out = std::io::stdout().lock();
+    loop {
+        interrupt::clear();
+        let done = match input.read()? {
+            Line::End => return Ok(Done::Fine),
+            Line::Interrupted => {
+                eprintln!("ctrl-D or /exit leaves");
+                continue;
+            }
+            Line::Text(text) => match command::parse(&text) {
+                Ok(Command::Exit) => return Ok(Done::Fine),
+                Ok(command) => obey(session, command, &mut out),
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = done {
+            if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+                return Err(error);
+            }
+            report::tell(&error);
+        }
+    }
+}
+
+fn obey(session: &mut Session, command: Command, out: &mut impl Write) -> Result<()> {
+    match command {
+        Command::Nothing | Command::Exit => {}
+        Command::Say(text) => session.say(&text, out)?,
+        Command::Regenerate => session.regenerate(out)?,
+        Command::Alpha(None) => writeln!(out, "{}", session.alphas())?,
+        Command::Alpha(Some(alphas)) => {
+            session.set_alphas(alphas)?;
+            eprintln!("{}", session.alphas());
+        }
+        Command::System(None) => match session.system() {
+            Some(system) => writeln!(out, "{system}")?,
+            None => eprintln!("there is no system prompt"),
+        },
+        Command::System(Some(text)) => session.set_system(&text),
+        Command::Reset => {
+            session.reset();
+            eprintln!("the conversation begins anew");
+        }
+        Command::Undo => match session.undo() {
+            Some(text) => eprintln!("taken back: {}", first_line(&text)),
+            None => eprintln!("there is nothing to take back"),
+        },
+        Command::Save(path) => {
+            let n = session.save(Path::new(&path))?;
+            eprintln!("{n} messages written to {path}");
+        }
+        Command::Load(path) => {
+            let n = session.load(Path::new(&path))?;
+            eprintln!("{n} messages read from {path}");
+        }
+        Command::Why => session.why(out, std::io::stdout().is_terminal())?,
+        Command::Compare => session.compare(out)?,
+        Command::Help => writeln!(out, "{}", command::HELP)?,
+    }
+    Ok(())
+}
+
+/// Enough of a message to know it by.
+fn first_line(text: &str) -> String {
+    const MAX_CHARS: usize = 60;
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None if line.len() < text.len() => format!("{line}…"),
+        None => line.to_owned(),
+    }
+}

@@ -1,0 +1,84 @@
+//! Conversations on disk: JSON, with the tokens that answers were generated as.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use serde::{Deserialize, Serialize};
+
+use super::super::text::read_text;
+use crate::llama::Token;
+use crate::prompt::{Conversation, Generated, Message, Speaker};
+
+/// Of the form of the file.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    proxytune_chat: u32,
+    /// What answers are made to start with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    response_prefix: String,
+    messages: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    role: Role,
+    content: String,
+    /// Of an answer: what it was made to start with, and the tokens behind that, by the base's ids.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    prefix: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens: Option<Vec<Token>>,
+}
+
+/// As OpenAI's API spells the speakers.
+#[derive(Serialize, Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+pub fn write(path: &Path, conversation: &Conversation) -> Result<()> {
+    let entry = |message: &Message| {
+        let role = match message.speaker {
+            Speaker::System => Role::System,
+            Speaker::User => Role::User,
+            Speaker::Assistant => Role::Assistant,
+        };
+        let generated = message.generated.clone();
+        let (prefix, tokens) = generated.map_or((String::new(), None), |g| (g.prefix, Some(g.tokens)));
+        Entry { role, content: message.text.clone(), prefix, tokens }
+    };
+    let file = File {
+        proxytune_chat: VERSION,
+        response_prefix: conversation.prefix.clone(),
+        messages: conversation.messages.iter().map(entry).collect(),
+    };
+    let text = serde_json::to_string_pretty(&file)?;
+    // Whole or not at all: an older one under that name is not lost to a full disk.
+    let part = path.with_extension("part");
+    let written = std::fs::write(&part, text + "\n").and_then(|()| std::fs::rename(&part, path));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+pub fn read(path: &Path) -> Result<Conversation> {
+    let file: File = serde_json::from_str(&read_text(path)?)
+        .map_err(|error| anyhow!("{} is not a saved conversation: {error}", path.display()))?;
+    if file.proxytune_chat != VERSION {
+        let got = file.proxytune_chat;
+        return Err(anyhow!("{} is of version {got}, expected {VERSION}", path.display()));
+    }
+    let message = |entry: Entry| {
+        let speaker = match entry.role {
+            Role::System => Speaker::System,
+            Role::User => Speaker::User,
+            Role::Assistant => Speaker::Assistant,
+        };
+        let generated = entry.tokens.map(|tokens| Generated { prefix: entry.prefix, tokens });
+        Message { speaker, text: entry.content, generated }
+    };
+    Ok(Conversation { messages: file.messages.into_iter().map(message).collect(), prefix: file.response_prefix })
+}

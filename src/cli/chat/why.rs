@@ -1,0 +1,72 @@
+//! What the stage changed in an answer.
+
+use std::io::Write;
+
+use anyhow::Result;
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+
+use super::super::report::plain;
+use crate::generate::probs::{Logprob, Position};
+use crate::llama::Token;
+use crate::steer::Steered;
+
+const CHANGED: &str = "\x1b[32m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Prints the answer with what was changed in colour, and a row for each such token: what was written and what the
+/// base holds for best, each with its probability to the base and steered.
+pub fn print(
+    steered: &Steered,
+    tokens: &[Token],
+    positions: &[Position],
+    out: &mut impl Write,
+    colour: bool,
+) -> Result<()> {
+    let model = steered.base().model();
+    let changed = || tokens.iter().zip(positions).enumerate().filter(|(_, (_, position))| position.changed);
+    let n_changed = changed().count();
+    if colour {
+        let mut bytes = Vec::new();
+        for (&token, position) in tokens.iter().zip(positions) {
+            if position.changed {
+                bytes.extend_from_slice(CHANGED.as_bytes());
+            }
+            model.append_piece(token, &mut bytes)?;
+            if position.changed {
+                bytes.extend_from_slice(PLAIN.as_bytes());
+            }
+        }
+        writeln!(out, "{}\n", String::from_utf8_lossy(&bytes))?;
+    }
+    writeln!(out, "At {n_changed} of {} tokens the best one is not the base's.", tokens.len())?;
+    if n_changed == 0 {
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_preset(NOTHING);
+    table.set_header(["token", "written", "base", "steered", "expert", "antiexpert", "base's best", "base", "steered"]);
+    let percent = |logprob: f64| format!("{:.1} %", logprob.exp() * 100.0);
+    let side = |logprob: Option<f64>| logprob.map_or("–".to_owned(), percent);
+    let piece = |entry: &Logprob| plain(&format!("{:?}", model.piece(entry.id)));
+    for (i, (_, Position { chosen, base_best, .. })) in changed() {
+        table.add_row([
+            (i + 1).to_string(),
+            piece(chosen),
+            percent(chosen.base),
+            percent(chosen.composed),
+            side(chosen.expert),
+            side(chosen.antiexpert),
+            piece(base_best),
+            percent(base_best.base),
+            percent(base_best.composed),
+        ]);
+    }
+    for i in [0, 2, 3, 4, 5, 7, 8] {
+        if let Some(column) = table.column_mut(i) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    writeln!(out, "{table}")?;
+    Ok(())
+}

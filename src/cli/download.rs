@@ -1,0 +1,80 @@
+//! Models of a hub become files on disk; `proxytune pull`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::args::{HubArgs, Pull};
+use super::report::Hinted;
+use super::{Done, interrupt, progress};
+use crate::hub::{self, Hub, Progress, Wanted};
+use crate::recipe::{ModelName, Recipe};
+
+/// `proxytune pull`: what it downloaded, or found downloaded, a line each.
+pub fn run(args: &Pull) -> Result<Done> {
+    let mut out = std::io::stdout().lock();
+    let is_repo = args.what.contains('/') && !args.what.ends_with(".toml") && !Path::new(&args.what).exists();
+    if is_repo {
+        let path = fetch(&hub(&args.hub)?, &args.what, None)?;
+        writeln!(out, "{}", path.display())?;
+        return Ok(Done::Fine);
+    }
+    let mut recipe = Recipe::open(&args.what)
+        .hint("name a recipe file, a bundled recipe (`proxytune recipe list`), or a model as user/repo[:quant]")?;
+    models(&mut recipe, &args.hub)?;
+    for path in recipe.files() {
+        writeln!(out, "{}", path.display())?;
+    }
+    Ok(Done::Fine)
+}
+
+/// Downloads what a recipe names on a hub, and names the files instead. One that is named twice is fetched once.
+pub fn models(recipe: &mut Recipe, args: &HubArgs) -> Result<()> {
+    let mut known: Option<Hub> = None;
+    let mut fetched: Vec<(ModelName, PathBuf)> = Vec::new();
+    for player in recipe.players_mut() {
+        let ModelName::Hub { repo, file } = &player.model else { continue };
+        let path = match fetched.iter().find(|(name, _)| *name == player.model) {
+            Some((_, path)) => path.clone(),
+            None => {
+                let hub = match &known {
+                    Some(hub) => hub,
+                    None => known.insert(hub(args)?),
+                };
+                fetch(hub, repo, file.clone())?
+            }
+        };
+        fetched.push((player.model.clone(), path.clone()));
+        player.model = ModelName::File(path);
+    }
+    Ok(())
+}
+
+/// The hub of the environment, as the flags change it.
+fn hub(args: &HubArgs) -> Result<Hub> {
+    let hub = Hub::from_env()?;
+    let hub = if let Some(token) = &args.hf_token { hub.with_token(token)? } else { hub };
+    Ok(if args.offline { hub.with_offline(true) } else { hub })
+}
+
+fn fetch(hub: &Hub, repo: &str, file: Option<String>) -> Result<PathBuf> {
+    let wanted = Wanted { file, ..repo.parse()? };
+    let mut bar = progress::Download::default();
+    interrupt::listen();
+    let found = hub.fetch(&wanted, &mut |progress: &Progress<'_>| {
+        bar.report(progress);
+        !interrupt::stopped()
+    })?;
+    drop(bar);
+    if let Some(error) = found.unasked {
+        let path = found.path.display();
+        eprintln!("note: the hub could not be asked ({error}); taking what was downloaded before: {path}");
+    }
+    Ok(found.path)
+}
+
+/// Whether a download was stopped on purpose.
+pub fn is_cancelled(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(hub::Error::Cancelled))
+}

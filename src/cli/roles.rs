@@ -1,0 +1,116 @@
+//! The recipe that is meant: the one that is named, or the demo's where no model is, with the flags over it.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::args::{Models, RoleFlags};
+use super::report::{BadUsage, Hinted};
+use super::resolve::Pairs;
+use super::text::escaped;
+use crate::recipe::{ModelName, Pair, Player, Recipe, Schedule};
+
+/// The recipe that is used when no model is named.
+const DEMO: &str = "demo";
+
+/// `alphas` are one for each pair, or one for all; none leaves the recipe's.
+pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs) -> Result<Recipe> {
+    let (expert, antiexpert) = (args.expert_flags.get(), args.antiexpert_flags.get());
+    let has_expert = args.expert.is_some() || expert.hub.is_some();
+    let has_antiexpert = args.antiexpert.is_some() || antiexpert.hub.is_some();
+    let hub = args.hf_repo.clone().map(|repo| ModelName::Hub { repo, file: args.hf_file.clone() });
+    let base = args.model.clone().map(ModelName::File).or(hub);
+    let mut recipe = match (&args.recipe, &base) {
+        (Some(name), _) => Recipe::open(name)?,
+        (None, Some(base)) => Recipe::bare(base.clone().into()),
+        (None, None) if !has_expert && !has_antiexpert => Recipe::open(DEMO)
+            .hint("name models with -m, -me and -ma, or set PROXYTUNE_MODELS to the folder that holds demo/")?,
+        (None, None) => {
+            return Err(BadUsage("an expert or antiexpert is given without a base".to_owned()))
+                .hint("name the base with -m FILE");
+        }
+    };
+    if let Some(base) = base {
+        recipe.base.model = base;
+    }
+    if has_expert || has_antiexpert {
+        if args.recipe.is_none() && !(has_expert && has_antiexpert) {
+            let (given, missing, flag) =
+                if has_expert { ("an expert", "antiexpert", "-ma") } else { ("an antiexpert", "expert", "-me") };
+            return Err(BadUsage(format!("{given} is given without an {missing}")))
+                .hint(format!("name it with {flag} FILE; {flag} none leaves that side out of the sum on purpose"));
+        }
+        // The flags name the first pair's sides; further pairs of a recipe stay.
+        if recipe.pairs.is_empty() {
+            recipe.pairs.push(Pair::default());
+        }
+        name_side(&mut recipe.pairs[0].expert, args.expert.as_deref(), expert.hub.clone());
+        name_side(&mut recipe.pairs[0].antiexpert, args.antiexpert.as_deref(), antiexpert.hub.clone());
+    }
+    if recipe.pairs.is_empty() && pairs == Pairs::Required {
+        return Err(BadUsage(format!("there is nothing to steer {} with", recipe.base.model)))
+            .hint("name a small tuned model with -me and the same model before its tuning with -ma");
+    }
+    let own = [args.lora.as_slice(), &args.lora_scaled].concat();
+    recipe.base.lora.extend(own);
+    recipe.base.placement = args.placement().or(&recipe.base.placement);
+    if let Some(template) = &args.base_template {
+        recipe.base.view.template = Some(template.as_str().into());
+    }
+    put_over(&expert, "expert", recipe.pairs.iter_mut().map(|pair| &mut pair.expert))?;
+    put_over(&antiexpert, "antiexpert", recipe.pairs.iter_mut().map(|pair| &mut pair.antiexpert))?;
+    match alphas {
+        [] => {}
+        [alpha] => recipe.pairs.iter_mut().for_each(|pair| pair.alpha = alpha.clone()),
+        each if each.len() == recipe.pairs.len() => {
+            recipe.pairs.iter_mut().zip(each).for_each(|(pair, alpha)| pair.alpha = alpha.clone());
+        }
+        each => {
+            let n_pairs = recipe.pairs.len();
+            let pairs = if n_pairs == 1 { "pair" } else { "pairs" };
+            return Err(BadUsage(format!("{} values of α are given for {n_pairs} {pairs}", each.len())))
+                .hint("give one for all pairs, or one for each");
+        }
+    }
+    recipe.validate()?;
+    Ok(recipe)
+}
+
+fn name_side(side: &mut Option<Player>, typed: Option<&Path>, hub: Option<ModelName>) {
+    let model = match (typed, hub) {
+        (None, None) => return,
+        (Some(path), _) if path.as_os_str() == "none" => {
+            *side = None;
+            return;
+        }
+        (Some(path), _) => path.to_path_buf().into(),
+        (None, Some(hub)) => hub,
+    };
+    match side {
+        Some(side) => side.model = model,
+        None => *side = Some(model.into()),
+    }
+}
+
+/// Puts the flags of a role over that role in every pair; adapters over the first alone.
+fn put_over<'a>(flags: &RoleFlags, role: &str, sides: impl Iterator<Item = &'a mut Option<Player>>) -> Result<()> {
+    let RoleFlags { lora, view, placement, .. } = flags;
+    let mut view = view.clone();
+    for text in [&mut view.system, &mut view.prefix, &mut view.prompt].into_iter().flatten() {
+        *text = escaped(text, true);
+    }
+    let mut n_sides = 0;
+    for side in sides.flatten() {
+        if n_sides == 0 {
+            side.lora.extend_from_slice(lora);
+        }
+        side.view = view.or(&side.view);
+        side.placement = placement.or(&side.placement);
+        n_sides += 1;
+    }
+    if n_sides == 0 && (!lora.is_empty() || view != Default::default()) {
+        return Err(BadUsage(format!("an option of the {role} is given, and there is no {role}")))
+            .hint(format!("name it with -{} FILE, or `base`", if role == "expert" { "me" } else { "ma" }));
+    }
+    Ok(())
+}

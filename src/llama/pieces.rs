@@ -1,0 +1,133 @@
+//! What a view rendered becomes tokens: names of control tokens count in the template, and are text in what people
+//! and models wrote.
+
+use std::ops::Range;
+
+use llama_cpp_sys_2 as sys;
+
+use super::model::Model;
+use super::text::Flags;
+use super::{Error, Token};
+use crate::prompt::Piece;
+
+/// What is read as tokens in a template, the longest names first, as llama.cpp looks for them.
+#[derive(Debug)]
+pub(super) struct Specials(Vec<(String, Token)>);
+
+impl Specials {
+    fn of(model: &Model) -> Self {
+        let kinds = sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN;
+        let name = |token: Token| {
+            // SAFETY: the vocabulary is valid, the id is one of its own.
+            let attributes = unsafe { sys::llama_vocab_get_attr(model.vocab(), token) };
+            let name = std::str::from_utf8(model.raw_text(token)).ok().filter(|name| !name.is_empty())?;
+            (attributes & kinds != 0).then(|| (name.to_owned(), token))
+        };
+        let mut specials: Vec<_> = (0..model.n_vocab() as Token).filter_map(name).collect();
+        specials.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        Self(specials)
+    }
+
+    /// Where the names stand in a text, in order and without overlaps. Longer names come first, and where
+    /// `is_allowed` says no, a name is text.
+    fn find(&self, text: &str, is_allowed: impl Fn(&Range<usize>) -> bool) -> Vec<(Range<usize>, Token)> {
+        let mut found: Vec<(Range<usize>, Token)> = Vec::new();
+        for (name, token) in &self.0 {
+            for (start, _) in text.match_indices(name.as_str()) {
+                let place = start..start + name.len();
+                if is_allowed(&place) && found.iter().all(|(other, _)| !overlap(other, &place)) {
+                    found.push((place, *token));
+                }
+            }
+        }
+        found.sort_by_key(|(place, _)| place.start);
+        found
+    }
+}
+
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+/// Neighbouring pieces of text, which are tokenised as one.
+#[derive(Default)]
+struct Run {
+    text: String,
+    /// Where no name is a token.
+    content: Vec<Range<usize>>,
+}
+
+impl Model {
+    /// Tokenises what a view rendered, for continuing it: with the token the model wants in front of a text exactly
+    /// once, whether or not the template brings it.
+    pub fn tokenize_pieces(&self, pieces: &[Piece]) -> Result<Vec<Token>, Error> {
+        let mut tokens = Vec::new();
+        let mut run = Run::default();
+        for piece in pieces {
+            match piece {
+                Piece::Template(text) => run.text += text,
+                Piece::Content(text) => {
+                    let start = run.text.len();
+                    run.text += text;
+                    run.content.push(start..run.text.len());
+                }
+                Piece::Tokens(generated) => {
+                    self.append_run(std::mem::take(&mut run), &mut tokens)?;
+                    tokens.extend_from_slice(generated);
+                }
+            }
+        }
+        self.append_run(run, &mut tokens)?;
+        if let Some(bos) = self.leading_bos().filter(|bos| tokens.first() != Some(bos)) {
+            tokens.insert(0, bos);
+        }
+        Ok(tokens)
+    }
+
+    fn append_run(&self, Run { text, content }: Run, tokens: &mut Vec<Token>) -> Result<(), Error> {
+        let specials = self.specials.get_or_init(|| Specials::of(self));
+        let is_text = |place: &Range<usize>| content.iter().any(|content| overlap(content, place));
+        if specials.find(&text, is_text).is_empty() {
+            // Nobody wrote a token's name: llama.cpp finds those of the template by itself.
+            return self.append_text(&text, true, tokens);
+        }
+        let mut end = 0;
+        for (place, token) in specials.find(&text, |place| !is_text(place)) {
+            self.append_text(&text[end..place.start], false, tokens)?;
+            tokens.push(token);
+            end = place.end;
+        }
+        self.append_text(&text[end..], false, tokens)
+    }
+
+    /// Appends a text's tokens. SentencePiece puts a space in front of what it takes for the beginning of a text; a
+    /// text behind other tokens is not, unless a control token parts them.
+    fn append_text(&self, text: &str, parse_special: bool, tokens: &mut Vec<Token>) -> Result<(), Error> {
+        /// Texts that may stand in front for a moment, so that the space goes to them.
+        const IN_FRONT: [&str; 4] = ["\n", ".", "a", "0"];
+        if text.is_empty() {
+            return Ok(());
+        }
+        let flags = Flags { add_special: false, parse_special };
+        // SAFETY: the vocabulary is valid.
+        let adds_space = unsafe { sys::llama_vocab_type(self.vocab()) } == sys::LLAMA_VOCAB_TYPE_SPM;
+        let goes_on = tokens.last().is_some_and(|&last| !self.is_control(last));
+        if adds_space && goes_on {
+            for front in IN_FRONT {
+                let in_front = self.tokenize_as(front, flags)?;
+                let both = self.tokenize_as(&format!("{front}{text}"), flags)?;
+                if let Some(rest) = both.strip_prefix(in_front.as_slice()) {
+                    tokens.extend_from_slice(rest);
+                    return Ok(());
+                }
+            }
+        }
+        tokens.extend(self.tokenize_as(text, flags)?);
+        Ok(())
+    }
+
+    fn is_control(&self, token: Token) -> bool {
+        // SAFETY: the vocabulary is valid, the id is checked.
+        self.has(token) && unsafe { sys::llama_vocab_is_control(self.vocab(), token) }
+    }
+}

@@ -1,0 +1,251 @@
+//! A model that plays a role: its file, what is added to it, what it sees and where it runs.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::placement::{CacheType, GpuLayers, Placement};
+use super::{Error, View};
+
+/// Beyond this an adapter drowns the model that it was trained for.
+const MAX_SCALE: f32 = 10.0;
+
+/// In a recipe: a file's name, the word `base`, or a table of these fields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Player {
+    pub model: ModelName,
+    pub lora: Vec<Lora>,
+    pub view: View,
+    pub placement: Placement,
+}
+
+/// Where a model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelName {
+    /// The base, its weights loaded once.
+    Base,
+    File(PathBuf),
+    /// A file of a Hugging Face repository: `user/repo[:quant]`, and its name there where that is not enough.
+    Hub {
+        repo: String,
+        file: Option<String>,
+    },
+}
+
+/// A LoRA adapter in a GGUF file, and how much of it is added.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lora {
+    pub path: PathBuf,
+    pub scale: f32,
+}
+
+impl Player {
+    /// The base itself, as the base sees the text.
+    #[must_use]
+    pub fn base() -> Self {
+        ModelName::Base.into()
+    }
+
+    /// A file, with all else as it is by default.
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        ModelName::File(path.into()).into()
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let wrong = self.lora.iter().find(|lora| !(lora.scale.abs() <= MAX_SCALE));
+        wrong.map_or(Ok(()), |lora| {
+            let expected = format!("a number from -{MAX_SCALE} to {MAX_SCALE}");
+            Err(Error::parameter("the scale of a LoRA adapter", lora.scale, expected))
+        })
+    }
+
+    /// The files that it names: model, adapters, template.
+    pub(super) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let model = match &mut self.model {
+            ModelName::File(path) => Some(path),
+            ModelName::Base | ModelName::Hub { .. } => None,
+        };
+        model.into_iter().chain(self.lora.iter_mut().map(|lora| &mut lora.path)).chain(self.view.file_mut())
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let model = match &self.model {
+            ModelName::File(path) => Some(path.as_path()),
+            ModelName::Base | ModelName::Hub { .. } => None,
+        };
+        model.into_iter().chain(self.lora.iter().map(|lora| lora.path.as_path())).chain(self.view.file())
+    }
+}
+
+impl From<ModelName> for Player {
+    fn from(model: ModelName) -> Self {
+        Self { model, lora: Vec::new(), view: View::default(), placement: Placement::default() }
+    }
+}
+
+impl From<PathBuf> for ModelName {
+    fn from(path: PathBuf) -> Self {
+        if path.as_os_str() == "base" { Self::Base } else { Self::File(path) }
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base => f.write_str("base"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Hub { repo, file: None } => f.write_str(repo),
+            Self::Hub { repo, file: Some(file) } => write!(f, "{repo} {file}"),
+        }
+    }
+}
+
+/// The table's keys.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Fields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hf: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hf_file: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lora: Vec<Lora>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu_layers: Option<GpuLayers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_type_k: Option<CacheType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_type_v: Option<CacheType>,
+}
+
+impl TryFrom<Fields> for Player {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, &'static str> {
+        let model = match (fields.model, fields.hf) {
+            (Some(path), None) if fields.hf_file.is_none() => path.into(),
+            (None, Some(repo)) => ModelName::Hub { repo, file: fields.hf_file },
+            (None, None) => return Err("a model is named by `model` or by `hf`, and here is neither"),
+            _ => return Err("a model is named by `model`, or by `hf` and `hf_file`, and here are both"),
+        };
+        let template = fields.template.map(|name| name.as_str().into());
+        let view = View { template, system: fields.system, prefix: fields.prefix, prompt: fields.prompt };
+        let placement = Placement {
+            gpu_layers: fields.gpu_layers,
+            device: fields.device,
+            cache_type_k: fields.cache_type_k,
+            cache_type_v: fields.cache_type_v,
+        };
+        Ok(Self { model, lora: fields.lora, view, placement })
+    }
+}
+
+impl From<Player> for Fields {
+    fn from(Player { model, lora, view, placement }: Player) -> Self {
+        let (model, hf, hf_file) = match model {
+            ModelName::Base => (Some("base".into()), None, None),
+            ModelName::File(path) => (Some(path), None, None),
+            ModelName::Hub { repo, file } => (None, Some(repo), file),
+        };
+        Self {
+            model,
+            hf,
+            hf_file,
+            lora,
+            template: view.template.map(|template| template.to_string()),
+            system: view.system,
+            prefix: view.prefix,
+            prompt: view.prompt,
+            gpu_layers: placement.gpu_layers,
+            device: placement.device,
+            cache_type_k: placement.cache_type_k,
+            cache_type_v: placement.cache_type_v,
+        }
+    }
+}
+
+impl Serialize for Player {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.model {
+            // What a bare name says in full.
+            ModelName::Base | ModelName::File(_) if *self == self.model.clone().into() => {
+                serializer.collect_str(&self.model)
+            }
+            _ => Fields::from(self.clone()).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Player {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrTable;
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = Player;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a file's name, \"base\", or a table with `model` or `hf`")
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Player, E> {
+                Ok(ModelName::from(PathBuf::from(name)).into())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Player, A::Error> {
+                let fields = Fields::deserialize(MapAccessDeserializer::new(table))?;
+                fields.try_into().map_err(serde::de::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoraFields {
+    path: PathBuf,
+    #[serde(default = "whole")]
+    scale: f32,
+}
+
+fn whole() -> f32 {
+    1.0
+}
+
+impl Serialize for Lora {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        LoraFields { path: self.path.clone(), scale: self.scale }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Lora {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrTable;
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = Lora;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an adapter's file name, or a table with `path` and `scale`")
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Lora, E> {
+                Ok(Lora { path: name.into(), scale: whole() })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Lora, A::Error> {
+                let LoraFields { path, scale } = LoraFields::deserialize(MapAccessDeserializer::new(table))?;
+                Ok(Lora { path, scale })
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
+}

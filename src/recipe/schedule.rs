@@ -1,0 +1,194 @@
+//! α along the text.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::Error;
+
+/// Beyond this the sum leaves what logits mean; a larger α is a typing error.
+pub const MAX_ALPHA: f32 = 10.0;
+
+/// α for each position of the answer: `0.75`, or `1@0,0.5@64` (a value from a position on), or `1@0..0.5@64` (a
+/// straight line from one to the other), or any sequence of these. Positions count generated tokens from 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule(Vec<Knot>);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Knot {
+    alpha: f32,
+    position: usize,
+    /// A straight line leads from here to the next knot.
+    is_ramp: bool,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self::constant(1.0)
+    }
+}
+
+impl Schedule {
+    /// The same α everywhere. Unchecked: see [`Self::validate`].
+    #[must_use]
+    pub fn constant(alpha: f32) -> Self {
+        Self(vec![Knot { alpha, position: 0, is_ramp: false }])
+    }
+
+    /// α at a position of the answer.
+    #[must_use]
+    pub fn at(&self, position: usize) -> f32 {
+        let next = self.0.partition_point(|knot| knot.position <= position);
+        let knot = self.0[next.saturating_sub(1)];
+        match self.0.get(next) {
+            Some(end) if knot.is_ramp => {
+                let share = (position - knot.position) as f32 / (end.position - knot.position) as f32;
+                knot.alpha + share * (end.alpha - knot.alpha)
+            }
+            _ => knot.alpha,
+        }
+    }
+
+    /// The α of a schedule that never changes.
+    #[must_use]
+    pub fn as_constant(&self) -> Option<f32> {
+        self.0.iter().all(|knot| knot.alpha == self.0[0].alpha).then(|| self.0[0].alpha)
+    }
+
+    /// Refuses an α that is not a number of a sensible size.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.0.iter().try_for_each(|knot| check_alpha(knot.alpha))
+    }
+}
+
+/// Refuses an α that is not a number of a sensible size.
+pub fn check_alpha(alpha: f32) -> Result<(), Error> {
+    if alpha.abs() <= MAX_ALPHA {
+        return Ok(());
+    }
+    Err(Error::parameter("alpha", alpha, format!("a number from -{MAX_ALPHA} to {MAX_ALPHA}")))
+}
+
+impl FromStr for Schedule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let expected = "a number, or values with their positions as in 1@0,0.5@64 or 1@0..0.5@64";
+        let unlike = |part: &str| Error::parameter("alpha", format!("{part:?}"), expected);
+        if let Ok(alpha) = text.trim().parse() {
+            let schedule = Self::constant(alpha);
+            schedule.validate()?;
+            return Ok(schedule);
+        }
+        let mut knots: Vec<Knot> = Vec::new();
+        for line in text.split(',') {
+            let mut stops = line.split("..").peekable();
+            while let Some(stop) = stops.next() {
+                let (alpha, position) = stop.split_once('@').ok_or_else(|| unlike(stop))?;
+                let alpha = alpha.trim().parse().map_err(|_| unlike(stop))?;
+                let position = position.trim().parse().map_err(|_| unlike(stop))?;
+                check_alpha(alpha)?;
+                match knots.last() {
+                    None if position != 0 => {
+                        return Err(Error::parameter("alpha", format!("{stop:?} first"), "position 0 first"));
+                    }
+                    Some(before) if before.position >= position => {
+                        let got = format!("{stop:?} behind position {}", before.position);
+                        return Err(Error::parameter("alpha", got, "positions that grow"));
+                    }
+                    _ => knots.push(Knot { alpha, position, is_ramp: stops.peek().is_some() }),
+                }
+            }
+        }
+        Ok(Self(knots))
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [Knot { alpha, .. }] = self.0[..] {
+            return write!(f, "{alpha}");
+        }
+        for (i, Knot { alpha, position, is_ramp }) in self.0.iter().enumerate() {
+            let joint = if *is_ramp { ".." } else { "," };
+            write!(f, "{alpha}@{position}{}", if i + 1 < self.0.len() { joint } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Schedule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0[..] {
+            [Knot { alpha, .. }] => serializer.serialize_f32(alpha),
+            _ => serializer.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Schedule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrText;
+        impl Visitor<'_> for NumberOrText {
+            type Value = Schedule;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, or a text such as \"1@0..0.5@64\"")
+            }
+            fn visit_f64<E>(self, alpha: f64) -> Result<Schedule, E> {
+                Ok(Schedule::constant(alpha as f32))
+            }
+            fn visit_i64<E>(self, alpha: i64) -> Result<Schedule, E> {
+                Ok(Schedule::constant(alpha as f32))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Schedule, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(NumberOrText)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str, positions: &[usize]) -> Vec<f32> {
+        let schedule: Schedule = text.parse().expect(text);
+        positions.iter().map(|&position| schedule.at(position)).collect()
+    }
+
+    #[test]
+    fn steps_lines_and_constants() {
+        assert_eq!(at("0.75", &[0, 1, 999]), [0.75, 0.75, 0.75]);
+        assert_eq!(at("1.0@0,0.5@64", &[0, 63, 64, 999]), [1.0, 1.0, 0.5, 0.5]);
+        assert_eq!(at("1@0..0@4", &[0, 1, 2, 3, 4, 5]), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
+        assert_eq!(at("0@0..1@2..0@4,-1@8", &[0, 1, 2, 3, 4, 7, 8]), [0.0, 0.5, 1.0, 0.5, 0.0, 0.0, -1.0]);
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for text in ["0.75", "1@0,0.5@64", "1@0..0.5@64", "0@0..1@2..0@4,-1@8"] {
+            assert_eq!(text.parse::<Schedule>().expect(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_part_that_is_wrong() {
+        for (text, part) in [
+            ("", "\"\""),
+            ("nan", "NaN"),
+            ("11", "11"),
+            ("1@0,x@3", "\"x@3\""),
+            ("1@0,0.5", "\"0.5\""),
+            ("1@5", "position 0 first"),
+            ("1@0,0@0", "positions that grow"),
+            ("1@0,inf@4", "inf"),
+            ("1@0..", "\"\""),
+        ] {
+            let error = text.parse::<Schedule>().expect_err(text).to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

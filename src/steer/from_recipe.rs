@@ -1,0 +1,53 @@
+//! A recipe's names become files, devices and parameters.
+
+use super::{ModelSource, PairPlan, Plan, Role, SidePlan};
+use crate::llama::backend::Backend;
+use crate::llama::{Error, device};
+use crate::recipe::placement::{GpuLayers, Placement};
+use crate::recipe::{ModelName, Player, Recipe};
+
+impl Plan {
+    /// What a recipe asks for. `defaults` is how models are loaded and computed as far as the recipe does not say; its
+    /// path and adapters are not looked at. A model that is still on a hub is refused.
+    pub fn of_recipe(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<Self, super::Error> {
+        let source = |role: Role, player: &Player, placement: &Placement| -> Result<ModelSource, super::Error> {
+            let path = match (&player.model, &recipe.base.model) {
+                (ModelName::File(path), _) | (ModelName::Base, ModelName::File(path)) => path.clone(),
+                (name, _) => return Err(super::Error::NotHere { role, name: name.to_string() }),
+            };
+            let mut source = ModelSource { path, adapters: player.lora.clone(), ..defaults.clone() };
+            place(&mut source, placement, backend).map_err(super::error::in_lane(role))?;
+            Ok(source)
+        };
+        let of_base = &recipe.base.placement;
+        let side = |role: Role, player: &Option<Player>| -> Result<Option<SidePlan>, super::Error> {
+            let Some(player) = player else { return Ok(None) };
+            let is_base = player.model == ModelName::Base && player.lora.is_empty();
+            let is_as_base = is_base && player.placement == Placement::default();
+            let own = || source(role, player, &player.placement.or(of_base));
+            let source = if is_as_base { None } else { Some(own()?) };
+            Ok(Some(SidePlan { source, view: player.view.clone() }))
+        };
+        let mut pairs = Vec::new();
+        for (i, pair) in recipe.pairs.iter().enumerate() {
+            let (expert, antiexpert) =
+                (side(Role::Expert(i), &pair.expert)?, side(Role::Antiexpert(i), &pair.antiexpert)?);
+            pairs.push(PairPlan { alpha: pair.alpha.clone(), expert, antiexpert });
+        }
+        let base = source(Role::Base, &recipe.base, of_base)?;
+        Ok(Self { pairs, view: recipe.base.view.clone(), ..Self::alone(base) })
+    }
+}
+
+/// Runs a model where it is to run.
+fn place(source: &mut ModelSource, placement: &Placement, backend: &Backend) -> Result<(), Error> {
+    if let Some(GpuLayers(layers)) = placement.gpu_layers {
+        source.model.n_gpu_layers = layers;
+    }
+    if let Some(names) = &placement.device {
+        source.model.devices = Some(device::by_name(backend, names)?);
+    }
+    source.context.cache_type_k = placement.cache_type_k.unwrap_or(source.context.cache_type_k);
+    source.context.cache_type_v = placement.cache_type_v.unwrap_or(source.context.cache_type_v);
+    Ok(())
+}
