@@ -44,14 +44,10 @@ impl Recipe {
         if is_path {
             return Self::read(Path::new(name));
         }
-        let looked_in = folders();
-        let places = |folder: &PathBuf| {
-            [folder.join(name).join("recipe.toml"), folder.join("trios").join(format!("{name}.toml"))]
-        };
-        match looked_in.iter().flat_map(places).find(|path| path.is_file()) {
-            Some(path) => Self::read(&path),
+        match bundled().into_iter().find(|(known, _)| known == name) {
+            Some((_, path)) => Self::read(&path),
             None if Path::new(name).is_file() => Self::read(Path::new(name)),
-            None => Err(Error::Unknown { name: name.to_owned(), looked_in }),
+            None => Err(Error::Unknown { name: name.to_owned(), looked_in: folders() }),
         }
     }
 
@@ -122,18 +118,19 @@ fn folders() -> Vec<PathBuf> {
     named.into_iter().chain(beside).chain([checkout]).collect()
 }
 
-/// The recipes that go by a name, in order, each with its file. Of two that share one the first that is found counts.
+/// The recipes that go by a name, in order, each with its file. A folder of models has one of its own name,
+/// `recipe.toml`, and any others by theirs. Of two that share a name the first that is found counts.
 #[must_use]
 pub fn bundled() -> Vec<(String, PathBuf)> {
     let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let name = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = |path: &Path| {
+        let named = if path.file_name()? == "recipe.toml" { path.parent()?.file_name()? } else { path.file_stem()? };
+        Some(named.to_string_lossy().into_owned())
+    };
     let mut found = std::collections::BTreeMap::new();
-    for folder in folders() {
-        let own = entries(folder.clone()).map(|path| path.join("recipe.toml"));
-        let own = own.filter_map(|path| Some((name(path.parent()?)?, path)));
-        let trios = entries(folder.join("trios")).filter(|path| path.extension().is_some_and(|end| end == "toml"));
-        let trios = trios.filter_map(|path| Some((name(&path)?, path)));
-        for (name, path) in own.chain(trios).filter(|(_, path)| path.is_file()) {
+    for path in folders().into_iter().flat_map(entries).flat_map(entries) {
+        if path.extension().is_some_and(|end| end == "toml") && path.is_file() {
+            let Some(name) = name(&path) else { continue };
             found.entry(name).or_insert(path);
         }
     }

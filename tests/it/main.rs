@@ -9,6 +9,7 @@ mod hub_server;
 
 mod arrangements;
 mod chain;
+mod chat;
 mod check;
 mod command_line;
 mod faults;
@@ -16,6 +17,7 @@ mod hostile;
 mod hub;
 mod layering;
 mod perplexity;
+mod prompts;
 mod rpc;
 mod steering;
 mod trio;

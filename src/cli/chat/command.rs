@@ -26,7 +26,7 @@ pub enum Command {
 
 pub const HELP: &str = "\
 /alpha [N …]     how far to steer: one value or schedule (1@0..0.5@64) for all pairs, or one for each
-/why             where the best token of the last answer is another than the base's
+/why             where steering led away from the base's choice, token by token
 /compare         the last message once more, answered by the base alone
 /regen           the last answer once more, with other random numbers
 /undo            take back the last message and its answer
@@ -87,10 +87,9 @@ pub fn parse(text: &str) -> Result<Command> {
 }
 
 fn advice(name: &str) -> String {
-    const LIKE: f64 = 0.75;
-    let likeness = |known: &str| strsim::jaro_winkler(name, known);
-    let nearest = NAMES.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest.filter(|known| likeness(known) > LIKE) {
+    let distance = |known: &&str| strsim::osa_distance(name, known);
+    let nearest = NAMES.into_iter().min_by_key(distance);
+    match nearest.filter(|known| distance(known) <= 2 && distance(known) < name.len()) {
         Some(known) => format!("did you mean /{known}? A message that begins with a slash is typed with two"),
         None => "/help tells what there is; a message that begins with a slash is typed with two".to_owned(),
     }

@@ -105,7 +105,10 @@ fn obey(session: &mut Session, command: Command, out: &mut impl Write) -> Result
             eprintln!("{n} messages read from {path}");
         }
         Command::Why => session.why(out, std::io::stdout().is_terminal())?,
-        Command::Compare => session.compare(out)?,
+        Command::Compare => {
+            eprintln!("the base alone:");
+            session.compare(out)?;
+        }
         Command::Help => writeln!(out, "{}", command::HELP)?,
     }
     Ok(())

@@ -24,22 +24,26 @@ pub fn print(
     colour: bool,
 ) -> Result<()> {
     let model = steered.base().model();
-    let changed = || tokens.iter().zip(positions).enumerate().filter(|(_, (_, position))| position.changed);
+    // What was drawn against the odds is chance, and not steering.
+    let is_changed = |position: &Position| position.changed && position.chosen.id != position.base_best.id;
+    let changed = || tokens.iter().zip(positions).enumerate().filter(|(_, (_, position))| is_changed(position));
     let n_changed = changed().count();
     if colour {
         let mut bytes = Vec::new();
         for (&token, position) in tokens.iter().zip(positions) {
-            if position.changed {
+            let is_changed = is_changed(position);
+            if is_changed {
                 bytes.extend_from_slice(CHANGED.as_bytes());
             }
             model.append_piece(token, &mut bytes)?;
-            if position.changed {
+            if is_changed {
                 bytes.extend_from_slice(PLAIN.as_bytes());
             }
         }
         writeln!(out, "{}\n", String::from_utf8_lossy(&bytes))?;
     }
-    writeln!(out, "At {n_changed} of {} tokens the best one is not the base's.", tokens.len())?;
+    let n = if n_changed == 0 { "none".to_owned() } else { n_changed.to_string() };
+    writeln!(out, "At {n} of {} tokens steering led away from what the base holds for best.", tokens.len())?;
     if n_changed == 0 {
         return Ok(());
     }

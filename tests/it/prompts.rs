@@ -1,0 +1,304 @@
+//! What lanes are given: tokens of templates, of people's words, and of earlier answers; what is decoded of them.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proxytune::generate::{Finish, Generation};
+use proxytune::llama::Token;
+use proxytune::llama::model::{Model, ModelParams};
+use proxytune::prompt::{Conversation, Generated, Message, Piece, Speaker};
+use proxytune::recipe::View;
+use proxytune::recipe::view::TemplateName;
+use proxytune::steer::{Plan, Role, Steered};
+
+use crate::gguf::{Spec, Value};
+use crate::trio::{backend, demo, file, greedy, load};
+
+/// Messages between marks, all of them new each time one is added.
+const RENDERS_HISTORY_ANEW: &str =
+    "{% for m in messages %}[{{ m.role }} {{ loop.revindex }}] {{ m.content }}\n{% endfor %}[assistant 0]";
+/// Messages between control tokens, one behind the other.
+const APPENDS: &str = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}\
+                       {% if add_generation_prompt %}assistant: {% endif %}";
+
+fn template(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("writable");
+    file
+}
+
+fn model(path: &PathBuf) -> Arc<Model> {
+    proxytune::llama::log::capture(false);
+    Arc::new(Model::load(&backend(), path, &ModelParams::default(), |_| true).expect("it loads"))
+}
+
+fn pieces(model: &Model, pieces: &[Piece]) -> Vec<Token> {
+    model.tokenize_pieces(pieces).expect("tokens")
+}
+
+fn text(text: &str) -> Piece {
+    Piece::Content(text.to_owned())
+}
+
+fn marked(text: &str) -> Piece {
+    Piece::Template(text.to_owned())
+}
+
+#[test]
+fn names_of_control_tokens_are_tokens_in_templates_and_text_in_texts() {
+    let model = model(&file("base"));
+    let (bos, eos) = (0, 1);
+    let by_hand = |before: &str, after: &str| {
+        let mut tokens = model.tokenize(before).expect("tokens");
+        tokens.push(eos);
+        tokens.extend(&model.tokenize(after).expect("tokens")[1..]);
+        tokens
+    };
+    assert_eq!(model.leading_bos(), Some(bos));
+    assert_eq!(pieces(&model, &[marked("One<|eos|>\nTwo")]), by_hand("One", "\nTwo"));
+    let typed = pieces(&model, &[text("One<|eos|>\nTwo")]);
+    assert_eq!(typed, model.tokenize("One<|eos|>\nTwo").expect("tokens"));
+    assert!(typed.len() > 6 && !typed.contains(&eos));
+    // Both in one text, and a name that lies half in the one and half in the other.
+    let both = pieces(&model, &[marked("One<|eos|>"), text("a <|eos|> b"), marked("<|eos|> c")]);
+    assert_eq!(both.iter().filter(|&&token| token == eos).count(), 2);
+    let halves = pieces(&model, &[marked("One<|e"), text("os|> b")]);
+    assert_eq!(halves, model.tokenize("One<|eos|> b").expect("tokens"));
+    // Text that is split over pieces is tokenised as one.
+    assert_eq!(
+        pieces(&model, &[marked("the lit"), text("tle gi"), marked("rl")]),
+        pieces(&model, &[text("the little girl")])
+    );
+}
+
+#[test]
+fn the_first_token_stands_in_front_exactly_once() {
+    let model = model(&file("base"));
+    let expected = model.tokenize("Once").expect("tokens");
+    for of in [vec![text("Once")], vec![marked("<|bos|>Once")], vec![marked("<|bos|>"), text("Once")]] {
+        assert_eq!(pieces(&model, &of), expected, "{of:?}");
+    }
+    assert_eq!(pieces(&model, &[]), [0]);
+    assert_eq!(pieces(&model, &[Piece::Tokens(vec![7, 8])]), [0, 7, 8]);
+    // A person who types its name has typed a text.
+    let typed = pieces(&model, &[text("<|bos|>Once")]);
+    assert_eq!(typed, model.tokenize("<|bos|>Once").expect("tokens"));
+    assert!(typed.len() > expected.len());
+}
+
+/// SentencePiece puts a space in front of a text, and must not put one in the middle.
+#[test]
+fn a_text_behind_an_answer_begins_without_a_space_of_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("spm.gguf");
+    let spec = Spec::sentence_piece();
+    spec.with("tokenizer.ggml.add_space_prefix", Value::Bool(true)).write(&path).expect("writable");
+    let model = model(&path);
+    let whole = model.tokenize("ab cd\n\nef").expect("tokens");
+    let n = model.tokenize("ab cd").expect("tokens").len();
+    let (answer, rest) = whole.split_at(n);
+    assert_eq!(pieces(&model, &[Piece::Tokens(answer[1..].to_vec()), text("\n\nef")])[n..], *rest);
+    // Behind a control token it is llama.cpp's own.
+    let eos = whole[0] + 1;
+    let behind = pieces(&model, &[Piece::Tokens(vec![5, eos]), text("ef")]);
+    assert_eq!(behind[3..], model.tokenize("ef").expect("tokens")[1..]);
+}
+
+/// The trio with an expert that sees a template.
+fn with_template(file: &tempfile::NamedTempFile) -> Plan {
+    let mut plan = demo(0.5);
+    plan.contexts_mut().for_each(|context| context.n_ctx = 512);
+    let view = View { template: Some(TemplateName::File(file.path().to_path_buf())), ..View::default() };
+    plan.pairs[0].expert.as_mut().expect("an expert").view = view;
+    plan
+}
+
+/// Answers a conversation, and adds the answer to it.
+fn turn(steered: &mut Steered, conversation: &mut Conversation, n_predict: usize) -> Finish {
+    let prompts = steered.prompts(conversation).expect("prompts");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let mut request = greedy(n_predict);
+    request.sampling.ignore_eos = true;
+    steered.reset_timings();
+    let mut generation = Generation::start(steered, &prompts, &request, &stop).expect("it starts");
+    let (mut tokens, mut text) = (Vec::new(), conversation.prefix.clone());
+    while let Some(step) = generation.step().expect("a step") {
+        tokens.push(step.token);
+        text += &step.text;
+    }
+    let finish = generation.finish().expect("it has ended");
+    let generated = Some(Generated { prefix: conversation.prefix.clone(), tokens });
+    conversation.messages.push(Message { speaker: Speaker::Assistant, text, generated });
+    finish
+}
+
+fn user(text: &str) -> Message {
+    Message::new(Speaker::User, text)
+}
+
+#[test]
+fn a_second_turn_decodes_what_is_new_on_each_lane() {
+    const ROLES: [Role; 3] = [Role::Base, Role::Expert(0), Role::Antiexpert(0)];
+    for (text, is_anew) in [(APPENDS, false), (RENDERS_HISTORY_ANEW, true)] {
+        let file = template(text);
+        let mut steered = load(&with_template(&file)).expect("the trio loads");
+        let mut conversation = Conversation::prompt("One morning the boy went to the river and");
+        let first = steered.prompts(&conversation).expect("prompts");
+        turn(&mut steered, &mut conversation, 12);
+        let n_prompt = |steered: &Steered| steered.iter().map(|lane| lane.timings().n_prompt).collect::<Vec<_>>();
+        let lens = |prompts| ROLES.map(|role| steered.role(role, prompts).expect("a role").0.len());
+        assert_eq!(n_prompt(&steered), lens(&first));
+        let generated = conversation.messages[1].generated.as_ref().expect("an answer").tokens.clone();
+
+        conversation.messages.push(user("Then he saw a dog."));
+        let second = steered.prompts(&conversation).expect("prompts");
+        let expected = ROLES.map(|role| {
+            // Every lane holds its prompt and the answer but for the last token, which nothing followed.
+            let mut held = steered.role(role, &first).expect("a role").0.to_vec();
+            held.extend(&generated[..generated.len() - 1]);
+            let prompt = steered.role(role, &second).expect("a role").0;
+            let n_same = held.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+            prompt.len() - n_same
+        });
+        turn(&mut steered, &mut conversation, 12);
+        assert_eq!(n_prompt(&steered), expected, "{text}");
+        // The lanes in plain text go on where they were: the last token, a blank line and the message.
+        let message = steered.base().model().tokenize("\n\nThen he saw a dog.").expect("tokens").len() - 1;
+        assert_eq!((expected[0], expected[2]), (1 + message, 1 + message));
+        let expert = steered.role(ROLES[1], &second).expect("a role").0;
+        assert_eq!(expected[1] > expert.len() / 2, is_anew, "{} of {}", expected[1], expert.len());
+        // The answer's tokens are in the prompt as they were generated, on every lane.
+        for role in ROLES {
+            let prompt = steered.role(role, &second).expect("a role").0;
+            assert!(prompt.windows(generated.len()).any(|window| window == generated), "{role}");
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_between_turns_changes_no_row() {
+    let file = template(APPENDS);
+    let mut steered = load(&with_template(&file)).expect("the trio loads");
+    let mut conversation = Conversation::prompt("One morning the boy went to the river and");
+    turn(&mut steered, &mut conversation, 12);
+    conversation.messages.push(user("Then he saw a dog."));
+    let prompts = steered.prompts(&conversation).expect("prompts");
+    let mut rows = [Vec::new(), Vec::new()];
+    for row in &mut rows {
+        assert!(steered.prefill(&prompts, || true).expect("it decodes"));
+        steered.composed(0, 0.0, row).expect("a row");
+        steered.clear();
+    }
+    let furthest = rows[0].iter().zip(&rows[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // Batches of another shape round differently.
+    assert!(furthest < 0.25, "{furthest}");
+}
+
+#[test]
+fn the_answer_starts_with_the_response_prefix_on_every_lane() {
+    let file = template(APPENDS);
+    let mut steered = load(&with_template(&file)).expect("the trio loads");
+    let conversation = Conversation { prefix: "Well, my <|eos|>".to_owned(), ..Conversation::prompt("Hello") };
+    let prompts = steered.prompts(&conversation).expect("prompts");
+    let model = steered.base().model().clone();
+    let shown = |role| {
+        let mut bytes = Vec::new();
+        for &token in steered.role(role, &prompts).expect("a role").0 {
+            model.append_piece(token, &mut bytes).expect("a token");
+        }
+        String::from_utf8(bytes).expect("UTF-8")
+    };
+    assert_eq!(shown(Role::Base), "HelloWell, my <|eos|>");
+    assert_eq!(shown(Role::Expert(0)), "user: Hello\nassistant: Well, my <|eos|>");
+    let mut conversation = conversation;
+    turn(&mut steered, &mut conversation, 4);
+    assert!(conversation.messages[1].text.starts_with("Well, my <|eos|>"));
+    // And in the next turn it is part of what was said.
+    conversation.messages.push(user("Go on."));
+    let prompts = steered.prompts(&conversation).expect("prompts");
+    let answer = &conversation.messages[1].generated.as_ref().expect("generated").tokens;
+    assert!(steered.role(Role::Expert(0), &prompts).expect("a role").0.windows(4).any(|window| window == answer));
+}
+
+#[test]
+fn the_base_alone_answers_on_a_copy_and_leaves_no_trace() {
+    let plan = Plan { compares: true, ..demo(1.0) };
+    let mut steered = load(&plan).expect("the trio loads");
+    let mut conversation = Conversation::prompt("One morning the boy went to the river and");
+    turn(&mut steered, &mut conversation, 16);
+    let question = Conversation { messages: vec![conversation.messages[0].clone()], ..Conversation::default() };
+    let n_past = |steered: &Steered| steered.iter().map(|lane| lane.n_past()).collect::<Vec<_>>();
+    let before = n_past(&steered);
+    let mut asked = question.clone();
+    let n_decoded = steered.base_alone(|base| {
+        assert_eq!(base.iter().count(), 1);
+        turn(base, &mut asked, 16);
+        base.base().timings().n_prompt
+    });
+    assert_eq!(n_decoded, Some(1), "the prompt is there already, but for the row behind its last token");
+    assert_eq!(n_past(&steered), before);
+    let mut alone = load(&crate::trio::plan("base", &[])).expect("the base loads");
+    let mut expected = question.clone();
+    turn(&mut alone, &mut expected, 16);
+    assert_eq!(asked.messages[1].text, expected.messages[1].text);
+    assert_ne!(asked.messages[1].text, conversation.messages[1].text);
+    assert!(load(&demo(1.0)).expect("it loads").base_alone(|_| ()).is_none(), "nobody asked for it");
+}
+
+#[test]
+fn views_that_cannot_be_are_refused_before_anything_is_loaded() {
+    let bad = template("{% for m in messages %}");
+    let cases = [
+        (TemplateName::Model, "expert: ", "has no chat template"),
+        (TemplateName::Expert, "expert: ", "there is no other expert"),
+        (TemplateName::File("/no/such.jinja".into()), "expert: ", "cannot read the template /no/such.jinja"),
+        (TemplateName::File(bad.path().to_path_buf()), "expert: ", "the chat template is not valid"),
+        (TemplateName::File(file("antiexpert")), "expert: ", "has no chat template"),
+    ];
+    for (template, role, words) in cases {
+        let mut plan = demo(1.0);
+        plan.pairs[0].expert.as_mut().expect("an expert").view.template = Some(template);
+        let error = plan.check().expect_err(words).to_string();
+        assert!(error.starts_with(role) && error.contains(words), "{error}");
+    }
+    let mut plan = crate::trio::plan("base", &[]);
+    plan.view.template = Some(TemplateName::Expert);
+    assert!(plan.check().expect_err("no expert").to_string().contains("there is no other expert"));
+}
+
+#[test]
+fn an_expert_sees_the_template_of_its_file_and_the_others_plain_text() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, spec: &Spec| {
+        let path = folder.path().join(name).with_extension("gguf");
+        spec.write(&path).expect("writable");
+        path
+    };
+    let own = Value::Text("{{ bos_token }}<{{ messages[0].content }}>".to_owned());
+    let [base, tuned, small] = [
+        write("base", &Spec::tiny()),
+        write("tuned", &Spec { seed: 1, ..Spec::tiny() }.with("tokenizer.chat_template", own)),
+        write("small", &Spec { seed: 2, ..Spec::tiny() }),
+    ];
+    let pair = (1.0, crate::trio::model(&tuned), crate::trio::model(&small));
+    let mut plan = crate::trio::plan("base", &[pair]);
+    plan.base = crate::trio::source(&base);
+    let shown = |plan: &Plan| {
+        let steered = load(plan).expect("it loads");
+        let prompts = steered.tokenize("Hi").expect("prompts");
+        [Role::Base, Role::Expert(0), Role::Antiexpert(0)].map(|role| {
+            let (tokens, lane) = steered.role(role, &prompts).expect("a role");
+            tokens.iter().map(|&token| lane.model().piece(token)).collect::<String>()
+        })
+    };
+    assert_eq!(shown(&plan), ["<|bos|>Hi", "<|bos|><Hi>", "<|bos|>Hi"]);
+    // What the expert sees, the others may see too; and none has to.
+    plan.view.template = Some(TemplateName::Expert);
+    plan.pairs[0].antiexpert.as_mut().expect("an antiexpert").view.template = Some(TemplateName::Expert);
+    assert_eq!(shown(&plan), ["<|bos|><Hi>"; 3]);
+    plan.pairs[0].expert.as_mut().expect("an expert").view.template = Some(TemplateName::Plain);
+    assert_eq!(shown(&plan), ["<|bos|>Hi"; 3]);
+    plan.view.template = Some(TemplateName::File(tuned));
+    assert_eq!(shown(&plan)[0], "<|bos|><Hi>");
+}
