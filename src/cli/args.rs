@@ -502,6 +502,9 @@ pub struct Prompt {
 }
 
 fn lora(text: &str) -> Result<Lora, String> {
+    if text.is_empty() {
+        return Err("expected an adapter's file".to_owned());
+    }
     Ok(Lora { path: text.into(), scale: 1.0 })
 }
 

@@ -106,7 +106,7 @@ fn contenders(plan: Plan) -> Result<impl Iterator<Item = Contender>> {
 fn what(steered: &Steered) -> String {
     let millions = |lane: LaneRef<'_>| format!("{:.1} M", lane.model().n_params() as f64 / 1e6);
     let sizes: Vec<_> = steered.iter().map(millions).collect();
-    let alphas: Vec<_> = steered.offset().alphas().map(|alpha| alpha.to_string()).collect();
+    let alphas: Vec<_> = steered.offset().alphas().map(ToString::to_string).collect();
     let sizes = sizes.join(" + ");
     if alphas.is_empty() {
         format!("{sizes} parameters")

@@ -14,7 +14,9 @@ use crate::recipe::{ModelName, Recipe};
 /// `proxytune pull`: what it downloaded, or found downloaded, a line each.
 pub fn run(args: &Pull) -> Result<Done> {
     let mut out = std::io::stdout().lock();
-    let is_repo = args.what.contains('/') && !args.what.ends_with(".toml") && !Path::new(&args.what).exists();
+    let as_path = Path::new(&args.what);
+    let is_recipe = as_path.extension().is_some_and(|end| end == "toml") || as_path.exists();
+    let is_repo = args.what.contains('/') && !is_recipe;
     if is_repo {
         let path = fetch(&hub(&args.hub)?, &args.what, None)?;
         writeln!(out, "{}", path.display())?;
@@ -35,15 +37,15 @@ pub fn models(recipe: &mut Recipe, args: &HubArgs) -> Result<()> {
     let mut fetched: Vec<(ModelName, PathBuf)> = Vec::new();
     for player in recipe.players_mut() {
         let ModelName::Hub { repo, file } = &player.model else { continue };
-        let path = match fetched.iter().find(|(name, _)| *name == player.model) {
-            Some((_, path)) => path.clone(),
-            None => {
-                let hub = match &known {
-                    Some(hub) => hub,
-                    None => known.insert(hub(args)?),
-                };
-                fetch(hub, repo, file.clone())?
-            }
+        let before = fetched.iter().find(|(name, _)| *name == player.model);
+        let path = if let Some((_, path)) = before {
+            path.clone()
+        } else {
+            let hub = match &known {
+                Some(hub) => hub,
+                None => known.insert(hub(args)?),
+            };
+            fetch(hub, repo, file.clone())?
         };
         fetched.push((player.model.clone(), path.clone()));
         player.model = ModelName::File(path);

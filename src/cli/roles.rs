@@ -8,7 +8,7 @@ use super::args::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
 use super::resolve::Pairs;
 use super::text::escaped;
-use crate::recipe::{ModelName, Pair, Player, Recipe, Schedule};
+use crate::recipe::{ModelName, Pair, Player, Recipe, Schedule, View};
 
 /// The recipe that is used when no model is named.
 const DEMO: &str = "demo";
@@ -108,7 +108,7 @@ fn put_over<'a>(flags: &RoleFlags, role: &str, sides: impl Iterator<Item = &'a m
         side.placement = placement.or(&side.placement);
         n_sides += 1;
     }
-    if n_sides == 0 && (!lora.is_empty() || view != Default::default()) {
+    if n_sides == 0 && (!lora.is_empty() || view != View::default()) {
         return Err(BadUsage(format!("an option of the {role} is given, and there is no {role}")))
             .hint(format!("name it with -{} FILE, or `base`", if role == "expert" { "me" } else { "ma" }));
     }

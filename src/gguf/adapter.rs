@@ -8,6 +8,7 @@ use super::header::{Header, Value};
 use super::preflight::NOT_FOR_WEIGHTS;
 use super::tensors::Tensor;
 
+const ALPHA: &str = "adapter.lora.alpha";
 /// GGUF's number for a type.
 const F32: u32 = 6;
 
@@ -22,7 +23,6 @@ pub fn check(path: &Path, model: &Header) -> Result<(), Error> {
     require("adapter.type", "\"lora\"", &|kind| kind == "lora")?;
     let architecture = model.architecture();
     require("general.architecture", "the architecture of the model that it is for", &|name| name == architecture)?;
-    const ALPHA: &str = "adapter.lora.alpha";
     if let Some(entry) = adapter.metadata.get(ALPHA)
         && !(entry.kind == F32 && matches!(entry.value, Value::Float(alpha) if alpha.is_finite()))
     {

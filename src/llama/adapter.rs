@@ -19,6 +19,9 @@ pub struct Adapter {
     model: Arc<Model>,
 }
 
+/// An adapter, and how much of it is added.
+pub type Scaled = (Arc<Adapter>, f32);
+
 // SAFETY: an adapter is read by contexts and never written to after it is loaded.
 unsafe impl Send for Adapter {}
 // SAFETY: see Send.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
-use super::adapter::Adapter;
+use super::adapter::Scaled;
 use super::batch::Batch;
 pub use super::batch::{Outputs, Part};
 use super::model::{MODEL_CHANGES, Model};
@@ -145,7 +145,7 @@ struct Pending {
 /// A context on a model, with the sequences in it.
 #[derive(Debug)]
 pub struct Context {
-    context: NonNull<sys::llama_context>,
+    raw: NonNull<sys::llama_context>,
     batch: Batch,
     n_ctx: usize,
     /// Cells that all sequences share, where they do.
@@ -155,7 +155,7 @@ pub struct Context {
     sequences: Vec<Sequence>,
     pending: Option<Pending>,
     // After the context, which uses them; the model goes last.
-    _adapters: Vec<(Arc<Adapter>, f32)>,
+    _adapters: Vec<Scaled>,
     model: Arc<Model>,
 }
 
@@ -172,7 +172,7 @@ impl Context {
     /// A context with some sequences, on a model with adapters, each at a scale.
     pub fn with(
         model: Arc<Model>,
-        adapters: &[(Arc<Adapter>, f32)],
+        adapters: &[Scaled],
         params: &ContextParams,
         sequences: Sequences,
     ) -> Result<Self, Error> {
@@ -232,7 +232,7 @@ impl Context {
         // SAFETY: the context is valid.
         let n_ctx = unsafe { sys::llama_n_ctx_seq(context.as_ptr()) } as usize;
         let context = Self {
-            context,
+            raw: context,
             batch: Batch::new(n_batch, n_seq),
             // llama.cpp rounds the context up; what was asked for is what is kept to.
             n_ctx: n_ctx.min(params.n_ctx),
@@ -245,7 +245,7 @@ impl Context {
             model,
         };
         // SAFETY: the context is valid.
-        if unsafe { sys::llama_get_memory(context.context.as_ptr()) }.is_null() {
+        if unsafe { sys::llama_get_memory(context.raw.as_ptr()) }.is_null() {
             let reason = "it keeps no memory of what it read, expected a model that generates text";
             return Err(Error::NotGenerative { path: context.model.path().to_path_buf(), reason });
         }
@@ -255,7 +255,7 @@ impl Context {
             // SAFETY: context and adapters are valid and of one model; the arrays are as long as it is told, and
             // copied.
             let code = unsafe {
-                let context = context.context.as_ptr();
+                let context = context.raw.as_ptr();
                 sys::llama_set_adapters_lora(context, raws.as_mut_ptr(), raws.len(), scales.as_mut_ptr())
             };
             if code != 0 {
@@ -356,7 +356,7 @@ impl Context {
         let batch = self.batch.raw();
         // SAFETY: the context is valid; the batch points into vectors of n_tokens entries that live in `self`; its
         // size, positions, sequence ids and tokens are checked above.
-        let code = unsafe { sys::llama_decode(self.context.as_ptr(), batch) };
+        let code = unsafe { sys::llama_decode(self.raw.as_ptr(), batch) };
         if code != 0 {
             let reason = match code {
                 1 => "no room in the KV cache".to_owned(),
@@ -382,7 +382,7 @@ impl Context {
         let Some(Pending { n_tokens, parts, submitted }) = self.pending.take() else { return };
         let began = Instant::now();
         // SAFETY: the context is valid.
-        unsafe { sys::llama_synchronize(self.context.as_ptr()) };
+        unsafe { sys::llama_synchronize(self.raw.as_ptr()) };
         let spent = submitted + began.elapsed();
         for (seq, n, is_decode) in parts {
             let timings = &mut self.sequences[seq].timings;
@@ -411,7 +411,7 @@ impl Context {
             return Err(Error::Row { row: i, n_rows });
         }
         // SAFETY: the context is valid; batch entry `first + i` was decoded with an output.
-        let row = unsafe { sys::llama_get_logits_ith(self.context.as_ptr(), (first + i) as i32) };
+        let row = unsafe { sys::llama_get_logits_ith(self.raw.as_ptr(), (first + i) as i32) };
         if row.is_null() {
             return Err(Error::Row { row: i, n_rows: 0 });
         }
@@ -435,7 +435,7 @@ impl Context {
         let id = seq as sys::llama_seq_id;
         // SAFETY: the context is valid; the sequence is one of its own.
         sequence.n_past = unsafe {
-            let memory = sys::llama_get_memory(self.context.as_ptr());
+            let memory = sys::llama_get_memory(self.raw.as_ptr());
             if n_past > 0 && sys::llama_memory_seq_rm(memory, id, n_past as i32, -1) {
                 n_past.min(sequence.n_past)
             } else {
@@ -456,7 +456,7 @@ impl Context {
         }
         // SAFETY: the context is valid, both sequences are its own and lie in one stream, since cells are shared.
         unsafe {
-            let memory = sys::llama_get_memory(self.context.as_ptr());
+            let memory = sys::llama_get_memory(self.raw.as_ptr());
             sys::llama_memory_seq_cp(memory, from as sys::llama_seq_id, to as sys::llama_seq_id, -1, -1);
         }
         let n_past = self.n_past(from);
@@ -467,6 +467,6 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         // SAFETY: the pointer came from llama_init_from_model, and its model is still held.
-        unsafe { sys::llama_free(self.context.as_ptr()) };
+        unsafe { sys::llama_free(self.raw.as_ptr()) };
     }
 }

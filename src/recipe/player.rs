@@ -56,7 +56,8 @@ impl Player {
     }
 
     pub(super) fn validate(&self) -> Result<(), Error> {
-        let wrong = self.lora.iter().find(|lora| !(lora.scale.abs() <= MAX_SCALE));
+        let is_sensible = |scale: f32| scale.abs() <= MAX_SCALE;
+        let wrong = self.lora.iter().find(|lora| !is_sensible(lora.scale));
         wrong.map_or(Ok(()), |lora| {
             let expected = format!("a number from -{MAX_SCALE} to {MAX_SCALE}");
             Err(Error::parameter("the scale of a LoRA adapter", lora.scale, expected))

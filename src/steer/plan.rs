@@ -144,22 +144,19 @@ impl Plan {
         let mut files: Vec<File> = Vec::new();
         for (role, ModelSource { path, adapters, .. }) in self.sources() {
             let in_file = |source| Error::File { role, source };
-            let file = match files.iter().position(|file| file.header.path() == path) {
-                Some(known) => known,
-                None => {
-                    let file = File::read(path).map_err(in_file)?;
-                    if file.header.tensors().is_empty() {
-                        return Err(Error::NoWeights { role, path: path.clone() });
-                    }
-                    facts.n_ctx_train = facts.n_ctx_train.min(file.header.n_ctx_train().map_err(in_file)?);
-                    let base = files.first().map_or(&file.vocabulary, |base| &base.vocabulary);
-                    facts.ids.push((path.clone(), self.map_ids(role, path, base, &file.vocabulary)?));
-                    files.push(file);
-                    files.len() - 1
+            if files.iter().all(|file| file.header.path() != path) {
+                let file = File::read(path).map_err(in_file)?;
+                if file.header.tensors().is_empty() {
+                    return Err(Error::NoWeights { role, path: path.clone() });
                 }
-            };
-            for Lora { path, .. } in adapters {
-                gguf::adapter::check(path, &files[file].header).map_err(in_file)?;
+                facts.n_ctx_train = facts.n_ctx_train.min(file.header.n_ctx_train().map_err(in_file)?);
+                let base = files.first().map_or(&file.vocabulary, |base| &base.vocabulary);
+                facts.ids.push((path.clone(), self.map_ids(role, path, base, &file.vocabulary)?));
+                files.push(file);
+            }
+            if let Some(file) = files.iter().find(|file| file.header.path() == path) {
+                let fits = |lora: &Lora| gguf::adapter::check(&lora.path, &file.header);
+                adapters.iter().try_for_each(fits).map_err(in_file)?;
             }
         }
         facts.n_vocab = files.first().map_or(0, |base| base.vocabulary.len());

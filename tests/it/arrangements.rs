@@ -1,6 +1,6 @@
 //! Every arrangement of roles against the sum, computed in f64 from the logits of contexts of their own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proxytune::llama::Token;
@@ -19,13 +19,13 @@ use crate::trio::{self, PROMPT, answer, backend, demo, file, greedy, load, model
 /// Positions of the answer that are looked at.
 const N_POSITIONS: usize = 4;
 
-fn model_of(path: &PathBuf) -> Arc<Model> {
+fn model_of(path: &Path) -> Arc<Model> {
     proxytune::llama::log::capture(false);
     Arc::new(Model::load(&backend(), path, &ModelParams::default(), |_| true).expect("it loads"))
 }
 
 /// The logits of a model with an adapter behind a prompt and each of some further tokens, from a context of its own.
-fn alone(path: &PathBuf, adapters: &[(PathBuf, f32)], prompt: &[Token], further: &[Token]) -> Vec<Vec<f64>> {
+fn alone(path: &Path, adapters: &[(PathBuf, f32)], prompt: &[Token], further: &[Token]) -> Vec<Vec<f64>> {
     let model = model_of(path);
     let load = |(path, scale): &(PathBuf, f32)| (Arc::new(Adapter::load(&model, path).expect("an adapter")), *scale);
     let adapters: Vec<_> = adapters.iter().map(load).collect();
@@ -42,7 +42,7 @@ fn alone(path: &PathBuf, adapters: &[(PathBuf, f32)], prompt: &[Token], further:
     rows
 }
 
-fn tokens(path: &PathBuf, text: &str) -> Vec<Token> {
+fn tokens(path: &Path, text: &str) -> Vec<Token> {
     model_of(path).tokenize(text).expect("tokens")
 }
 
@@ -131,7 +131,7 @@ fn contrastive_decoding_in_both_forms_with_the_plausibility_cut() {
     let difference = plan("base", &[(1.0, None, model(&antiexpert))]);
     let rows = composed(&difference, &prompt(), &further, TAU);
     assert_close(&rows, |i, id| cut(i, id, b[i][id] - a[i][id]));
-    assert!(rows.iter().all(|row| row.iter().any(|&logit| logit == f32::NEG_INFINITY)), "the cut cuts");
+    assert!(rows.iter().all(|row| row.contains(&f32::NEG_INFINITY)), "the cut cuts");
     // O'Brien and Lewis: (1 + β)·s_E − β·s_A.
     let weighted = plan("base", &[(0.5, Some(SidePlan::base()), model(&antiexpert))]);
     let rows = composed(&weighted, &prompt(), &further, TAU);
@@ -147,6 +147,7 @@ fn contrastive_decoding_in_both_forms_with_the_plausibility_cut() {
 }
 
 /// A side that is the base under another view.
+#[allow(clippy::unnecessary_wraps, reason = "a side of a pair")]
 fn base_seen_as(view: View) -> Option<SidePlan> {
     Some(SidePlan::base().seen_as(view))
 }
@@ -200,7 +201,8 @@ fn adapter(seed: u64) -> tempfile::TempPath {
     file.into_temp_path()
 }
 
-fn with_adapters(path: &PathBuf, adapters: &[(PathBuf, f32)]) -> Option<SidePlan> {
+#[allow(clippy::unnecessary_wraps, reason = "a side of a pair")]
+fn with_adapters(path: &Path, adapters: &[(PathBuf, f32)]) -> Option<SidePlan> {
     let adapters = adapters.iter().map(|(path, scale)| Lora { path: path.clone(), scale: *scale }).collect();
     Some(ModelSource { adapters, ..source(path) }.into())
 }
@@ -318,7 +320,7 @@ fn several_pairs_of_one_plan_take_one_alpha_or_one_each() {
 /// Every bundled recipe but the community's runs: each of its files is loaded once, and mapped once.
 #[test]
 fn bundled_recipes_run_with_one_copy_of_each_file() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
     let is_recipe = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml");
     let entries = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let recipes: Vec<_> = entries.filter(is_recipe).collect();

@@ -50,7 +50,7 @@ impl Terminal {
             }
             match self.output.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
                 Ok(bytes) => self.shown += &String::from_utf8_lossy(&bytes),
-                Err(_) => panic!("{text:?} was not shown, but: {}", self.shown),
+                Err(error) => panic!("{text:?} was not shown ({error}), but: {}", self.shown),
             }
         }
     }
@@ -151,7 +151,7 @@ fn chat(args: &[&str], lines: &str) -> (String, String) {
 #[test]
 fn piped_lines_are_answered_and_only_the_answers_are_data() {
     let (out, err) = chat(&["--temp", "0", "-n", "6"], "The boy went\n/alpha\n/system\n/nonsense\n/load /no/such\n");
-    assert_eq!(out.lines().filter(|line| !line.is_empty()).last(), Some("α = 0.75"));
+    assert_eq!(out.lines().rfind(|line| !line.is_empty()), Some("α = 0.75"));
     for words in ["there is no system prompt", "there is no command /nonsense", "cannot read /no/such"] {
         assert!(err.contains(words), "{words}: {err}");
     }

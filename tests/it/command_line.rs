@@ -454,7 +454,12 @@ fn help_and_version_are_there() {
 #[test]
 fn recipes_are_listed_shown_and_validated() {
     let list = run(&["recipe", "list"]);
-    assert!(stdout(&list).starts_with("demo\tThe bundled demo:"), "{}", stdout(&list));
+    assert!(stdout(&list).contains("\ndemo\tThe bundled demo:"), "{}", stdout(&list));
+    assert!(!stdout(&list).contains("cannot be used"), "{}", stdout(&list));
+    for (name, _) in stdout(&list).lines().filter_map(|line| line.split_once('\t')) {
+        let valid = run(&["recipe", "validate", name]);
+        assert!(valid.status.success() && stdout(&valid).starts_with("valid\t"), "{name}: {}", stderr(&valid));
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let kept = folder.path().join("kept.toml");
     let shown = stdout(&run(&["recipe", "show", "demo"]));

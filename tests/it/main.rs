@@ -12,6 +12,7 @@ mod chain;
 mod chat;
 mod check;
 mod command_line;
+mod download;
 mod faults;
 mod hostile;
 mod hub;

@@ -1,7 +1,7 @@
 //! What lanes are given: tokens of templates, of people's words, and of earlier answers; what is decoded of them.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use proxytune::generate::{Finish, Generation};
@@ -28,7 +28,7 @@ fn template(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn model(path: &PathBuf) -> Arc<Model> {
+fn model(path: &Path) -> Arc<Model> {
     proxytune::llama::log::capture(false);
     Arc::new(Model::load(&backend(), path, &ModelParams::default(), |_| true).expect("it loads"))
 }

@@ -32,7 +32,7 @@ struct Entry {
     tokens: Option<Vec<Token>>,
 }
 
-/// As OpenAI's API spells the speakers.
+/// The speakers as chat APIs spell them.
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum Role {
