@@ -40,13 +40,14 @@ pub struct Pair {
 impl Recipe {
     /// The recipe at a path, or the bundled one of that name.
     pub fn open(name: &str) -> Result<Self, Error> {
-        let is_path = Path::new(name).extension().is_some() || name.contains(std::path::is_separator);
-        if is_path {
-            return Self::read(Path::new(name));
+        let bundled = || bundled().into_iter().find(|(known, _)| known == name);
+        let path = Path::new(name);
+        if name.contains(std::path::is_separator) {
+            return Self::read(path);
         }
-        match bundled().into_iter().find(|(known, _)| known == name) {
+        match bundled() {
             Some((_, path)) => Self::read(&path),
-            None if Path::new(name).is_file() => Self::read(Path::new(name)),
+            None if path.extension().is_some_and(|end| end == "toml") || path.is_file() => Self::read(path),
             None => Err(Error::Unknown { name: name.to_owned(), looked_in: folders() }),
         }
     }
