@@ -121,10 +121,12 @@ impl Answer {
     pub fn json(&self, steered: &Steered, prompts: &Prompts, base: &str) -> Map<String, Value> {
         let mut prompt_tokens = Map::new();
         let mut timings = Map::new();
-        for (name, role) in [(base, Role::Base), ("expert", Role::Expert(0)), ("antiexpert", Role::Antiexpert(0))] {
+        let pairs = (0..steered.offset().n_pairs()).flat_map(|i| [Role::Expert(i), Role::Antiexpert(i)]);
+        for role in std::iter::once(Role::Base).chain(pairs) {
+            let name = if role == Role::Base { base.to_owned() } else { role.to_string() };
             if let Some((tokens, lane)) = steered.role(role, prompts) {
-                prompt_tokens.insert(name.to_owned(), json!(tokens));
-                timings.insert(name.to_owned(), timing(lane.timings()));
+                prompt_tokens.insert(name.clone(), json!(tokens));
+                timings.insert(name, timing(lane.timings()));
             }
         }
         let mut object = Map::new();
