@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::args::{HubArgs, Pull};
-use super::report::Hinted;
+use super::report::{Hinted, plain};
 use super::{Done, interrupt, progress};
 use crate::hub::{self, Hub, Progress, Wanted};
 use crate::recipe::{ModelName, Recipe};
@@ -25,8 +25,12 @@ pub fn run(args: &Pull) -> Result<Done> {
     let mut recipe = Recipe::open(&args.what)
         .hint("name a recipe file, a bundled recipe (`proxytune recipe list`), or a model as user/repo[:quant]")?;
     models(&mut recipe, &args.hub)?;
+    let mut told = Vec::new();
     for path in recipe.files() {
-        writeln!(out, "{}", path.display())?;
+        if !told.contains(&path) {
+            writeln!(out, "{}", path.display())?;
+            told.push(path);
+        }
     }
     Ok(Done::Fine)
 }
@@ -70,8 +74,8 @@ fn fetch(hub: &Hub, repo: &str, file: Option<String>) -> Result<PathBuf> {
     })?;
     drop(bar);
     if let Some(error) = found.unasked {
-        let path = found.path.display();
-        eprintln!("note: the hub could not be asked ({error}); taking what was downloaded before: {path}");
+        let note = format!("the hub could not be asked ({error}); taking what was downloaded before");
+        eprintln!("note: {}: {}", plain(&note), found.path.display());
     }
     Ok(found.path)
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::args;
+use super::report::shown;
 use super::resolve::Run;
 use super::{Done, interrupt};
 use crate::generate::probs::{Logprob, Position};
@@ -42,7 +43,7 @@ pub fn run(args: &args::Generate) -> Result<Done> {
         if json {
             return Ok(());
         }
-        out.write_all(text.as_bytes())?;
+        out.write_all(shown(text).as_bytes())?;
         out.flush()
     };
     let ended = answer.generate(&mut steered, &prompts, &request, stopped, show);

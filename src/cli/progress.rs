@@ -4,6 +4,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::report::plain;
 use crate::hub;
 use crate::steer::Role;
 
@@ -69,7 +70,7 @@ impl Download {
         }
         let Some((_, bar)) = &self.0 else { return };
         let parts = if n_parts > 1 { format!(" ({part} of {n_parts})") } else { String::new() };
-        bar.set_message(match step {
+        bar.set_message(plain(&match step {
             hub::Step::Listing => format!("asking for {file}"),
             hub::Step::Queued => format!("another process downloads {file}{parts}"),
             hub::Step::Rehashing => format!("checking what is there of {file}{parts}"),
@@ -77,7 +78,7 @@ impl Download {
             hub::Step::Retrying { error, wait } => {
                 format!("{file}{parts}: {error}; next try in {} s", wait.as_secs_f32().ceil())
             }
-        });
+        }));
         if n_all > 0 {
             bar.set_length(n_all);
         }

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow};
 
 use super::Done;
 use super::args::RecipeCommand;
+use super::report::plain;
 use crate::recipe::{ModelName, Recipe, file};
 
 pub fn run(command: &RecipeCommand) -> Result<Done> {
@@ -17,7 +18,7 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
                     Ok(recipe) => recipe.description.unwrap_or_default(),
                     Err(error) => format!("cannot be used: {error}"),
                 };
-                writeln!(out, "{name}\t{}", description.replace('\n', " "))?;
+                writeln!(out, "{name}\t{}", plain(&description.replace('\n', " ")))?;
             }
         }
         RecipeCommand::Show { name } => {

@@ -1,8 +1,11 @@
 //! Errors for people: what, expected and got, and a `hint:` with the next step.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -56,7 +59,7 @@ pub fn tell(error: &Error) {
     // Every message holds what its source said.
     eprintln!("error: {}", plain(&error.to_string()));
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {hint}");
+        eprintln!("hint: {}", plain(&hint));
     }
 }
 
@@ -64,6 +67,23 @@ pub fn tell(error: &Error) {
 pub fn plain(text: &str) -> String {
     let spelled = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(spelled).collect()
+}
+
+/// Words of a model or a person for stdout: as they are, but for a terminal without what would move its cursor, change
+/// its colours or ring.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    static IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| std::io::stdout().is_terminal());
+    let is_kept = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if !*IS_TERMINAL || text.chars().all(is_kept) {
+        return Cow::Borrowed(text);
+    }
+    let spelled = |c: char| if is_kept(c) { c.to_string() } else { c.escape_default().to_string() };
+    Cow::Owned(text.chars().map(spelled).collect())
+}
+
+/// Whether stdout is to be coloured.
+pub fn has_colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Options that make no sense together.

@@ -8,13 +8,15 @@ use super::args::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
 use super::resolve::Pairs;
 use super::text::escaped;
+use crate::recipe::placement::Placement;
+use crate::recipe::player::Lora;
 use crate::recipe::{ModelName, Pair, Player, Recipe, Schedule, View};
 
 /// The recipe that is used when no model is named.
 const DEMO: &str = "demo";
 
-/// `alphas` are one for each pair, or one for all; none leaves the recipe's.
-pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs) -> Result<Recipe> {
+/// `escape`: texts of the flags are unescaped. `alphas` are one for each pair, or one for all; none leaves the recipe's.
+pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) -> Result<Recipe> {
     let (expert, antiexpert) = (args.expert_flags.get(), args.antiexpert_flags.get());
     let has_expert = args.expert.is_some() || expert.hub.is_some();
     let has_antiexpert = args.antiexpert.is_some() || antiexpert.hub.is_some();
@@ -52,13 +54,13 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs) -> Result<Recipe
             .hint("name a small tuned model with -me and the same model before its tuning with -ma");
     }
     let own = [args.lora.as_slice(), &args.lora_scaled].concat();
-    recipe.base.lora.extend(own);
+    add_adapters(&mut recipe.base, &own);
     recipe.base.placement = args.placement().or(&recipe.base.placement);
     if let Some(template) = &args.base_template {
         recipe.base.view.template = Some(template.as_str().into());
     }
-    put_over(&expert, "expert", recipe.pairs.iter_mut().map(|pair| &mut pair.expert))?;
-    put_over(&antiexpert, "antiexpert", recipe.pairs.iter_mut().map(|pair| &mut pair.antiexpert))?;
+    put_over(&expert, "expert", escape, recipe.pairs.iter_mut().map(|pair| &mut pair.expert))?;
+    put_over(&antiexpert, "antiexpert", escape, recipe.pairs.iter_mut().map(|pair| &mut pair.antiexpert))?;
     match alphas {
         [] => {}
         [alpha] => recipe.pairs.iter_mut().for_each(|pair| pair.alpha = alpha.clone()),
@@ -87,28 +89,51 @@ fn name_side(side: &mut Option<Player>, typed: Option<&Path>, hub: Option<ModelN
         (None, Some(hub)) => hub,
     };
     match side {
-        Some(side) => side.model = model,
+        Some(side) => {
+            // Adapters go with the model that they were made for.
+            if side.model != model {
+                side.lora.clear();
+            }
+            side.model = model;
+        }
         None => *side = Some(model.into()),
     }
 }
 
+/// Adds adapters to those that a player has; one that is there already gets the new scale.
+fn add_adapters(player: &mut Player, adapters: &[Lora]) {
+    let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    for adapter in adapters {
+        match player.lora.iter_mut().find(|there| same(&there.path, &adapter.path)) {
+            Some(there) => there.scale = adapter.scale,
+            None => player.lora.push(adapter.clone()),
+        }
+    }
+}
+
 /// Puts the flags of a role over that role in every pair; adapters over the first alone.
-fn put_over<'a>(flags: &RoleFlags, role: &str, sides: impl Iterator<Item = &'a mut Option<Player>>) -> Result<()> {
+fn put_over<'a>(
+    flags: &RoleFlags,
+    role: &str,
+    escape: bool,
+    sides: impl Iterator<Item = &'a mut Option<Player>>,
+) -> Result<()> {
     let RoleFlags { lora, view, placement, .. } = flags;
     let mut view = view.clone();
     for text in [&mut view.system, &mut view.prefix, &mut view.prompt].into_iter().flatten() {
-        *text = escaped(text, true);
+        *text = escaped(text, escape);
     }
     let mut n_sides = 0;
     for side in sides.flatten() {
         if n_sides == 0 {
-            side.lora.extend_from_slice(lora);
+            add_adapters(side, lora);
         }
         side.view = view.or(&side.view);
         side.placement = placement.or(&side.placement);
         n_sides += 1;
     }
-    if n_sides == 0 && (!lora.is_empty() || view != View::default()) {
+    let is_asked = !lora.is_empty() || view != View::default() || *placement != Placement::default();
+    if n_sides == 0 && is_asked {
         return Err(BadUsage(format!("an option of the {role} is given, and there is no {role}")))
             .hint(format!("name it with -{} FILE, or `base`", if role == "expert" { "me" } else { "ma" }));
     }

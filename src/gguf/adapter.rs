@@ -9,6 +9,7 @@ use super::preflight::NOT_FOR_WEIGHTS;
 use super::tensors::Tensor;
 
 const ALPHA: &str = "adapter.lora.alpha";
+const ACTIVATED: &str = "adapter.alora.invocation_tokens";
 /// GGUF's number for a type.
 const F32: u32 = 6;
 
@@ -27,6 +28,11 @@ pub fn check(path: &Path, model: &Header) -> Result<(), Error> {
         && !(entry.kind == F32 && matches!(entry.value, Value::Float(alpha) if alpha.is_finite()))
     {
         return Err(adapter.unusable(ALPHA, "a number in f32"));
+    }
+
+    if adapter.get(ACTIVATED).is_some() {
+        let found = "an activated LoRA, which acts from certain tokens on".to_owned();
+        return Err(adapter.found(ACTIVATED, "none: an adapter that acts everywhere", found));
     }
 
     let unlike = |name: &str, reason: String| Error::Adapter {

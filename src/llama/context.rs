@@ -129,8 +129,6 @@ struct Sequence {
     /// Rows of the last decode, and the batch index of the first.
     rows: (usize, usize),
     timings: Timings,
-    /// It was to forget a part and had to forget all.
-    lost: bool,
 }
 
 /// A decode whose results have not been waited for.
@@ -323,7 +321,8 @@ impl Context {
     }
 
     /// Starts to decode tokens behind those that the sequences hold already. On a CPU this returns when it is done, on
-    /// a device before. On an error every sequence holds what it held, unless it is [`Self::lost`].
+    /// a device before. On an error every sequence holds what it held, or nothing where its model cannot
+    /// forget a part.
     pub fn submit(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
         self.wait();
         let n_tokens = parts.iter().map(|part| part.tokens.len()).sum();
@@ -341,15 +340,10 @@ impl Context {
                 return Err(Error::ContextFull { n_past, n_new, n_ctx: n_past + self.n_left(part.seq) });
             }
             part.tokens.iter().try_for_each(|&token| self.model.check(token))?;
-            let begin = self.batch.add(part, n_past);
-            let (n_rows, first) = part.rows();
-            self.sequences[part.seq].rows = (n_rows, begin + first);
+            self.batch.add(part, n_past);
         }
-        for (seq, sequence) in self.sequences.iter_mut().enumerate() {
-            if parts.iter().all(|part| part.seq != seq) {
-                sequence.rows = (0, 0);
-            }
-        }
+        // Whatever comes of it, llama.cpp's rows are those of this decode from here on.
+        self.sequences.iter_mut().for_each(|sequence| sequence.rows = (0, 0));
 
         log::take_errors("");
         let began = Instant::now();
@@ -369,8 +363,13 @@ impl Context {
             }
             return Err(Error::Decode { n_past, n_tokens, code, reason });
         }
+        let mut begin = 0;
         for part in parts {
-            self.sequences[part.seq].n_past += part.tokens.len();
+            let (n_rows, first) = part.rows();
+            let sequence = &mut self.sequences[part.seq];
+            sequence.rows = (n_rows, begin + first);
+            sequence.n_past += part.tokens.len();
+            begin += part.tokens.len();
         }
         let parts = parts.iter().map(|part| (part.seq, part.tokens.len(), part.outputs == Outputs::All)).collect();
         self.pending = Some(Pending { n_tokens, parts, submitted: began.elapsed() });
@@ -420,14 +419,8 @@ impl Context {
         Ok(unsafe { std::slice::from_raw_parts(row, self.n_vocab) })
     }
 
-    /// Whether a sequence had to forget more than it was asked to; true until it is emptied.
-    #[must_use]
-    pub fn lost(&self, seq: usize) -> bool {
-        self.sequences[seq].lost
-    }
-
     /// Forgets everything of a sequence behind its first `n_past` tokens. Where a model cannot forget a part
-    /// (recurrent state), the sequence forgets all, and is [`Self::lost`].
+    /// (recurrent state), the sequence forgets all; [`Self::n_past`] tells.
     pub fn roll_back(&mut self, seq: usize, n_past: usize) {
         self.wait();
         let sequence = &mut self.sequences[seq];
@@ -445,7 +438,6 @@ impl Context {
             }
         };
         sequence.n_shared = sequence.n_shared.min(sequence.n_past);
-        sequence.lost = sequence.n_past != n_past;
     }
 
     /// Makes sequence `to`, a spare one, hold what `from` holds, in the same cells.

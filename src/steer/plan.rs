@@ -196,7 +196,12 @@ impl Plan {
         };
         Some(match &side.source {
             Some(source) => (side.view.clone(), source),
-            None => (side.view.or(&self.view), &self.base),
+            None => {
+                let mut view = side.view.or(&self.view);
+                // Not an expert's own default: it would be another view than the base's.
+                view.template.get_or_insert(TemplateName::Plain);
+                (view, &self.base)
+            }
         })
     }
 

@@ -105,8 +105,8 @@ impl Steered {
         Some((&prompts.0[lane], self.lanes.get(lane)))
     }
 
-    /// Runs `f` on the base alone, on a copy of what the base lane holds, and leaves everything as it was. `None`
-    /// where the plan did not keep a sequence for it.
+    /// Runs `f` on the base alone, on a copy of what the base lane holds. The lanes hold afterwards what they held; their
+    /// rows are gone until the next [`Lanes::prefill`]. `None` where the plan did not keep a sequence for it.
     pub fn base_alone<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let mut alone = self.alone.take()?;
         let (base, copy) = (&self.lanes.cast.lanes[0], &mut alone.0.lanes[0]);

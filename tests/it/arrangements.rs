@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proxytune::llama::Token;
 use proxytune::llama::adapter::Adapter;
 use proxytune::llama::context::{Context, Outputs, Sequences};
-use proxytune::llama::model::{Model, ModelParams};
+use proxytune::llama::model::{LoadMode, Model, ModelParams};
 use proxytune::prompt::{Conversation, Message, Speaker};
 use proxytune::recipe::player::Lora;
 use proxytune::recipe::{Recipe, Sampling, Schedule, View};
@@ -255,6 +255,7 @@ fn adapters_that_do_not_fit_are_refused_before_anything_is_loaded() {
         (with("adapter.type", text("loha")), "`adapter.type`"),
         (with("adapter.type", Some(Value::Bool(true))), "`adapter.type`"),
         (with("general.architecture", Some(Value::F32(1.0))), "`general.architecture`"),
+        (with("adapter.alora.invocation_tokens", Some(Value::I32s(vec![1, 2]))), "an activated LoRA"),
         (with("adapter.lora.alpha", text("four")), "`adapter.lora.alpha`"),
         (with("adapter.lora.alpha", Some(Value::U32(4))), "`adapter.lora.alpha`"),
         (with("adapter.lora.alpha", Some(Value::F32(f32::NAN))), "`adapter.lora.alpha`"),
@@ -317,6 +318,27 @@ fn several_pairs_of_one_plan_take_one_alpha_or_one_each() {
     assert_eq!(alphas(&steered), [0.5, 0.25]);
 }
 
+/// `base` as a side is the base as it is; flags and recipes say the same.
+#[test]
+fn adapters_of_the_base_are_the_bases() {
+    let recipe = |text: &str| -> Recipe {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("writable");
+        Recipe::open(file.path().to_str().expect("UTF-8")).expect("valid")
+    };
+    let recipe = recipe(
+        "base = { model = '/b', lora = ['/l'] }\n[[pair]]\nexpert = { model = 'base', cache_type_k = 'f16' }\n\
+         antiexpert = { model = 'base', lora = [{ path = '/m', scale = 0.5 }] }\n",
+    );
+    let plan = Plan::of_recipe(&recipe, &source(""), &backend()).expect("a plan");
+    let adapters = |side: &Option<SidePlan>| -> Vec<_> {
+        let source = side.as_ref().and_then(|side| side.source.clone()).expect("a model of its own");
+        source.adapters.iter().map(|lora| (lora.path.display().to_string(), lora.scale)).collect()
+    };
+    assert_eq!(adapters(&plan.pairs[0].expert), [("/l".to_owned(), 1.0)]);
+    assert_eq!(adapters(&plan.pairs[0].antiexpert), [("/l".to_owned(), 1.0), ("/m".to_owned(), 0.5)]);
+}
+
 /// Every bundled recipe but the community's runs: each of its files is loaded once, and mapped once.
 #[test]
 fn bundled_recipes_run_with_one_copy_of_each_file() {
@@ -338,7 +360,8 @@ fn bundled_recipes_run_with_one_copy_of_each_file() {
                 files.push(file.clone());
             }
         }
-        let defaults = ModelSource { context: source("").context, ..source("") };
+        let mut defaults = source("");
+        defaults.model.load_mode = LoadMode::Mmap;
         let plan = Plan::of_recipe(&recipe, &defaults, &backend()).expect("a plan");
         let mut models = Models::default();
         let mut steered = Steered::load(&backend(), &plan, &mut models, &mut |_, _, _| true)
@@ -348,7 +371,7 @@ fn bundled_recipes_run_with_one_copy_of_each_file() {
         let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
         for file in files.iter().filter(is_model) {
             let n = maps.lines().filter(|line| line.ends_with(file.to_str().expect("UTF-8"))).count();
-            assert!(n <= 1, "{} is mapped {n} times for {}", file.display(), path.display());
+            assert_eq!(n, 1, "{} is mapped {n} times for {}", file.display(), path.display());
         }
         let mut conversation = Conversation::prompt(recipe.example_prompt.expect("an example"));
         if let Some(system) = recipe.system_prompt {

@@ -167,13 +167,16 @@ fn a_saved_conversation_goes_on_as_if_it_had_not_ended() {
     let (first, _) = chat(&args, &format!("The boy went\n/save {path}\n"));
     let (second, said) = chat(&[&args[..], &["--load", path]].concat(), "Then he\n");
     assert_eq!(whole, format!("{first}{second}"));
-    assert!(!said.contains("another vocabulary"), "{said}");
+    assert!(!said.contains("read as text"), "{said}");
     // An answer of another vocabulary is read as text.
     let mut saved: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON");
     saved["messages"][1]["tokens"][0] = 4_000_000.into();
     std::fs::write(path, saved.to_string()).expect("writable");
     let (_, said) = chat(&[&args[..], &["--load", path]].concat(), "Then he\n");
-    assert!(said.contains("another vocabulary"), "{said}");
+    assert!(said.contains("it is read as text"), "{said}");
+    // What was typed beside it counts.
+    let (asked, _) = chat(&[&args[..], &["--load", path, "-sys", "Be brief."]].concat(), "/system\n");
+    assert_eq!(asked.trim(), "Be brief.");
     for nonsense in ["", "{}", "{\"proxytune_chat\": 9, \"messages\": []}", "[1]"] {
         std::fs::write(path, nonsense).expect("writable");
         let (_, said) = chat(&args, &format!("/load {path}\n"));
@@ -189,6 +192,38 @@ fn a_full_context_is_told_and_nothing_is_lost() {
     assert!(err.contains("leaves no room") && err.contains("hint: /undo or /reset"), "{err}");
     let answers: Vec<_> = out.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(answers.first(), answers.last(), "the same message has the same answer: {out}");
+}
+
+/// A grammar that wants what a bias forbids: the answer begins, and then fails.
+#[test]
+fn an_answer_that_fails_midway_ends_there() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("talk.json");
+    let path = path.to_str().expect("UTF-8");
+    // Nothing else is lost to it either.
+    let neighbour = folder.path().join("talk.part");
+    std::fs::write(&neighbour, "mine").expect("writable");
+    let model = proxytune::llama::model::Model::load(
+        &crate::trio::backend(),
+        &crate::trio::file("base"),
+        &proxytune::llama::model::ModelParams::default(),
+        |_| true,
+    );
+    let dollar = model.expect("it loads").tokenize("$").expect("tokens")[1];
+    let bias = format!("{dollar}-inf");
+    let args = ["--temp", "0", "-n", "9", "--grammar", "root ::= \" saw \" \"$\"", "-l", &bias];
+    let lines = format!("The boy went\nThen he\n/regen\n/save {path}\n/undo\n/save {path}2\n");
+    let (out, err) = chat(&args, &lines);
+    assert_eq!(err.matches("no token is left to choose").count(), 3, "{err}");
+    assert_eq!(out.matches(" saw").count(), 3, "{out}");
+    let roles = |path: &str| {
+        let saved: Value = serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON");
+        let messages = saved["messages"].as_array().expect("messages").clone();
+        messages.iter().map(|message| message["role"].as_str().expect("a role").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(roles(path), ["user", "assistant", "user", "assistant"]);
+    assert_eq!(roles(&format!("{path}2")), ["user", "assistant"]);
+    assert_eq!(std::fs::read_to_string(neighbour).expect("readable"), "mine");
 }
 
 #[test]

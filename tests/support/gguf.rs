@@ -78,6 +78,7 @@ pub enum TokenType {
     Normal = 1,
     Unknown = 2,
     Control = 3,
+    UserDefined = 4,
     Unused = 5,
     Byte = 6,
 }

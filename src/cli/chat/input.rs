@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
@@ -13,6 +13,8 @@ const PROMPT: &str = "> ";
 
 pub enum Line {
     Text(String),
+    /// It was there, and was no text.
+    Unreadable(anyhow::Error),
     Interrupted,
     End,
 }
@@ -52,6 +54,9 @@ impl Input {
             Ok(text) => Ok(Line::Text(text.replace("\\\n", "\n"))),
             Err(ReadlineError::Interrupted) => Ok(Line::Interrupted),
             Err(ReadlineError::Eof) => Ok(Line::End),
+            Err(ReadlineError::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Ok(Line::Unreadable(anyhow!("a line is not UTF-8 text, and is left out")))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -1,5 +1,6 @@
 //! Conversations on disk: JSON, with the tokens that answers were generated as.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -59,12 +60,18 @@ pub fn write(path: &Path, conversation: &Conversation) -> Result<()> {
     };
     let text = serde_json::to_string_pretty(&file)?;
     // Whole or not at all: an older one under that name is not lost to a full disk.
-    let part = path.with_extension("part");
-    let written = std::fs::write(&part, text + "\n").and_then(|()| std::fs::rename(&part, path));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut part| {
+        writeln!(part, "{text}")?;
+        part.persist(path).map_err(|error| error.error).map(drop)
+    });
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 pub fn read(path: &Path) -> Result<Conversation> {
+    if path.as_os_str() == "-" {
+        return Err(anyhow!("a conversation is read from a file; stdin is where its messages come from"));
+    }
     let file: File = serde_json::from_str(&read_text(path)?)
         .map_err(|error| anyhow!("{} is not a saved conversation: {error}", path.display()))?;
     if file.proxytune_chat != VERSION {
