@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::args::{HubArgs, Pull};
-use super::report::{Hinted, plain};
+use super::report::plain;
 use super::{Done, interrupt, progress};
 use crate::hub::{self, Hub, Progress, Wanted};
 use crate::recipe::{ModelName, Recipe};
@@ -22,8 +22,7 @@ pub fn run(args: &Pull) -> Result<Done> {
         writeln!(out, "{}", path.display())?;
         return Ok(Done::Fine);
     }
-    let mut recipe = Recipe::open(&args.what)
-        .hint("name a recipe file, a bundled recipe (`proxytune recipe list`), or a model as user/repo[:quant]")?;
+    let mut recipe = Recipe::open(&args.what)?;
     models(&mut recipe, &args.hub)?;
     let mut told = Vec::new();
     for path in recipe.files() {

@@ -51,6 +51,7 @@ pub fn run(args: &args::Generate) -> Result<Done> {
         writeln!(out)?;
     }
     ended?;
+    answer.note_where_full(&request);
     if json {
         let mut object = answer.json(&steered, &prompts, "base");
         object.insert("seed".to_owned(), json!(request.sampling.seed));
@@ -111,6 +112,13 @@ impl Answer {
         self.finish = generation.finish();
         ended?;
         Ok(())
+    }
+
+    /// Tells where the answer ended for want of room, and not because it was long enough.
+    pub fn note_where_full(&self, request: &Request) {
+        if self.finish == Some(Finish::Length) && request.n_predict.is_none_or(|n| self.tokens.len() < n) {
+            eprintln!("note: the context is full, and the answer ends there; -c gives more room");
+        }
     }
 
     pub fn done(&self) -> Done {

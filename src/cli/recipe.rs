@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 use super::Done;
 use super::args::RecipeCommand;
 use super::report::plain;
+use crate::hub::Wanted;
 use crate::recipe::{ModelName, Recipe, file};
 
 pub fn run(command: &RecipeCommand) -> Result<Done> {
@@ -32,6 +33,11 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
         }
         RecipeCommand::Validate { name } => {
             let recipe = Recipe::open(name)?;
+            for player in recipe.players() {
+                if let ModelName::Hub { repo, .. } = &player.model {
+                    repo.parse::<Wanted>()?;
+                }
+            }
             let missing: Vec<_> = recipe.files().filter(|path| !path.is_file()).collect();
             for path in &missing {
                 writeln!(out, "missing\t{}", path.display())?;

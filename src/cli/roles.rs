@@ -20,6 +20,12 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
     let (expert, antiexpert) = (args.expert_flags.get(), args.antiexpert_flags.get());
     let has_expert = args.expert.is_some() || expert.hub.is_some();
     let has_antiexpert = args.antiexpert.is_some() || antiexpert.hub.is_some();
+    if let Some(word) =
+        args.model.as_ref().filter(|model| ["base", "none"].iter().any(|word| model.as_os_str() == *word))
+    {
+        return Err(BadUsage(format!("the base is {:?}, expected a model's file", word.display().to_string())))
+            .hint("`base` and `none` are for -me and -ma");
+    }
     let hub = args.hf_repo.clone().map(|repo| ModelName::Hub { repo, file: args.hf_file.clone() });
     let base = args.model.clone().map(ModelName::File).or(hub);
     let mut recipe = match (&args.recipe, &base) {
@@ -29,7 +35,7 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
             .hint("name models with -m, -me and -ma, or set PROXYTUNE_MODELS to the folder that holds demo/")?,
         (None, None) => {
             return Err(BadUsage("an expert or antiexpert is given without a base".to_owned()))
-                .hint("name the base with -m FILE");
+                .hint("name the base with -m FILE, or a recipe with -R: `-R demo` has the bundled one");
         }
     };
     if let Some(base) = base {
@@ -38,8 +44,8 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
     if has_expert || has_antiexpert {
         if args.recipe.is_none() && !(has_expert && has_antiexpert) {
             let (given, missing, flag) =
-                if has_expert { ("an expert", "antiexpert", "-ma") } else { ("an antiexpert", "expert", "-me") };
-            return Err(BadUsage(format!("{given} is given without an {missing}")))
+                if has_expert { ("-me", "antiexpert", "-ma") } else { ("-ma", "expert", "-me") };
+            return Err(BadUsage(format!("{given} is given without {flag}, the {missing}")))
                 .hint(format!("name it with {flag} FILE; {flag} none leaves that side out of the sum on purpose"));
         }
         // The flags name the first pair's sides; further pairs of a recipe stay.

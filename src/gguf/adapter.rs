@@ -16,6 +16,11 @@ const F32: u32 = 6;
 /// Refuses a file that is no adapter for a model.
 pub fn check(path: &Path, model: &Header) -> Result<(), Error> {
     let adapter = Header::file(path)?;
+    let is_model = adapter.tensors().iter().any(|tensor| tensor.name == "token_embd.weight");
+    if is_model {
+        let reason = "it is a model itself".to_owned();
+        return Err(Error::Adapter { path: path.to_path_buf(), model: model.path().to_path_buf(), reason });
+    }
     let require = |key: &str, expected: &'static str, holds: &dyn Fn(&str) -> bool| match adapter.get(key) {
         Some(Value::String(bytes)) if std::str::from_utf8(bytes).is_ok_and(holds) => Ok(()),
         _ => Err(adapter.unusable(key, expected)),

@@ -24,6 +24,7 @@ impl Plan {
             Ok(source)
         };
         let of_base = &recipe.base.placement;
+        let base = source(Role::Base, &recipe.base, of_base)?;
         let side = |role: Role, player: &Option<Player>| -> Result<Option<SidePlan>, super::Error> {
             let Some(player) = player else { return Ok(None) };
             let is_base = player.model == ModelName::Base && player.lora.is_empty();
@@ -38,7 +39,6 @@ impl Plan {
                 (side(Role::Expert(i), &pair.expert)?, side(Role::Antiexpert(i), &pair.antiexpert)?);
             pairs.push(PairPlan { alpha: pair.alpha.clone(), expert, antiexpert });
         }
-        let base = source(Role::Base, &recipe.base, of_base)?;
         Ok(Self { pairs, view: recipe.base.view.clone(), ..Self::alone(base) })
     }
 }

@@ -229,7 +229,9 @@ impl Lanes {
         let parts: Vec<_> =
             last.map(|(n, tokens)| Part { seq: cast.lanes[n].seq, tokens, outputs: Outputs::Last }).collect();
         let submitted = context.submit(&parts);
-        which.iter().for_each(|&(n, _)| cast.lanes[n].agree_with(context));
+        for &(n, _) in &which {
+            cast.lanes[n].agree_with(context);
+        }
         submitted.map_err(in_lane(cast.lanes[which[0].0].role))?;
         context.wait();
         for (n, prompt) in which {

@@ -156,7 +156,7 @@ impl Plan {
             }
             if let Some(file) = files.iter().find(|file| file.header.path() == path) {
                 let fits = |lora: &Lora| gguf::adapter::check(&lora.path, &file.header);
-                adapters.iter().try_for_each(fits).map_err(in_file)?;
+                adapters.iter().try_for_each(fits).map_err(|source| Error::Adapter { role, source })?;
             }
         }
         facts.n_vocab = files.first().map_or(0, |base| base.vocabulary.len());
@@ -194,15 +194,13 @@ impl Plan {
             Role::Expert(pair) => self.pairs.get(pair)?.expert.as_ref()?,
             Role::Antiexpert(pair) => self.pairs.get(pair)?.antiexpert.as_ref()?,
         };
-        Some(match &side.source {
-            Some(source) => (side.view.clone(), source),
-            None => {
-                let mut view = side.view.or(&self.view);
-                // Not an expert's own default: it would be another view than the base's.
-                view.template.get_or_insert(TemplateName::Plain);
-                (view, &self.base)
-            }
-        })
+        if let Some(source) = &side.source {
+            return Some((side.view.clone(), source));
+        }
+        let mut view = side.view.or(&self.view);
+        // Not an expert's own default: it would be another view than the base's.
+        view.template.get_or_insert(TemplateName::Plain);
+        Some((view, &self.base))
     }
 
     fn view<'a>(&self, role: Role, find: &impl Fn(&Path) -> Option<&'a File>) -> Result<prompt::View, Error> {

@@ -97,12 +97,22 @@ impl Steered {
     /// The tokens that a role is given, and its lane; `None` for a side that is not there.
     #[must_use]
     pub fn role<'a>(&'a self, role: Role, prompts: &'a Prompts) -> Option<(&'a [Token], LaneRef<'a>)> {
-        let lane = match role {
-            Role::Base => 0,
-            Role::Expert(pair) => self.offset.pairs.get(pair)?.expert?,
-            Role::Antiexpert(pair) => self.offset.pairs.get(pair)?.antiexpert?,
-        };
+        let lane = self.place(role)?;
         Some((&prompts.0[lane], self.lanes.get(lane)))
+    }
+
+    /// A role's lane; several roles may have one together.
+    #[must_use]
+    pub fn lane(&self, role: Role) -> Option<LaneRef<'_>> {
+        self.place(role).map(|lane| self.lanes.get(lane))
+    }
+
+    fn place(&self, role: Role) -> Option<usize> {
+        match role {
+            Role::Base => Some(0),
+            Role::Expert(pair) => self.offset.pairs.get(pair)?.expert,
+            Role::Antiexpert(pair) => self.offset.pairs.get(pair)?.antiexpert,
+        }
     }
 
     /// Runs `f` on the base alone, on a copy of what the base lane holds. The lanes hold afterwards what they held; their

@@ -265,7 +265,7 @@ fn adapters_that_do_not_fit_are_refused_before_anything_is_loaded() {
         let adapters = [(file.path().to_path_buf(), 1.0)];
         let plan = plan("base", &[(1.0, with_adapters(&antiexpert, &adapters), model(&antiexpert))]);
         let error = plan.check().expect_err(words).to_string();
-        assert!(error.starts_with("expert: ") && error.contains(words), "{words}: {error}");
+        assert!(error.starts_with("expert, its adapter: ") && error.contains(words), "{words}: {error}");
     }
     // A model is no adapter, and an adapter no model.
     let as_adapter = [(file("expert"), 1.0)];
@@ -301,7 +301,7 @@ fn alpha_follows_its_schedule() {
     assert_ne!(planned, scheduled);
     assert_eq!(generate(asked(Vec::new())).expect("it generates"), planned);
     let error = generate(asked(vec![Schedule::constant(1.0); 3])).expect_err("three for one pair").to_string();
-    assert!(error.contains("3 values of α are given for 1 pairs"), "{error}");
+    assert!(error.contains("3 values of α are given for 1 pair"), "{error}");
 }
 
 #[test]

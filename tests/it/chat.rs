@@ -95,6 +95,12 @@ fn two_turns_alpha_why_ctrl_c_and_exit() {
     assert!(second.trim().len() > 20, "{second}");
     assert!(terminal.say("/why").contains("At none of 12 tokens"), "α is 0");
     assert!(terminal.say("/wy").contains("did you mean /why?"));
+    // What is typed in one go is read line by line.
+    terminal.type_in("/alpha 0.25\r/alpha\rThe dog\r/undo\r");
+    terminal.until("α = 0.25");
+    terminal.until("α = 0.25");
+    terminal.until("taken back: The dog");
+    terminal.until("> ");
     // A line that goes on.
     terminal.type_in("One line and\\\r");
     terminal.type_in("another\r");
@@ -152,6 +158,9 @@ fn chat(args: &[&str], lines: &str) -> (String, String) {
 fn piped_lines_are_answered_and_only_the_answers_are_data() {
     let (out, err) = chat(&["--temp", "0", "-n", "6"], "The boy went\n/alpha\n/system\n/nonsense\n/load /no/such\n");
     assert_eq!(out.lines().rfind(|line| !line.is_empty()), Some("α = 0.75"));
+    let (broken, said) = chat(&["--temp", "0", "-n", "6"], "One line and\\\nanother\\");
+    let (whole, _) = chat(&["--temp", "0", "-n", "6"], "x\n/undo\nOne line and\\\nanother\\\n");
+    assert!(!broken.trim().is_empty() && whole.ends_with(&broken), "{broken} {whole} {said}");
     for words in ["there is no system prompt", "there is no command /nonsense", "cannot read /no/such"] {
         assert!(err.contains(words), "{words}: {err}");
     }
@@ -174,6 +183,14 @@ fn a_saved_conversation_goes_on_as_if_it_had_not_ended() {
     std::fs::write(path, saved.to_string()).expect("writable");
     let (_, said) = chat(&[&args[..], &["--load", path]].concat(), "Then he\n");
     assert!(said.contains("it is read as text"), "{said}");
+    // Only conversations are written over.
+    let model = folder.path().join("model.gguf");
+    std::fs::write(&model, "precious").expect("writable");
+    let lines = format!("/save {path}\nThe boy went\n/save {}\n/save {path}\n", model.display());
+    let (_, said) = chat(&args, &lines);
+    assert!(said.contains("there is nothing to save yet") && said.contains("is no saved conversation"), "{said}");
+    assert!(said.contains("2 messages written"), "{said}");
+    assert_eq!(std::fs::read_to_string(&model).expect("readable"), "precious");
     // What was typed beside it counts.
     let (asked, _) = chat(&[&args[..], &["--load", path, "-sys", "Be brief."]].concat(), "/system\n");
     assert_eq!(asked.trim(), "Be brief.");
@@ -189,7 +206,7 @@ fn a_full_context_is_told_and_nothing_is_lost() {
     let long = "word ".repeat(400);
     let (out, err) =
         chat(&["--temp", "0", "-n", "4"], &format!("The boy went\n{long}\n{long}\n/undo\n/undo\nThe boy went\n"));
-    assert!(err.contains("leaves no room") && err.contains("hint: /undo or /reset"), "{err}");
+    assert!(err.contains("leaves no room") && err.contains("hint: a shorter message may fit"), "{err}");
     let answers: Vec<_> = out.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(answers.first(), answers.last(), "the same message has the same answer: {out}");
 }

@@ -135,7 +135,7 @@ fn flags_of_the_roles_reach_them() {
         (&["--alpha", "1,2"][..], "2 values of α are given for 1 pair"),
         (&["--alpha", "1", "--alpha-schedule", "1@0"], "cannot be used with"),
         (&["--alpha-schedule", "1@1"], "position 0 first"),
-        (&["--expert-template", "expert"], "there is no other expert"),
+        (&["--expert-template", "expert"], "expected an expert with another template"),
         (&["--base-template", "model"], "has no chat template"),
         (&["--expert-lora-scaled", "x.gguf"], "expected a file and its scale"),
         (&["--plausibility", "2"], "plausibility is 2, expected a number from 0 to 1"),

@@ -41,7 +41,8 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     let mut session = Session::new(steered, conversation, request);
     if let Some(path) = &args.load {
         let typed = session.conversation().clone();
-        session.load(path)?;
+        let n = session.load(path)?;
+        eprintln!("{n} messages read from {}", path.display());
         session.keep_asked(&args.conversation, typed);
     }
     eprintln!("{}\n/help tells what can be typed.", session.describe());
@@ -91,7 +92,10 @@ fn obey(session: &mut Session, command: Command, out: &mut impl Write) -> Result
             Some(system) => writeln!(out, "{}", shown(system))?,
             None => eprintln!("there is no system prompt"),
         },
-        Command::System(Some(text)) => session.set_system(&text),
+        Command::System(Some(text)) => {
+            session.set_system(&text);
+            eprintln!("the system prompt {}", if text.is_empty() { "is gone" } else { "stands in front from now on" });
+        }
         Command::Reset => {
             session.reset();
             eprintln!("the conversation begins anew");
@@ -109,10 +113,7 @@ fn obey(session: &mut Session, command: Command, out: &mut impl Write) -> Result
             eprintln!("{n} messages read from {path}");
         }
         Command::Why => session.why(out)?,
-        Command::Compare => {
-            eprintln!("the base alone:");
-            session.compare(out)?;
-        }
+        Command::Compare => session.compare(out)?,
         Command::Help => writeln!(out, "{}", command::HELP)?,
     }
     Ok(())

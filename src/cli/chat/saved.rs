@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 
+use super::super::report::Hinted;
 use super::super::text::read_text;
 use crate::llama::Token;
 use crate::prompt::{Conversation, Generated, Message, Speaker};
@@ -42,7 +43,15 @@ enum Role {
     Assistant,
 }
 
+/// Writes a conversation, over an older one if there is one; what is no conversation is left alone.
 pub fn write(path: &Path, conversation: &Conversation) -> Result<()> {
+    if conversation.messages.is_empty() {
+        return Err(anyhow!("there is nothing to save yet"));
+    }
+    if path.exists() && read(path).is_err() {
+        return Err(anyhow!("{} is there and is no saved conversation", path.display()))
+            .hint("take another name, or move that file away");
+    }
     let entry = |message: &Message| {
         let role = match message.speaker {
             Speaker::System => Role::System,
@@ -65,7 +74,7 @@ pub fn write(path: &Path, conversation: &Conversation) -> Result<()> {
         writeln!(part, "{text}")?;
         part.persist(path).map_err(|error| error.error).map(drop)
     });
-    written.with_context(|| format!("cannot write {}", path.display()))
+    written.map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
 }
 
 pub fn read(path: &Path) -> Result<Conversation> {

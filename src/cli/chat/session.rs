@@ -13,9 +13,9 @@ use super::{saved, why};
 use crate::generate::Request;
 use crate::generate::probs::Position;
 use crate::llama::Token;
-use crate::prompt::{Conversation, Generated, Message, Speaker};
+use crate::prompt::{Conversation, Generated, Message, Speaker, View};
 use crate::recipe::Schedule;
-use crate::steer::{Prompts, Steered};
+use crate::steer::{Prompts, Role, Steered};
 
 pub struct Session {
     steered: Steered,
@@ -24,11 +24,11 @@ pub struct Session {
     seed: u32,
     /// Answers begun: each has random numbers of its own, the same in every run of the same session.
     n_answers: u32,
-    /// What was seen while the last answer was made, as long as it is the last.
-    last: Option<Last>,
+    /// What was seen while the last answers were made, the last one's at the end.
+    seen: Vec<Seen>,
 }
 
-struct Last {
+struct Seen {
     seed: u32,
     tokens: Vec<Token>,
     positions: Vec<Position>,
@@ -37,19 +37,29 @@ struct Last {
 impl Session {
     pub fn new(steered: Steered, conversation: Conversation, request: Request) -> Self {
         let seed = request.sampling.seed.unwrap_or_default();
-        Self { steered, conversation, request, seed, n_answers: 0, last: None }
+        Self { steered, conversation, request, seed, n_answers: 0, seen: Vec::new() }
     }
 
-    /// Who takes part, and how far the pairs steer.
+    /// Who takes part, what each sees, and how far the pairs steer.
     pub fn describe(&self) -> String {
-        let lane = |lane: crate::steer::lanes::LaneRef<'_>| {
+        let pairs = (0..self.steered.offset().n_pairs()).flat_map(|i| [Role::Expert(i), Role::Antiexpert(i)]);
+        let mut lines = Vec::new();
+        for role in std::iter::once(Role::Base).chain(pairs) {
+            let Some(lane) = self.steered.lane(role) else { continue };
             let file = plain(&lane.model().path().file_name().unwrap_or_default().to_string_lossy());
-            let view = if lane.view().template.is_some() { "chat template" } else { "plain text" };
-            format!("{}: {file}, {view}", lane.role())
-        };
-        let lanes: Vec<_> = self.steered.iter().map(lane).collect();
-        let alphas = if self.steered.offset().n_pairs() == 0 { String::new() } else { format!("; {}", self.alphas()) };
-        format!("{}{alphas}", lanes.join("; "))
+            let View { template, system, prefix, prompt } = lane.view();
+            let mut sees = vec![if template.is_some() { "chat template" } else { "plain text" }];
+            sees.extend(prompt.as_ref().map(|text| if text.is_empty() { "no prompt" } else { "a prompt of its own" }));
+            sees.extend(
+                system.as_ref().map(|text| if text.is_empty() { "no system prompt" } else { "its own system prompt" }),
+            );
+            sees.extend(prefix.as_ref().map(|_| "a text in front"));
+            lines.push(format!("{role}: {file}, {}", sees.join(", ")));
+        }
+        if self.steered.offset().n_pairs() > 0 {
+            lines.push(self.alphas());
+        }
+        lines.join("\n")
     }
 
     pub fn conversation(&self) -> &Conversation {
@@ -101,13 +111,14 @@ impl Session {
 
     pub fn reset(&mut self) {
         self.conversation.messages.retain(|message| message.speaker == Speaker::System);
-        self.last = None;
+        self.seen.clear();
     }
 
     /// Takes back the last message with its answer; its text.
     pub fn undo(&mut self) -> Option<String> {
-        self.last = None;
-        self.drop_answer();
+        if self.drop_answer().is_some() {
+            self.seen.pop();
+        }
         let messages = &mut self.conversation.messages;
         messages.pop_if(|message| message.speaker == Speaker::User).map(|message| message.text)
     }
@@ -123,7 +134,7 @@ impl Session {
         let (answer, ended) = self.answer(out);
         let is_answered = answer.is_some();
         match answer {
-            Some((answer, last)) => self.keep(answer, last),
+            Some((answer, seen)) => self.keep(answer, seen),
             None => drop(self.conversation.messages.pop()),
         }
         hint_where_full(ended)?;
@@ -136,12 +147,13 @@ impl Session {
     /// Makes the last answer anew. When that fails, the old one stays.
     pub fn regenerate(&mut self, out: &mut impl Write) -> Result<()> {
         let Some(old) = self.drop_answer() else { return Err(anyhow!("there is no answer yet")) };
-        let before = self.last.take();
         match self.answer(out) {
-            (Some((answer, last)), Ok(())) => self.keep(answer, last),
+            (Some((answer, seen)), Ok(())) => {
+                self.seen.pop();
+                self.keep(answer, seen);
+            }
             (_, ended) => {
                 self.conversation.messages.push(old);
-                self.last = before;
                 hint_where_full(ended)?;
                 eprintln!("nothing was answered, and the old answer stays");
             }
@@ -149,13 +161,13 @@ impl Session {
         Ok(())
     }
 
-    fn keep(&mut self, answer: Message, last: Last) {
+    fn keep(&mut self, answer: Message, seen: Seen) {
         self.conversation.messages.push(answer);
-        self.last = Some(last);
+        self.seen.push(seen);
     }
 
     /// The next answer as far as it came, if any came, and how it ended.
-    fn answer(&mut self, out: &mut impl Write) -> (Option<(Message, Last)>, Result<()>) {
+    fn answer(&mut self, out: &mut impl Write) -> (Option<(Message, Seen)>, Result<()>) {
         let seed = self.seed.wrapping_add(self.n_answers) % u32::MAX;
         self.n_answers += 1;
         let mut answer = Answer::default();
@@ -178,7 +190,7 @@ impl Session {
         };
         let generated = Some(Generated { prefix, tokens: tokens.clone() });
         let message = Message { speaker: Speaker::Assistant, text, generated };
-        (is_answered.then_some((message, Last { seed, tokens, positions })), ended)
+        (is_answered.then_some((message, Seen { seed, tokens, positions })), ended)
     }
 
     fn stream(&mut self, seed: u32, answer: &mut Answer, out: &mut impl Write) -> Result<()> {
@@ -190,8 +202,8 @@ impl Session {
 
     /// Where steering led away from the base in the last answer.
     pub fn why(&self, out: &mut impl Write) -> Result<()> {
-        let last = self.last.as_ref().ok_or_else(|| anyhow!("there is no answer of this session to look at"))?;
-        why::print(&self.steered, &last.tokens, &last.positions, out)
+        let seen = self.seen.last().ok_or_else(|| anyhow!("there is no answer of this session to look at"))?;
+        why::print(&self.steered, &seen.tokens, &seen.positions, out)
     }
 
     /// The last message once more, answered by the base alone.
@@ -200,8 +212,9 @@ impl Session {
         if conversation.messages.pop_if(|message| message.speaker == Speaker::Assistant).is_none() {
             return Err(anyhow!("there is no answer to compare with"));
         }
+        eprintln!("the base alone:");
         let mut request = Request { alphas: Vec::new(), n_probs: None, ..self.request.clone() };
-        request.sampling.seed = Some(self.last.as_ref().map_or(self.seed, |last| last.seed));
+        request.sampling.seed = Some(self.seen.last().map_or(self.seed, |seen| seen.seed));
         let alone = self.steered.base_alone(|base| {
             let prompts = base.prompts(&conversation)?;
             stream(base, &prompts, &request, &conversation.prefix, &mut Answer::default(), out)
@@ -227,7 +240,7 @@ impl Session {
                 message.generated = None;
             }
         }
-        self.last = None;
+        self.seen.clear();
         self.conversation = conversation;
         Ok(self.conversation.messages.len())
     }
@@ -254,6 +267,7 @@ fn stream(
     }
     writeln!(out)?;
     out.flush()?;
+    answer.note_where_full(request);
     ended
 }
 
@@ -287,5 +301,9 @@ fn text_of(steered: &Steered, tokens: &[Token]) -> Result<String> {
 fn hint_where_full(ended: Result<()>) -> Result<()> {
     let Err(error) = ended else { return Ok(()) };
     let is_full = matches!(error.downcast_ref(), Some(crate::steer::Error::PromptTooLong { .. }));
-    if is_full { Err(error).hint("/undo or /reset make room; -c gives more from the start") } else { Err(error) }
+    if is_full {
+        Err(error).hint("a shorter message may fit; /reset begins anew, and -c gives more room from the start")
+    } else {
+        Err(error)
+    }
 }
