@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::args::{HubArgs, Pull};
+use super::args::Pull;
+use super::models::HubArgs;
 use super::report::plain;
 use super::{Done, interrupt, progress};
 use crate::hub::{self, Hub, Progress, Wanted};

@@ -10,6 +10,7 @@ mod devices;
 mod download;
 mod generate;
 mod interrupt;
+mod models;
 mod perplexity;
 mod probe;
 mod progress;

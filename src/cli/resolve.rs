@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::args::{self, Models, Prompt};
+use super::args::{self, Prompt};
+use super::models::Models;
 use super::report::{BadUsage, Hinted};
 use super::text::{escaped, read_text, without_last_newline};
 use super::{download, progress, roles};
@@ -47,12 +48,9 @@ impl Run {
         let prompt = prompt.hint("give one with -p TEXT or -f FILE, or pipe it in")?;
         let mut conversation = conversation(&args.prompt.conversation, &resolved.recipe, escape)?;
         conversation.messages.push(Message::new(Speaker::User, prompt.as_str()));
-        let request = Request {
-            sampling: args.sampling.over(&resolved.recipe.sampling, escape)?,
-            n_predict: usize::try_from(args.prompt.n_predict).ok(),
-            stop: args.prompt.stop.iter().map(|text| escaped(text, escape)).collect(),
-            ..Request::default()
-        };
+        let (n_predict, stop) = args.prompt.end.limits(escape);
+        let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
+        let request = Request { sampling, n_predict, stop, ..Request::default() };
         set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_CTX)?;
         Ok(Self { resolved, prompt, conversation, is_example, request })
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::args::{Models, RoleFlags};
+use super::models::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
 use super::resolve::Pairs;
 use super::text::escaped;

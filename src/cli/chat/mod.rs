@@ -18,7 +18,6 @@ use self::input::{Input, Line};
 use self::session::Session;
 use super::report::{plain, shown};
 use super::resolve::{self, Pairs, Resolved};
-use super::text::escaped;
 use super::{Done, args, interrupt, report};
 use crate::generate::Request;
 
@@ -27,14 +26,10 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     let escape = !args.no_escape;
     let mut resolved = Resolved::new(&args.models, &alphas, Pairs::Optional, escape)?;
     let conversation = resolve::conversation(&args.conversation, &resolved.recipe, escape)?;
-    let request = Request {
-        sampling: args.sampling.over(&resolved.recipe.sampling, escape)?,
-        n_predict: usize::try_from(args.n_predict).ok(),
-        stop: args.stop.iter().map(|text| escaped(text, escape)).collect(),
-        // What the stage changed is remembered for /why.
-        n_probs: Some(0),
-        ..Request::default()
-    };
+    let (n_predict, stop) = args.end.limits(escape);
+    let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
+    // What the stage changed is remembered for /why.
+    let request = Request { sampling, n_predict, stop, n_probs: Some(0), ..Request::default() };
     resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
     let plan = crate::steer::Plan { compares: true, ..resolved.plan.clone() };
     let steered = resolved.load(&plan)?;
