@@ -117,7 +117,14 @@ fn hint(error: &Error) -> Option<String> {
             steer::Error::NoTemplate { .. } => "give a template's file, or `plain`",
             steer::Error::NoExpert { .. } => "the template may be plain, model, or a file",
             steer::Error::Alphas { .. } => "give one for all pairs, or one for each",
-            steer::Error::TemplateFile { .. } | steer::Error::NotHere { .. } | steer::Error::OutOfStep => return None,
+            steer::Error::TemplateFile { .. }
+            | steer::Error::NotHere { .. }
+            | steer::Error::OutOfStep
+            // Of a plugin alone.
+            | steer::Error::OfBase { .. }
+            | steer::Error::OwnPrompt { .. }
+            | steer::Error::NothingFed { .. }
+            | steer::Error::NoSequence => return None,
         }
     } else if let Some(error) = error.downcast_ref::<gguf::Error>() {
         error.hint()?

@@ -11,12 +11,14 @@ pub mod lanes;
 pub mod load;
 pub mod offset;
 pub mod plan;
+pub mod pool;
 pub mod role;
 pub mod steered;
 
 pub use error::Error;
 pub use lanes::Lanes;
 pub use offset::Offset;
+pub use pool::Pool;
 pub use plan::{ModelSource, PairPlan, Plan, SidePlan};
 pub use role::Role;
 pub use steered::{Prompts, Steered};
