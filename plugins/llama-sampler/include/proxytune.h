@@ -38,154 +38,86 @@
 
 struct llama_sampler;
 
-/*
- What pt_abi_version() returns; a host refuses another one.
- */
+// What pt_abi_version() returns; a host refuses another one.
 #define PT_ABI_VERSION 1
 
-/*
- Expert and antiexpert.
- */
+// Expert and antiexpert.
 #define PT_BOTH 0
 
-/*
- The expert; of a recipe with several pairs all experts.
- */
+// The expert; of a recipe with several pairs all experts.
 #define PT_EXPERT 1
 
-/*
- The antiexpert; of a recipe with several pairs all antiexperts.
- */
+// The antiexpert; of a recipe with several pairs all antiexperts.
 #define PT_ANTIEXPERT 2
 
-/*
- All is well.
- */
+// All is well.
 #define PT_OK 0
 
-/*
- An argument is not valid, or asks for what a plugin cannot do.
- */
+// An argument is not valid, or asks for what a plugin cannot do.
 #define PT_ERROR_ARGUMENT 1
 
-/*
- A file is missing, damaged or not usable.
- */
+// A file is missing, damaged or not usable.
 #define PT_ERROR_LOAD 2
 
-/*
- A small model has other tokens than the base.
- */
+// A small model has other tokens than the base.
 #define PT_ERROR_VOCABULARY 3
 
-/*
- The stage has failed and stays so until it is reset.
- */
+// The stage has failed and stays so until it is reset.
 #define PT_ERROR_STAGE 4
 
-/*
- Another thread is using the stage.
- */
+// Another thread is using the stage.
 #define PT_ERROR_BUSY 5
 
-/*
- There are as many stages as `n_seq_max` allows.
- */
+// There are as many stages as `n_seq_max` allows.
 #define PT_ERROR_SEQUENCES 6
 
-/*
- A mistake in the plugin.
- */
+// A mistake in the plugin.
 #define PT_ERROR_INTERNAL 7
 
-/*
- A loaded pair. Stages keep it as long as they need it.
- */
+// A loaded pair. Stages keep it as long as they need it.
 typedef struct pt_pair pt_pair;
 
-/*
- Tells a token of the host's vocabulary: `*text` with `*n_text` bytes as llama_vocab_get_text() has it (it is read
- before the next call), and `*attr` as llama_vocab_get_attr() has it. Returns 0; anything else stops the check.
- */
-typedef int32_t (*pt_token_fn)(void *data,
-                               int32_t id,
-                               const char **text,
-                               size_t *n_text,
-                               int32_t *attr);
+// Tells a token of the host's vocabulary: `*text` with `*n_text` bytes as llama_vocab_get_text() has it (it is read
+// before the next call), and `*attr` as llama_vocab_get_attr() has it. Returns 0; anything else stops the check.
+typedef int32_t (*pt_token_fn)(void *data, int32_t id, const char **text, size_t *n_text, int32_t *attr);
 
-/*
- What a pair is. Fill it with pt_default_params(), then set what differs. Strings are UTF-8 and copied.
- */
+// What a pair is. Fill it with pt_default_params(), then set what differs. Strings are UTF-8 and copied.
 typedef struct pt_params {
-  /*
-   sizeof(pt_params): later versions have more fields behind these.
-   */
+  // sizeof(pt_params): later versions have more fields behind these.
   size_t size;
-  /*
-   A recipe's file or name, in place of expert and antiexpert. NULL: none.
-   */
+  // A recipe's file or name, in place of expert and antiexpert. NULL: none.
   const char *recipe;
-  /*
-   The GGUF file of the expert. NULL: none, the antiexpert alone is taken away.
-   */
+  // The GGUF file of the expert. NULL: none, the antiexpert alone is taken away.
   const char *expert;
-  /*
-   The GGUF file of the antiexpert. NULL: none, the expert alone is added.
-   */
+  // The GGUF file of the antiexpert. NULL: none, the expert alone is added.
   const char *antiexpert;
-  /*
-   How far to steer, -10 to 10. NAN: what the recipe says, or 1.
-   */
+  // How far to steer, -10 to 10. NAN: what the recipe says, or 1.
   float alpha;
-  /*
-   Before anything is added, drop candidates less probable to the base than this share of the best one: 0 to 1, 0
-   drops none. Only before a temperature. NAN: what the recipe says, or 0.
-   */
+  // Before anything is added, drop candidates less probable to the base than this share of the best one: 0 to 1, 0
+  // drops none. Only before a temperature. NAN: what the recipe says, or 0.
   float plausibility;
-  /*
-   The address of the host's llama_sampler_init: its llama.cpp deletes what it made.
-   */
+  // The address of the host's llama_sampler_init: its llama.cpp deletes what it made.
   void *sampler_init;
-  /*
-   The base's GGUF file, of which the vocabulary is read. NULL: see token, or the recipe's base.
-   */
+  // The base's GGUF file, of which the vocabulary is read. NULL: see token, or the recipe's base.
   const char *base_path;
-  /*
-   Tokens in the host's vocabulary, as llama_vocab_n_tokens() has it; read where token is set.
-   */
+  // Tokens in the host's vocabulary, as llama_vocab_n_tokens() has it; read where token is set.
   int32_t n_vocab;
-  /*
-   Tells the host's vocabulary in place of base_path. NULL: see base_path. Called by pt_pair_new() alone.
-   */
+  // Tells the host's vocabulary in place of base_path. NULL: see base_path. Called by pt_pair_new() alone.
   pt_token_fn token;
-  /*
-   Passed to token.
-   */
+  // Passed to token.
   void *token_data;
-  /*
-   Tokens that the pair holds for all stages together; what a clone has of its origin counts once. 0: 4096.
-   */
+  // Tokens that the pair holds for all stages together; what a clone has of its origin counts once. 0: 4096.
   int32_t n_ctx;
-  /*
-   Most tokens in one decode. 0: 512.
-   */
+  // Most tokens in one decode. 0: 512.
   int32_t n_batch;
-  /*
-   Threads of the pair, which run beside those of the host: together they should be as many as there are cores.
-   0: a quarter of the cores, at least one.
-   */
+  // Threads of the pair, which run beside those of the host: together they should be as many as there are cores.
+  // 0: a quarter of the cores, at least one.
   int32_t n_threads;
-  /*
-   Layers of expert and antiexpert on devices. -1: all.
-   */
+  // Layers of expert and antiexpert on devices. -1: all.
   int32_t n_gpu_layers;
-  /*
-   Most stages at once, clones among them. 0: 4.
-   */
+  // Most stages at once, clones among them. 0: 4.
   int32_t n_seq_max;
-  /*
-   Not 0: take small models whose special tokens are not all the base's.
-   */
+  // Not 0: take small models whose special tokens are not all the base's.
   uint8_t allow_vocab_drift;
 } pt_params;
 
@@ -193,91 +125,42 @@ typedef struct pt_params {
 extern "C" {
 #endif // __cplusplus
 
-/*
- The version of this interface. Structs and functions keep their meaning while it stays the same.
- */
+// The version of this interface. Structs and functions keep their meaning while it stays the same.
 uint32_t pt_abi_version(void);
 
-/*
- The version of proxytune.
- */
+// The version of proxytune.
 const char *pt_version(void);
 
-/*
- Why the last call on this thread that did not return PT_OK failed; empty if none did. Valid until the next one does.
- */
+// Why the last call on this thread that did not return PT_OK failed; empty if none did. Valid until the next one does.
 const char *pt_last_error(void);
 
-/*
- Fills `params` with defaults. `size` is sizeof(pt_params).
-
- # Safety
- `params` is NULL or has room for `size` bytes.
- */
+// Fills `params` with defaults. `size` is sizeof(pt_params).
 int32_t pt_default_params(struct pt_params *params, size_t size);
 
-/*
- Loads a pair, and compares its vocabularies with the base's. A side that is the base is refused.
+// Loads a pair, and compares its vocabularies with the base's. A side that is the base is refused.
+int32_t pt_pair_new(const struct pt_params *params, struct pt_pair **pair);
 
- # Safety
- `params` is NULL or a pt_params whose strings are NULL or NUL-terminated and whose functions can be called; `pair` is
- NULL or can be written to.
- */
-int32_t pt_pair_new(const struct pt_params *params,
-                    struct pt_pair **pair);
-
-/*
- Gives a pair up; NULL is none. Stages of it go on, and it ends with the last of them.
-
- # Safety
- `pair` is NULL or came from pt_pair_new() and was not freed.
- */
+// Gives a pair up; NULL is none. Stages of it go on, and it ends with the last of them.
 void pt_pair_free(struct pt_pair *pair);
 
-/*
- A sampler for llama_sampler_chain_add(), which then owns it; else llama_sampler_free() frees it. Clones count as
- stages; one beyond n_seq_max is a sampler that has failed.
+// A sampler for llama_sampler_chain_add(), which then owns it; else llama_sampler_free() frees it. Clones count as
+// stages; one beyond n_seq_max is a sampler that has failed.
+int32_t pt_stage_new(struct pt_pair *pair, struct llama_sampler **stage);
 
- # Safety
- `pair` is NULL or came from pt_pair_new() and was not freed; `stage` is NULL or can be written to.
- */
-int32_t pt_stage_new(struct pt_pair *pair,
-                     struct llama_sampler **stage);
-
-/*
- Sets the whole text of a role: all `n` tokens, by the base's ids, with BOS where the model wants one. Returns at once,
- the pair reads meanwhile. What it holds already of the text, from this stage or from one before it, is not read again.
-
- # Safety
- `stage` is NULL or a sampler; `tokens` are `n` tokens.
- */
+// Sets the whole text of a role: all `n` tokens, by the base's ids, with BOS where the model wants one. Returns at once,
+// the pair reads meanwhile. What it holds already of the text, from this stage or from one before it, is not read again.
 int32_t pt_feed(struct llama_sampler *stage,
                 int32_t role,
                 const int32_t *tokens,
                 size_t n);
 
-/*
- Takes back the last `n` tokens of every role, accepted or fed.
-
- # Safety
- `stage` is NULL or a sampler.
- */
+// Takes back the last `n` tokens of every role, accepted or fed.
 int32_t pt_rollback(struct llama_sampler *stage, size_t n);
 
-/*
- How far to steer from now on, -10 to 10, of every pair. A reset leaves it.
-
- # Safety
- `stage` is NULL or a sampler.
- */
+// How far to steer from now on, -10 to 10, of every pair. A reset leaves it.
 int32_t pt_set_alpha(struct llama_sampler *stage, float alpha);
 
-/*
- PT_OK, or why the stage does not steer. To be asked after every sample, before the token is used.
-
- # Safety
- `stage` is NULL or a sampler.
- */
+// PT_OK, or why the stage does not steer. To be asked after every sample, before the token is used.
 int32_t pt_status(const struct llama_sampler *stage);
 
 #ifdef __cplusplus

@@ -9,7 +9,10 @@
 //! runs its own llama.cpp on its own thread and calls nothing of the host's but that one function. Nothing here prints
 //! or ends the process, and no panic leaves it.
 
+//! What is documented here is documented for the header: pointers are NULL or lead to what the function says.
+
 #![allow(unsafe_code)]
+#![allow(clippy::missing_safety_doc, reason = "the docs of the C functions are the header's")]
 
 pub mod error;
 mod pair;
@@ -68,9 +71,6 @@ pub extern "C" fn pt_last_error() -> *const c_char {
 }
 
 /// Fills `params` with defaults. `size` is sizeof(pt_params).
-///
-/// # Safety
-/// `params` is NULL or has room for `size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_default_params(params: *mut pt_params, size: usize) -> i32 {
     guard(|| {
@@ -91,10 +91,6 @@ pub unsafe extern "C" fn pt_default_params(params: *mut pt_params, size: usize) 
 }
 
 /// Loads a pair, and compares its vocabularies with the base's. A side that is the base is refused.
-///
-/// # Safety
-/// `params` is NULL or a pt_params whose strings are NULL or NUL-terminated and whose functions can be called; `pair` is
-/// NULL or can be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_pair_new(params: *const pt_params, pair: *mut *mut pt_pair) -> i32 {
     guard(|| {
@@ -110,9 +106,6 @@ pub unsafe extern "C" fn pt_pair_new(params: *const pt_params, pair: *mut *mut p
 }
 
 /// Gives a pair up; NULL is none. Stages of it go on, and it ends with the last of them.
-///
-/// # Safety
-/// `pair` is NULL or came from pt_pair_new() and was not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_pair_free(pair: *mut pt_pair) {
     let _ = guard(|| {
@@ -126,9 +119,6 @@ pub unsafe extern "C" fn pt_pair_free(pair: *mut pt_pair) {
 
 /// A sampler for llama_sampler_chain_add(), which then owns it; else llama_sampler_free() frees it. Clones count as
 /// stages; one beyond n_seq_max is a sampler that has failed.
-///
-/// # Safety
-/// `pair` is NULL or came from pt_pair_new() and was not freed; `stage` is NULL or can be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_stage_new(pair: *mut pt_pair, stage: *mut *mut llama_sampler) -> i32 {
     guard(|| {
@@ -152,9 +142,6 @@ pub unsafe extern "C" fn pt_stage_new(pair: *mut pt_pair, stage: *mut *mut llama
 
 /// Sets the whole text of a role: all `n` tokens, by the base's ids, with BOS where the model wants one. Returns at once,
 /// the pair reads meanwhile. What it holds already of the text, from this stage or from one before it, is not read again.
-///
-/// # Safety
-/// `stage` is NULL or a sampler; `tokens` are `n` tokens.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_feed(stage: *mut llama_sampler, role: i32, tokens: *const i32, n: usize) -> i32 {
     guard(|| {
@@ -178,9 +165,6 @@ pub unsafe extern "C" fn pt_feed(stage: *mut llama_sampler, role: i32, tokens: *
 }
 
 /// Takes back the last `n` tokens of every role, accepted or fed.
-///
-/// # Safety
-/// `stage` is NULL or a sampler.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_rollback(stage: *mut llama_sampler, n: usize) -> i32 {
     // SAFETY: as the caller promises.
@@ -188,9 +172,6 @@ pub unsafe extern "C" fn pt_rollback(stage: *mut llama_sampler, n: usize) -> i32
 }
 
 /// How far to steer from now on, -10 to 10, of every pair. A reset leaves it.
-///
-/// # Safety
-/// `stage` is NULL or a sampler.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_set_alpha(stage: *mut llama_sampler, alpha: f32) -> i32 {
     // SAFETY: as the caller promises.
@@ -198,9 +179,6 @@ pub unsafe extern "C" fn pt_set_alpha(stage: *mut llama_sampler, alpha: f32) -> 
 }
 
 /// PT_OK, or why the stage does not steer. To be asked after every sample, before the token is used.
-///
-/// # Safety
-/// `stage` is NULL or a sampler.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_status(stage: *const llama_sampler) -> i32 {
     guard(|| {
