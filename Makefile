@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-hostile test-plugin test-plugin-asan header lint bench setup
+.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python header lint bench setup
 
 demo: setup
 	cargo build
