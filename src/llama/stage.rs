@@ -16,6 +16,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token::data::LlamaTokenData;
+use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 use llama_cpp_sys_2 as sys;
 
 use super::Token;
@@ -294,6 +297,21 @@ unsafe extern "C" fn apply(sampler: *mut Sampler, array: *mut sys::llama_token_d
             Rows::Pulled(source) => source.rows(&mut |terms| add(array, *plausibility, terms)),
         }
     });
+}
+
+/// Does to the candidates of a program on llama-cpp-2 what the stage does in a chain; before the program's own samplers
+/// are applied to them. On an error they are as they came in.
+pub fn apply_to(array: &mut LlamaTokenDataArray, tau: f32, terms: &[Term<'_>]) -> Result<(), Failure> {
+    let raw = |data: &LlamaTokenData| sys::llama_token_data { id: data.id().0, logit: data.logit(), p: data.p() };
+    let mut data: Vec<_> = array.data.iter().map(raw).collect();
+    let mut candidates =
+        sys::llama_token_data_array { data: data.as_mut_ptr(), size: data.len(), selected: -1, sorted: array.sorted };
+    add(&mut candidates, tau, terms)?;
+    data.truncate(candidates.size);
+    array.sorted = candidates.sorted;
+    array.data.clear();
+    array.data.extend(data.iter().map(|data| LlamaTokenData::new(LlamaToken(data.id), data.logit, data.p)));
+    Ok(())
 }
 
 /// Steers the candidates. On an error they are as they came in.

@@ -17,11 +17,7 @@ impl Plan {
 }
 
 /// The pairs that a recipe asks for; what is said of the base is read where a side is the base.
-pub(super) fn pairs(
-    recipe: &Recipe,
-    defaults: &ModelSource,
-    backend: &Backend,
-) -> Result<Vec<PairPlan>, super::Error> {
+pub(super) fn pairs(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<Vec<PairPlan>, super::Error> {
     let side = |role: Role, player: &Option<Player>| -> Result<Option<SidePlan>, super::Error> {
         let Some(player) = player else { return Ok(None) };
         let is_base = player.model == ModelName::Base && player.lora.is_empty();

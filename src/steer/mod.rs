@@ -18,7 +18,7 @@ pub mod steered;
 pub use error::Error;
 pub use lanes::Lanes;
 pub use offset::Offset;
-pub use pool::Pool;
 pub use plan::{ModelSource, PairPlan, Plan, SidePlan};
+pub use pool::Pool;
 pub use role::Role;
 pub use steered::{Prompts, Steered};

@@ -5,6 +5,7 @@
 //! given back keeps what it holds until somebody needs it, so that the next text that begins as the last one did is
 //! not read again.
 
+mod alongside;
 mod load;
 
 use super::error::Error;
@@ -12,9 +13,11 @@ use super::lanes::{Cast, Lanes};
 use super::{Offset, Prompts, Role};
 use crate::arithmetic::offset::Term;
 use crate::arithmetic::row::Row;
+use crate::llama::context::Context;
 use crate::llama::{self, Token};
 use crate::vocab::IdMap;
 
+pub use alongside::Alongside;
 pub use load::{BaseVocabulary, PoolPlan};
 
 /// Lanes for some texts.
@@ -75,6 +78,12 @@ impl Pool {
     #[must_use]
     pub fn steering(&self) -> &Steering {
         &self.steering
+    }
+
+    /// Tokens decoded so far, all lanes together.
+    #[must_use]
+    pub fn n_decoded(&self) -> usize {
+        self.lanes.contexts.iter().map(Context::n_decoded).sum()
     }
 
     /// Decodes what a text's place does not hold yet, and answers the rows behind it. A text without a place gets one:

@@ -2,7 +2,7 @@
 //
 //     steer -m base.gguf -e expert.gguf -a antiexpert.gguf -p libproxytune_sampler.so [-n 32] [--alpha 1.0] [prompt]
 //
-// --chain, --clone and --reset try what a host may do with the stage; the text stays the same.
+// --chain, --clone, --reset and --cycles N try what a host may do with stages; the text stays the same.
 
 #include <dlfcn.h>
 #include <math.h>
@@ -58,13 +58,48 @@ static void quiet(enum ggml_log_level level, const char * text, void * data) {
     }
 }
 
+// stages and clones that come and go
+static bool cycle(pt_pair * pair, const llama_token * tokens, size_t n_tokens, int n_cycles) {
+    for (int i = 0; i < n_cycles; i++) {
+        struct llama_sampler * origin = NULL;
+        if (pt.pt_stage_new(pair, &origin) != PT_OK || pt.pt_feed(origin, PT_BOTH, tokens, n_tokens) != PT_OK) {
+            return false;
+        }
+        struct llama_sampler * clone = llama_sampler_clone(origin);
+        llama_sampler_accept(clone, tokens[0]);
+        if (i % 2 == 0) {
+            llama_sampler_reset(origin);
+            llama_sampler_accept(origin, tokens[0]);
+        }
+        // either may be the first to go, and what is left works
+        struct llama_sampler * left = i % 4 < 2 ? clone : origin;
+        llama_sampler_free(i % 4 < 2 ? origin : clone);
+        llama_token_data       data[]     = { { tokens[0], 1.0f, 0.0f }, { tokens[n_tokens - 1], 2.0f, 0.0f } };
+        llama_token_data_array candidates = { data, 2, -1, false };
+        llama_sampler_apply(left, &candidates);
+        const bool ok = pt.pt_status(left) == PT_OK;
+        llama_sampler_free(left);
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void usage(const char * name) {
     fprintf(stderr,
             "usage: %s -m base.gguf -e expert.gguf -a antiexpert.gguf -p libproxytune_sampler.so\n"
-            "       [-n n_predict] [-t threads] [--alpha alpha] [--chain] [--clone] [--reset] [prompt]\n",
+            "       [-n n_predict] [-t threads] [--alpha alpha] [--chain] [--clone] [--reset] [--cycles n] [prompt]\n",
             name);
     exit(2);
 }
+
+static struct llama_model *   model;
+static struct llama_context * ctx;
+static struct llama_sampler * smpl;
+static llama_token *          tokens;
+static pt_pair *              pair;
+static struct llama_sampler * stage;
 
 int main(int argc, char ** argv) {
     const char * model_path = NULL;
@@ -74,6 +109,7 @@ int main(int argc, char ** argv) {
     const char * prompt     = "Once upon a time there was a little girl";
     int          n_predict  = 32;
     int          n_threads  = 1;
+    int          n_cycles   = 0;
     float        alpha      = 1.0f;
     bool         in_chain = false, cloned = false, reset = false;
 
@@ -91,6 +127,7 @@ int main(int argc, char ** argv) {
         else if (strcmp(arg, "-p") == 0)      { plugin     = value; }
         else if (strcmp(arg, "-n") == 0)      { n_predict  = atoi(value); }
         else if (strcmp(arg, "-t") == 0)      { n_threads  = atoi(value); }
+        else if (strcmp(arg, "--cycles") == 0) { n_cycles  = atoi(value); }
         else if (strcmp(arg, "--alpha") == 0) { alpha      = strtof(value, NULL); }
         else                                  { usage(argv[0]); }
     }
@@ -103,15 +140,15 @@ int main(int argc, char ** argv) {
 
     struct llama_model_params model_params = llama_model_default_params();
     model_params.n_gpu_layers = 99;
-    struct llama_model * model = llama_model_load_from_file(model_path, model_params);
+    model = llama_model_load_from_file(model_path, model_params);
     if (model == NULL) {
         fprintf(stderr, "error: unable to load %s\n", model_path);
         return 1;
     }
     const struct llama_vocab * vocab = llama_model_get_vocab(model);
 
-    const int     n_prompt = -llama_tokenize(vocab, prompt, (int32_t) strlen(prompt), NULL, 0, true, false);
-    llama_token * tokens   = malloc(sizeof(llama_token) * (size_t) n_prompt);
+    const int n_prompt = -llama_tokenize(vocab, prompt, (int32_t) strlen(prompt), NULL, 0, true, false);
+    tokens = malloc(sizeof(llama_token) * (size_t) n_prompt);
     if (llama_tokenize(vocab, prompt, (int32_t) strlen(prompt), tokens, n_prompt, true, false) < 0) {
         fprintf(stderr, "error: failed to tokenize the prompt\n");
         return 1;
@@ -122,7 +159,7 @@ int main(int argc, char ** argv) {
     ctx_params.n_batch         = (uint32_t) n_prompt;
     ctx_params.n_threads       = n_threads;
     ctx_params.n_threads_batch = n_threads;
-    struct llama_context * ctx = llama_init_from_model(model, ctx_params);
+    ctx = llama_init_from_model(model, ctx_params);
     if (ctx == NULL) {
         fprintf(stderr, "error: failed to create the context\n");
         return 1;
@@ -143,16 +180,19 @@ int main(int argc, char ** argv) {
     params.token_data   = (void *) vocab;
     params.n_ctx        = n_prompt + n_predict;
     params.n_threads    = n_threads;
-    pt_pair *              pair  = NULL;
-    struct llama_sampler * stage = NULL;
     if (pt.pt_pair_new(&params, &pair) != PT_OK || pt.pt_stage_new(pair, &stage) != PT_OK) {
         fprintf(stderr, "error: %s\n", pt.pt_last_error());
         return 1;
     }
+    if (!cycle(pair, tokens, (size_t) n_prompt, n_cycles)) {
+        fprintf(stderr, "error: %s\n", pt.pt_last_error());
+        return 1;
+    }
     pt.pt_pair_free(pair); // the stage keeps what it needs
+    pair = NULL;
 
     // [steer] among the chain's samplers
-    struct llama_sampler * smpl = llama_sampler_chain_init(llama_sampler_chain_default_params());
+    smpl = llama_sampler_chain_init(llama_sampler_chain_default_params());
     if (in_chain) {
         // none of them changes which token is the best, so the text is the same
         llama_sampler_chain_add(smpl, llama_sampler_init_top_k(llama_vocab_n_tokens(vocab)));

@@ -79,7 +79,9 @@ impl Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Steer(steer::Error::Drift { .. }) => Some("allow_vocab_drift steers with the tokens that are the same"),
+            Self::Steer(steer::Error::Drift { .. }) => {
+                Some("allow_vocab_drift steers with the tokens that are the same")
+            }
             Self::Steer(steer::Error::Vocabulary { .. }) => {
                 Some("base, expert and antiexpert must come from one family with one tokenizer")
             }

@@ -22,16 +22,40 @@ pub type Answer = Result<Arc<Rows>, Arc<str>>;
 pub type Changes = Arc<AtomicUsize>;
 
 pub enum Message {
-    Open { stage: Id, changes: Changes },
+    Open {
+        stage: Id,
+        changes: Changes,
+    },
     /// Ends the place of a stage.
-    Close { stage: Id },
-    Feed { stage: Id, side: Side, tokens: Vec<Token> },
-    Accept { stage: Id, token: Token },
-    RollBack { stage: Id, n: usize },
-    Reset { stage: Id },
+    Close {
+        stage: Id,
+    },
+    Feed {
+        stage: Id,
+        side: Side,
+        tokens: Vec<Token>,
+    },
+    Accept {
+        stage: Id,
+        token: Token,
+    },
+    RollBack {
+        stage: Id,
+        n: usize,
+    },
+    Reset {
+        stage: Id,
+    },
     /// A new stage, with what another one has.
-    Copy { from: Id, stage: Id, changes: Changes },
-    Rows { stage: Id, reply: Sender<Answer> },
+    Copy {
+        from: Id,
+        stage: Id,
+        changes: Changes,
+    },
+    Rows {
+        stage: Id,
+        reply: Sender<Answer>,
+    },
 }
 
 /// A stage's text, and how far it is read.

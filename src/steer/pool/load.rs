@@ -109,7 +109,9 @@ impl Pool {
         let in_file = plan.check()?;
         let base = match (&plan.base, &in_file) {
             (BaseVocabulary::Tokens(tokens), _) => &Vocabulary::of_attributes(tokens.iter().cloned()),
-            (BaseVocabulary::File(path), None) => return Err(Error::NoWeights { role: Role::Base, path: path.clone() }),
+            (BaseVocabulary::File(path), None) => {
+                return Err(Error::NoWeights { role: Role::Base, path: path.clone() });
+            }
             (BaseVocabulary::File(_), Some(vocabulary)) => vocabulary,
         };
         let mut seats = Seats::default();

@@ -103,6 +103,12 @@ fn with_samplers_around_it_a_clone_and_a_reset() {
     }
 }
 
+#[test]
+#[ignore = "builds llama.cpp: make test-plugin"]
+fn a_thousand_stages_come_and_go() {
+    assert_eq!(steered(&["--cycles", "1000"]), expected());
+}
+
 #[track_caller]
 fn assert_refused(expert: &str, antiexpert: &str, reason: &str) {
     let output = run(&mut host(expert, antiexpert, &[]));

@@ -30,7 +30,10 @@ pub fn path() -> PathBuf {
     let binary = std::env::current_exe().expect("a path");
     let name = libloading::library_filename("proxytune_sampler");
     let folder = binary.parent().expect("a folder");
-    [folder, folder.parent().expect("a folder")].map(|folder| folder.join(&name)).into_iter().find(|path| path.is_file())
+    [folder, folder.parent().expect("a folder")]
+        .map(|folder| folder.join(&name))
+        .into_iter()
+        .find(|path| path.is_file())
         .expect("the plugin is built")
 }
 
