@@ -71,9 +71,9 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 pub struct Run {
     #[command(flatten)]
-    pub models: Models,
-    #[command(flatten)]
     pub prompt: Prompt,
+    #[command(flatten)]
+    pub models: Models,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]
@@ -150,8 +150,6 @@ pub struct Generate {
 
 #[derive(Debug, ClapArgs)]
 pub struct Perplexity {
-    #[command(flatten)]
-    pub models: Models,
     /// The text to predict; `-` for stdin
     #[arg(short, long, value_name = "FNAME")]
     pub file: PathBuf,
@@ -164,6 +162,8 @@ pub struct Perplexity {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub models: Models,
 }
 
 #[derive(Debug, Subcommand)]
@@ -186,14 +186,14 @@ pub enum RecipeCommand {
 
 #[derive(Debug, ClapArgs)]
 pub struct Check {
-    #[command(flatten)]
-    pub models: Models,
     /// Load the weights too: refuse those that are not finite, and decode one token with every model
     #[arg(long)]
     pub deep: bool,
     /// Print one JSON object
-    #[arg(long, help_heading = "Output")]
+    #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub models: Models,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -502,6 +502,9 @@ pub struct Prompt {
 }
 
 fn lora(text: &str) -> Result<Lora, String> {
+    if text.is_empty() {
+        return Err("expected an adapter's file".to_owned());
+    }
     Ok(Lora { path: text.into(), scale: 1.0 })
 }
 

@@ -8,7 +8,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 use serde_json::{Value, json};
 
-use super::report::plain;
+use super::report::{has_colour, plain};
 use super::resolve::{self, Pairs, Resolved};
 use super::{Done, args, interrupt, probe, progress};
 use crate::inspect::memory::Device;
@@ -20,7 +20,7 @@ use crate::steer::Plan;
 
 pub fn run(args: &args::Check) -> Result<Done> {
     let models = &args.models;
-    let Resolved { plan, backend, .. } = Resolved::new(models, &[], Pairs::Optional)?;
+    let Resolved { plan, backend, .. } = Resolved::new(models, &[], Pairs::Optional, true)?;
     for (_, source) in plan.sources() {
         let n_ctx = models.ctx_size.map_or(1, |n| n.max(1) as usize);
         ContextParams { n_ctx, ..source.context.clone() }.check()?;
@@ -108,7 +108,7 @@ fn print(out: &mut impl Write, inspection: &Inspection, plan: &Plan) -> std::io:
     writeln!(out)?;
     let width = |finding: &Finding| subject(finding).chars().count();
     let width = inspection.findings.iter().map(width).max().unwrap_or(0);
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = has_colour();
     for finding in &inspection.findings {
         let level = level(finding.level, colour);
         writeln!(out, "{level} {:<width$}  {}", subject(finding), plain(&finding.text))?;

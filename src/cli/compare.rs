@@ -1,12 +1,13 @@
 //! `proxytune compare`: the same prompt and seed through the base alone, the expert alone and steered.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::args;
 use super::generate::Answer;
+use super::report::{has_colour, shown};
 use super::resolve::Run;
 use super::{Done, interrupt};
 use crate::steer::lanes::LaneRef;
@@ -29,10 +30,10 @@ pub fn run(args: &args::Run) -> Result<Done> {
     let seed = request.sampling.seed;
 
     let mut out = std::io::stdout().lock();
-    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = has_colour();
     let paint = |style: &'static str| if colour { style } else { "" };
     if !args.json {
-        writeln!(out, "{}prompt{}  {}", paint(BOLD), paint(PLAIN), prompt.trim_end())?;
+        writeln!(out, "{}prompt{}  {}", paint(BOLD), paint(PLAIN), shown(prompt.trim_end()))?;
     }
     let mut results = Vec::new();
     let mut done = Done::Fine;
@@ -53,7 +54,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
             }
             let changed = changes && position.is_some_and(|position| position.changed);
             let (style, plain) = if changed { (paint(CHANGED), paint(PLAIN)) } else { ("", "") };
-            write!(out, "{style}{text}{plain}")?;
+            write!(out, "{style}{}{plain}", shown(text))?;
             out.flush()
         });
         if ended.is_err() && !args.json && !answer.text.is_empty() {
@@ -106,7 +107,7 @@ fn contenders(plan: Plan) -> Result<impl Iterator<Item = Contender>> {
 fn what(steered: &Steered) -> String {
     let millions = |lane: LaneRef<'_>| format!("{:.1} M", lane.model().n_params() as f64 / 1e6);
     let sizes: Vec<_> = steered.iter().map(millions).collect();
-    let alphas: Vec<_> = steered.offset().alphas().map(|alpha| alpha.to_string()).collect();
+    let alphas: Vec<_> = steered.offset().alphas().map(ToString::to_string).collect();
     let sizes = sizes.join(" + ");
     if alphas.is_empty() {
         format!("{sizes} parameters")

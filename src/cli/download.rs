@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::args::{HubArgs, Pull};
-use super::report::Hinted;
+use super::report::plain;
 use super::{Done, interrupt, progress};
 use crate::hub::{self, Hub, Progress, Wanted};
 use crate::recipe::{ModelName, Recipe};
@@ -14,17 +14,22 @@ use crate::recipe::{ModelName, Recipe};
 /// `proxytune pull`: what it downloaded, or found downloaded, a line each.
 pub fn run(args: &Pull) -> Result<Done> {
     let mut out = std::io::stdout().lock();
-    let is_repo = args.what.contains('/') && !args.what.ends_with(".toml") && !Path::new(&args.what).exists();
+    let as_path = Path::new(&args.what);
+    let is_recipe = as_path.extension().is_some_and(|end| end == "toml") || as_path.exists();
+    let is_repo = args.what.contains('/') && !is_recipe;
     if is_repo {
         let path = fetch(&hub(&args.hub)?, &args.what, None)?;
         writeln!(out, "{}", path.display())?;
         return Ok(Done::Fine);
     }
-    let mut recipe = Recipe::open(&args.what)
-        .hint("name a recipe file, a bundled recipe (`proxytune recipe list`), or a model as user/repo[:quant]")?;
+    let mut recipe = Recipe::open(&args.what)?;
     models(&mut recipe, &args.hub)?;
+    let mut told = Vec::new();
     for path in recipe.files() {
-        writeln!(out, "{}", path.display())?;
+        if !told.contains(&path) {
+            writeln!(out, "{}", path.display())?;
+            told.push(path);
+        }
     }
     Ok(Done::Fine)
 }
@@ -35,15 +40,15 @@ pub fn models(recipe: &mut Recipe, args: &HubArgs) -> Result<()> {
     let mut fetched: Vec<(ModelName, PathBuf)> = Vec::new();
     for player in recipe.players_mut() {
         let ModelName::Hub { repo, file } = &player.model else { continue };
-        let path = match fetched.iter().find(|(name, _)| *name == player.model) {
-            Some((_, path)) => path.clone(),
-            None => {
-                let hub = match &known {
-                    Some(hub) => hub,
-                    None => known.insert(hub(args)?),
-                };
-                fetch(hub, repo, file.clone())?
-            }
+        let before = fetched.iter().find(|(name, _)| *name == player.model);
+        let path = if let Some((_, path)) = before {
+            path.clone()
+        } else {
+            let hub = match &known {
+                Some(hub) => hub,
+                None => known.insert(hub(args)?),
+            };
+            fetch(hub, repo, file.clone())?
         };
         fetched.push((player.model.clone(), path.clone()));
         player.model = ModelName::File(path);
@@ -68,8 +73,8 @@ fn fetch(hub: &Hub, repo: &str, file: Option<String>) -> Result<PathBuf> {
     })?;
     drop(bar);
     if let Some(error) = found.unasked {
-        let path = found.path.display();
-        eprintln!("note: the hub could not be asked ({error}); taking what was downloaded before: {path}");
+        let note = format!("the hub could not be asked ({error}); taking what was downloaded before");
+        eprintln!("note: {}: {}", plain(&note), found.path.display());
     }
     Ok(found.path)
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::args;
+use super::report::shown;
 use super::resolve::Run;
 use super::{Done, interrupt};
 use crate::generate::probs::{Logprob, Position};
@@ -42,7 +43,7 @@ pub fn run(args: &args::Generate) -> Result<Done> {
         if json {
             return Ok(());
         }
-        out.write_all(text.as_bytes())?;
+        out.write_all(shown(text).as_bytes())?;
         out.flush()
     };
     let ended = answer.generate(&mut steered, &prompts, &request, stopped, show);
@@ -50,6 +51,7 @@ pub fn run(args: &args::Generate) -> Result<Done> {
         writeln!(out)?;
     }
     ended?;
+    answer.note_where_full(&request);
     if json {
         let mut object = answer.json(&steered, &prompts, "base");
         object.insert("seed".to_owned(), json!(request.sampling.seed));
@@ -112,6 +114,13 @@ impl Answer {
         Ok(())
     }
 
+    /// Tells where the answer ended for want of room, and not because it was long enough.
+    pub fn note_where_full(&self, request: &Request) {
+        if self.finish == Some(Finish::Length) && request.n_predict.is_none_or(|n| self.tokens.len() < n) {
+            eprintln!("note: the context is full, and the answer ends there; -c gives more room");
+        }
+    }
+
     pub fn done(&self) -> Done {
         if self.finish == Some(Finish::Cancelled) { Done::Interrupted } else { Done::Fine }
     }
@@ -121,10 +130,12 @@ impl Answer {
     pub fn json(&self, steered: &Steered, prompts: &Prompts, base: &str) -> Map<String, Value> {
         let mut prompt_tokens = Map::new();
         let mut timings = Map::new();
-        for (name, role) in [(base, Role::Base), ("expert", Role::Expert(0)), ("antiexpert", Role::Antiexpert(0))] {
+        let pairs = (0..steered.offset().n_pairs()).flat_map(|i| [Role::Expert(i), Role::Antiexpert(i)]);
+        for role in std::iter::once(Role::Base).chain(pairs) {
+            let name = if role == Role::Base { base.to_owned() } else { role.to_string() };
             if let Some((tokens, lane)) = steered.role(role, prompts) {
-                prompt_tokens.insert(name.to_owned(), json!(tokens));
-                timings.insert(name.to_owned(), timing(lane.timings()));
+                prompt_tokens.insert(name.clone(), json!(tokens));
+                timings.insert(name, timing(lane.timings()));
             }
         }
         let mut object = Map::new();

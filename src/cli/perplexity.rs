@@ -28,7 +28,7 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     if args.models.ctx_size == Some(1) {
         return Err(recipe::Error::parameter("ctx-size", 1, "2 or more: one token to predict the next").into());
     }
-    let mut resolved = Resolved::new(&args.models, &[], Pairs::Required)?;
+    let mut resolved = Resolved::new(&args.models, &[], Pairs::Required, true)?;
     let predictors = predictors(&args.alpha, &resolved.recipe)?;
     say_what_is_left_out(&resolved.recipe);
     let text = read_text(&args.file)?;

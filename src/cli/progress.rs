@@ -4,6 +4,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::report::plain;
 use crate::hub;
 use crate::steer::Role;
 
@@ -51,9 +52,15 @@ pub fn spinner() -> ProgressBar {
 }
 
 fn bar(len: u64, template: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(len).with_style(style)
+    ProgressBar::new(len).with_style(style(template))
 }
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// How a file comes in whose size is known.
+const SIZED: &str = "{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 
 /// A bar for what comes from a hub, file by file; gone when it is there.
 #[derive(Default)]
@@ -64,12 +71,12 @@ impl Download {
         let hub::Progress { file, n_done, n_all, part, n_parts, step, .. } = *progress;
         if self.0.as_ref().is_none_or(|(shown, _)| shown != file) {
             self.clear();
-            let bar = bar(0, "{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
+            let bar = bar(0, "{msg}");
             self.0 = Some((file.to_owned(), bar));
         }
         let Some((_, bar)) = &self.0 else { return };
         let parts = if n_parts > 1 { format!(" ({part} of {n_parts})") } else { String::new() };
-        bar.set_message(match step {
+        bar.set_message(plain(&match step {
             hub::Step::Listing => format!("asking for {file}"),
             hub::Step::Queued => format!("another process downloads {file}{parts}"),
             hub::Step::Rehashing => format!("checking what is there of {file}{parts}"),
@@ -77,8 +84,10 @@ impl Download {
             hub::Step::Retrying { error, wait } => {
                 format!("{file}{parts}: {error}; next try in {} s", wait.as_secs_f32().ceil())
             }
-        });
-        if n_all > 0 {
+        }));
+        let is_sized = n_all > 0;
+        bar.set_style(style(if is_sized { SIZED } else { "{msg}" }));
+        if is_sized {
             bar.set_length(n_all);
         }
         bar.set_position(n_done);

@@ -6,6 +6,8 @@ use anyhow::{Result, anyhow};
 
 use super::Done;
 use super::args::RecipeCommand;
+use super::report::plain;
+use crate::hub::Wanted;
 use crate::recipe::{ModelName, Recipe, file};
 
 pub fn run(command: &RecipeCommand) -> Result<Done> {
@@ -17,7 +19,7 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
                     Ok(recipe) => recipe.description.unwrap_or_default(),
                     Err(error) => format!("cannot be used: {error}"),
                 };
-                writeln!(out, "{name}\t{}", description.replace('\n', " "))?;
+                writeln!(out, "{name}\t{}", plain(&description.replace('\n', " ")))?;
             }
         }
         RecipeCommand::Show { name } => {
@@ -31,6 +33,11 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
         }
         RecipeCommand::Validate { name } => {
             let recipe = Recipe::open(name)?;
+            for player in recipe.players() {
+                if let ModelName::Hub { repo, .. } = &player.model {
+                    repo.parse::<Wanted>()?;
+                }
+            }
             let missing: Vec<_> = recipe.files().filter(|path| !path.is_file()).collect();
             for path in &missing {
                 writeln!(out, "missing\t{}", path.display())?;

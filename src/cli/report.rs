@@ -1,8 +1,11 @@
 //! Errors for people: what, expected and got, and a `hint:` with the next step.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -56,7 +59,7 @@ pub fn tell(error: &Error) {
     // Every message holds what its source said.
     eprintln!("error: {}", plain(&error.to_string()));
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {hint}");
+        eprintln!("hint: {}", plain(&hint));
     }
 }
 
@@ -64,6 +67,23 @@ pub fn tell(error: &Error) {
 pub fn plain(text: &str) -> String {
     let spelled = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(spelled).collect()
+}
+
+/// Words of a model or a person for stdout: as they are, but for a terminal without what would move its cursor, change
+/// its colours or ring.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    static IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| std::io::stdout().is_terminal());
+    let is_kept = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if !*IS_TERMINAL || text.chars().all(is_kept) {
+        return Cow::Borrowed(text);
+    }
+    let spelled = |c: char| if is_kept(c) { c.to_string() } else { c.escape_default().to_string() };
+    Cow::Owned(text.chars().map(spelled).collect())
+}
+
+/// Whether stdout is to be coloured.
+pub fn has_colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Options that make no sense together.
@@ -101,7 +121,7 @@ fn hint(error: &Error) -> Option<String> {
     }
     let hint = if let Some(error) = error.downcast_ref::<steer::Error>() {
         match error {
-            steer::Error::File { source, .. } => source.hint()?,
+            steer::Error::File { source, .. } | steer::Error::Adapter { source, .. } => source.hint()?,
             steer::Error::Vocabulary { .. } => {
                 "base, expert and antiexpert must come from one family with one tokenizer"
             }
@@ -117,8 +137,10 @@ fn hint(error: &Error) -> Option<String> {
             steer::Error::NoTemplate { .. } => "give a template's file, or `plain`",
             steer::Error::NoExpert { .. } => "the template may be plain, model, or a file",
             steer::Error::Alphas { .. } => "give one for all pairs, or one for each",
-            steer::Error::TemplateFile { .. }
-            | steer::Error::NotHere { .. }
+            steer::Error::TemplateFile { .. } => {
+                "a template is plain, model, expert, or the name of a file; none is known by another name"
+            }
+            steer::Error::NotHere { .. }
             | steer::Error::OutOfStep
             // Of a plugin alone.
             | steer::Error::OfBase { .. }
@@ -156,7 +178,19 @@ fn in_llama(error: &llama::Error) -> Option<&'static str> {
 }
 
 /// llama.cpp's options that proxytune does not have, with what to do instead.
-pub const NOT_HERE: [(&str, &str); 36] = [
+pub const NOT_HERE: [(&str, &str); 48] = [
+    ("--interactive", "`proxytune chat` holds a conversation"),
+    ("--simple-io", "leave it out: without a terminal lines are read as they are"),
+    ("--perf", "--json has timings"),
+    ("--no-perf", "leave it out: timings are in --json alone"),
+    ("--log-disable", "leave it out: llama.cpp's messages are shown with -v alone"),
+    ("--numa", "start the program with numactl"),
+    ("--in-prefix", "a chat template puts its own words around messages: --expert-template model or a file"),
+    ("--in-suffix", "a chat template puts its own words around messages: --expert-template model or a file"),
+    ("--prompt-cache", "leave it out: prompts are not kept between runs"),
+    ("--verbose-prompt", "--json has the tokens that each role was given"),
+    ("--rope-scaling", "change the file with llama.cpp's gguf-py"),
+    ("--rope-freq-base", "change the file with llama.cpp's gguf-py"),
     ("--model-url", "name the repository with -hf, or download the file and name it with -m"),
     ("--model-draft", "the small models are named with -me and -ma"),
     ("--threads-batch", "-t sets the threads of every model, for prompts and tokens alike"),
@@ -212,5 +246,8 @@ pub fn usage(error: &clap::Error, typed: &[OsString]) -> ExitCode {
         return ExitCode::from(2);
     }
     let _ = error.print();
+    if unknown.is_some() && typed.get(1).is_some_and(|first| first.to_string_lossy().starts_with('-')) {
+        eprintln!("hint: a command comes first, as in `proxytune generate -p TEXT` or `proxytune chat`");
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -37,13 +37,14 @@ pub struct Run {
 
 impl Run {
     pub fn new(args: &args::Run) -> Result<Self> {
-        let mut resolved = Resolved::new(&args.models, &args.alpha.schedules()?, Pairs::Required)?;
+        // Before a download listens to ctrl-C: while the prompt is read, that just ends the program.
         let given = prompt(&args.prompt)?;
+        let escape = !args.prompt.no_escape;
+        let mut resolved = Resolved::new(&args.models, &args.alpha.schedules()?, Pairs::Required, escape)?;
         let is_example = given.is_none();
         let example = || BadUsage("there is no prompt".to_owned());
         let prompt = given.or_else(|| resolved.recipe.example_prompt.clone()).ok_or_else(example);
         let prompt = prompt.hint("give one with -p TEXT or -f FILE, or pipe it in")?;
-        let escape = !args.prompt.no_escape;
         let mut conversation = conversation(&args.prompt.conversation, &resolved.recipe, escape)?;
         conversation.messages.push(Message::new(Speaker::User, prompt.as_str()));
         let request = Request {
@@ -86,9 +87,10 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// What the models flags mean; what they name on a hub is downloaded. `alphas` override the recipe's.
-    pub fn new(args: &Models, alphas: &[Schedule], pairs: Pairs) -> Result<Self> {
-        let mut recipe = roles::recipe(args, alphas, pairs)?;
+    /// What the models flags mean; what they name on a hub is downloaded. `alphas` override the recipe's; `escape`:
+    /// texts of the flags are unescaped.
+    pub fn new(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) -> Result<Self> {
+        let mut recipe = roles::recipe(args, alphas, pairs, escape)?;
         download::models(&mut recipe, &args.hub)?;
         let backend = backend::shared()?;
         for endpoint in args.rpc.iter().collect::<BTreeSet<_>>() {

@@ -8,16 +8,24 @@ use super::args::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
 use super::resolve::Pairs;
 use super::text::escaped;
-use crate::recipe::{ModelName, Pair, Player, Recipe, Schedule};
+use crate::recipe::placement::Placement;
+use crate::recipe::player::Lora;
+use crate::recipe::{ModelName, Pair, Player, Recipe, Schedule, View};
 
 /// The recipe that is used when no model is named.
 const DEMO: &str = "demo";
 
-/// `alphas` are one for each pair, or one for all; none leaves the recipe's.
-pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs) -> Result<Recipe> {
+/// `escape`: texts of the flags are unescaped. `alphas` are one for each pair, or one for all; none leaves the recipe's.
+pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) -> Result<Recipe> {
     let (expert, antiexpert) = (args.expert_flags.get(), args.antiexpert_flags.get());
     let has_expert = args.expert.is_some() || expert.hub.is_some();
     let has_antiexpert = args.antiexpert.is_some() || antiexpert.hub.is_some();
+    if let Some(word) =
+        args.model.as_ref().filter(|model| ["base", "none"].iter().any(|word| model.as_os_str() == *word))
+    {
+        return Err(BadUsage(format!("the base is {:?}, expected a model's file", word.display().to_string())))
+            .hint("`base` and `none` are for -me and -ma");
+    }
     let hub = args.hf_repo.clone().map(|repo| ModelName::Hub { repo, file: args.hf_file.clone() });
     let base = args.model.clone().map(ModelName::File).or(hub);
     let mut recipe = match (&args.recipe, &base) {
@@ -27,7 +35,7 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs) -> Result<Recipe
             .hint("name models with -m, -me and -ma, or set PROXYTUNE_MODELS to the folder that holds demo/")?,
         (None, None) => {
             return Err(BadUsage("an expert or antiexpert is given without a base".to_owned()))
-                .hint("name the base with -m FILE");
+                .hint("name the base with -m FILE, or a recipe with -R: `-R demo` has the bundled one");
         }
     };
     if let Some(base) = base {
@@ -36,8 +44,8 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs) -> Result<Recipe
     if has_expert || has_antiexpert {
         if args.recipe.is_none() && !(has_expert && has_antiexpert) {
             let (given, missing, flag) =
-                if has_expert { ("an expert", "antiexpert", "-ma") } else { ("an antiexpert", "expert", "-me") };
-            return Err(BadUsage(format!("{given} is given without an {missing}")))
+                if has_expert { ("-me", "antiexpert", "-ma") } else { ("-ma", "expert", "-me") };
+            return Err(BadUsage(format!("{given} is given without {flag}, the {missing}")))
                 .hint(format!("name it with {flag} FILE; {flag} none leaves that side out of the sum on purpose"));
         }
         // The flags name the first pair's sides; further pairs of a recipe stay.
@@ -52,13 +60,13 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs) -> Result<Recipe
             .hint("name a small tuned model with -me and the same model before its tuning with -ma");
     }
     let own = [args.lora.as_slice(), &args.lora_scaled].concat();
-    recipe.base.lora.extend(own);
+    add_adapters(&mut recipe.base, &own);
     recipe.base.placement = args.placement().or(&recipe.base.placement);
     if let Some(template) = &args.base_template {
         recipe.base.view.template = Some(template.as_str().into());
     }
-    put_over(&expert, "expert", recipe.pairs.iter_mut().map(|pair| &mut pair.expert))?;
-    put_over(&antiexpert, "antiexpert", recipe.pairs.iter_mut().map(|pair| &mut pair.antiexpert))?;
+    put_over(&expert, "expert", escape, recipe.pairs.iter_mut().map(|pair| &mut pair.expert))?;
+    put_over(&antiexpert, "antiexpert", escape, recipe.pairs.iter_mut().map(|pair| &mut pair.antiexpert))?;
     match alphas {
         [] => {}
         [alpha] => recipe.pairs.iter_mut().for_each(|pair| pair.alpha = alpha.clone()),
@@ -87,28 +95,51 @@ fn name_side(side: &mut Option<Player>, typed: Option<&Path>, hub: Option<ModelN
         (None, Some(hub)) => hub,
     };
     match side {
-        Some(side) => side.model = model,
+        Some(side) => {
+            // Adapters go with the model that they were made for.
+            if side.model != model {
+                side.lora.clear();
+            }
+            side.model = model;
+        }
         None => *side = Some(model.into()),
     }
 }
 
+/// Adds adapters to those that a player has; one that is there already gets the new scale.
+fn add_adapters(player: &mut Player, adapters: &[Lora]) {
+    let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    for adapter in adapters {
+        match player.lora.iter_mut().find(|there| same(&there.path, &adapter.path)) {
+            Some(there) => there.scale = adapter.scale,
+            None => player.lora.push(adapter.clone()),
+        }
+    }
+}
+
 /// Puts the flags of a role over that role in every pair; adapters over the first alone.
-fn put_over<'a>(flags: &RoleFlags, role: &str, sides: impl Iterator<Item = &'a mut Option<Player>>) -> Result<()> {
+fn put_over<'a>(
+    flags: &RoleFlags,
+    role: &str,
+    escape: bool,
+    sides: impl Iterator<Item = &'a mut Option<Player>>,
+) -> Result<()> {
     let RoleFlags { lora, view, placement, .. } = flags;
     let mut view = view.clone();
     for text in [&mut view.system, &mut view.prefix, &mut view.prompt].into_iter().flatten() {
-        *text = escaped(text, true);
+        *text = escaped(text, escape);
     }
     let mut n_sides = 0;
     for side in sides.flatten() {
         if n_sides == 0 {
-            side.lora.extend_from_slice(lora);
+            add_adapters(side, lora);
         }
         side.view = view.or(&side.view);
         side.placement = placement.or(&side.placement);
         n_sides += 1;
     }
-    if n_sides == 0 && (!lora.is_empty() || view != Default::default()) {
+    let is_asked = !lora.is_empty() || view != View::default() || *placement != Placement::default();
+    if n_sides == 0 && is_asked {
         return Err(BadUsage(format!("an option of the {role} is given, and there is no {role}")))
             .hint(format!("name it with -{} FILE, or `base`", if role == "expert" { "me" } else { "ma" }));
     }

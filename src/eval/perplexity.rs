@@ -72,7 +72,7 @@ pub fn measure(
     let mut scores = Scores::new(steered, predictors);
     let (mut n_done, mut n_windows) = (0, 0);
     let mut window = Vec::with_capacity(n_ctx);
-    for new in windows {
+    'windows: for new in windows {
         if !progress(n_done, n_all) {
             break;
         }
@@ -85,6 +85,12 @@ pub fn measure(
         let n_rows = window.len() - 1;
         let mut start = 0;
         while start < n_rows {
+            if start > 0 && !progress(n_done + start, n_all) {
+                // What was scored of it counts, as a window of its own.
+                scores.next_window();
+                n_windows += 1;
+                break 'windows;
+            }
             let piece = start..n_rows.min(start + n_rows_max);
             steered.decode(&window[piece.clone()])?;
             for (i, place) in piece.clone().enumerate() {

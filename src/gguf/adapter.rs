@@ -8,12 +8,19 @@ use super::header::{Header, Value};
 use super::preflight::NOT_FOR_WEIGHTS;
 use super::tensors::Tensor;
 
+const ALPHA: &str = "adapter.lora.alpha";
+const ACTIVATED: &str = "adapter.alora.invocation_tokens";
 /// GGUF's number for a type.
 const F32: u32 = 6;
 
 /// Refuses a file that is no adapter for a model.
 pub fn check(path: &Path, model: &Header) -> Result<(), Error> {
     let adapter = Header::file(path)?;
+    let is_model = adapter.tensors().iter().any(|tensor| tensor.name == "token_embd.weight");
+    if is_model {
+        let reason = "it is a model itself".to_owned();
+        return Err(Error::Adapter { path: path.to_path_buf(), model: model.path().to_path_buf(), reason });
+    }
     let require = |key: &str, expected: &'static str, holds: &dyn Fn(&str) -> bool| match adapter.get(key) {
         Some(Value::String(bytes)) if std::str::from_utf8(bytes).is_ok_and(holds) => Ok(()),
         _ => Err(adapter.unusable(key, expected)),
@@ -22,11 +29,15 @@ pub fn check(path: &Path, model: &Header) -> Result<(), Error> {
     require("adapter.type", "\"lora\"", &|kind| kind == "lora")?;
     let architecture = model.architecture();
     require("general.architecture", "the architecture of the model that it is for", &|name| name == architecture)?;
-    const ALPHA: &str = "adapter.lora.alpha";
     if let Some(entry) = adapter.metadata.get(ALPHA)
         && !(entry.kind == F32 && matches!(entry.value, Value::Float(alpha) if alpha.is_finite()))
     {
         return Err(adapter.unusable(ALPHA, "a number in f32"));
+    }
+
+    if adapter.get(ACTIVATED).is_some() {
+        let found = "an activated LoRA, which acts from certain tokens on".to_owned();
+        return Err(adapter.found(ACTIVATED, "none: an adapter that acts everywhere", found));
     }
 
     let unlike = |name: &str, reason: String| Error::Adapter {

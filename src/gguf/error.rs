@@ -42,7 +42,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                Some("check the path; models are not downloaded")
+                Some("check the path; -hf user/repo downloads models of a hub")
             }
             Self::Io { .. } => None,
             Self::NotAFile { .. } => Some("name a GGUF file on disk"),
@@ -54,7 +54,7 @@ impl Error {
             Self::Split { .. } => {
                 Some("keep the files of a split model in one folder under their names, and name the first")
             }
-            Self::Adapter { .. } => Some("an adapter goes with the model that it was trained on"),
+            Self::Adapter { .. } => Some("name a LoRA adapter in GGUF format that was trained on this very model"),
             Self::Key { key, .. } if key.starts_with("adapter.") => Some("name a LoRA adapter in GGUF format"),
             Self::Key { key, .. } if key == "general.architecture" => {
                 Some("base, expert and antiexpert are language models: decoders, not encoders or adapters")

@@ -149,6 +149,8 @@ impl<'a> Shelf<'a> {
         let path = self.folder(&Path::new(&self.name).join("refs").join(folder))?.join(name);
         let number = N_WRITTEN.fetch_add(1, Ordering::Relaxed);
         let new = path.with_file_name(format!(".{}-{number}.tmp", std::process::id()));
+        // One of this name is left over from a process that is gone.
+        let _ = fs::remove_file(&new);
         let written = File::create_new(&new).and_then(|mut file| file.write_all(commit.as_bytes()));
         written.and_then(|()| fs::rename(&new, &path)).map_err(Error::io(&path))
     }

@@ -114,7 +114,12 @@ impl Error {
             }
             Self::NotFound { .. } => "check the spelling; a private repository needs HF_TOKEN".to_owned(),
             Self::Status { status: 429, .. } => "wait, or set HF_TOKEN for a higher limit".to_owned(),
-            Self::Unreachable { .. } | Self::Cut { .. } | Self::Status { .. } => {
+            Self::Unreachable { .. } => {
+                "is there a network? --offline takes what is downloaded already, -m, -me and -ma take files; HF_ENDPOINT \
+                 names another hub"
+                    .to_owned()
+            }
+            Self::Cut { .. } | Self::Status { .. } => {
                 "run it again: it goes on where it stopped; HF_ENDPOINT names another hub".to_owned()
             }
             Self::Checksum { .. } => "what was downloaded is deleted; run it again".to_owned(),

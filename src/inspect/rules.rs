@@ -3,7 +3,6 @@
 use super::check::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
-use crate::gguf;
 use crate::recipe::Schedule;
 use crate::steer::plan::Facts;
 use crate::steer::{Error, Plan, Role, SidePlan};
@@ -37,6 +36,15 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
         let adapters = |side: &Option<SidePlan>| side.as_ref()?.source.as_ref().map(|source| source.adapters.clone());
         let is_same = is_same && adapters(&pair.expert) == adapters(&pair.antiexpert);
         found.pair(i, &pair.alpha, side(&pair.expert), side(&pair.antiexpert), is_same);
+    }
+    if plan.pairs.is_empty() {
+        found.tell(
+            Level::Warning,
+            "pair",
+            None,
+            "there is no pair: nothing steers the base",
+            "name a small tuned model with -me and the same model before its tuning with -ma",
+        );
     }
     found.roles(plan, facts);
     found.ends(models);
@@ -209,14 +217,9 @@ impl Findings {
     fn roles(&mut self, plan: &Plan, facts: Result<&Facts, &Error>) {
         let facts = match facts {
             Ok(facts) => facts,
-            Err(Error::File { role, source: error @ gguf::Error::Adapter { .. } }) => {
-                self.add(Level::Refused, "adapter", Some(*role), error.to_string()).advice =
-                    error.hint().map(str::to_owned);
-                return;
-            }
-            Err(Error::File { role, source: error }) if self.0.iter().all(|finding| finding.level < Level::Refused) => {
-                self.add(Level::Refused, "adapter", Some(*role), error.to_string()).advice =
-                    error.hint().map(str::to_owned);
+            Err(Error::Adapter { role, source }) => {
+                let advice = source.hint().map(str::to_owned);
+                self.add(Level::Refused, "adapter", Some(*role), source.to_string()).advice = advice;
                 return;
             }
             Err(
@@ -254,7 +257,15 @@ impl Findings {
         if alpha.as_constant() == Some(0.0) {
             self.add(Level::Note, "alpha", Some(Role::Expert(i)), "α is 0: this pair changes nothing");
         }
-        let (Some(expert), Some(antiexpert)) = (expert, antiexpert) else { return };
+        let (Some(expert), Some(antiexpert)) = (expert, antiexpert) else {
+            let (role, text) = if expert.is_some() {
+                (Role::Expert(i), "it has no antiexpert: its logits are added as they are, a product of experts")
+            } else {
+                (Role::Antiexpert(i), "it has no expert: its logits are taken away, contrastive decoding")
+            };
+            self.add(Level::Note, "pair", Some(role), text);
+            return;
+        };
         if expert.path == antiexpert.path && !is_same {
             return;
         }

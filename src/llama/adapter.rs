@@ -19,6 +19,9 @@ pub struct Adapter {
     model: Arc<Model>,
 }
 
+/// An adapter, and how much of it is added.
+pub type Scaled = (Arc<Adapter>, f32);
+
 // SAFETY: an adapter is read by contexts and never written to after it is loaded.
 unsafe impl Send for Adapter {}
 // SAFETY: see Send.
@@ -32,11 +35,12 @@ impl Adapter {
         let failed = |reason: String| Error::Adapter { path: path.to_path_buf(), reason };
         let not_a_path = || failed("its path cannot be passed on".to_owned());
         let c_path = path.to_str().and_then(|path| CString::new(path).ok()).ok_or_else(not_a_path)?;
-        let _changing = MODEL_CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let changing = MODEL_CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
         log::take_errors("");
         // SAFETY: the model is valid and nobody else changes it; the path is NUL-terminated.
         let raw = unsafe { sys::llama_adapter_lora_init(model.raw().as_ptr(), c_path.as_ptr()) };
         let raw = NonNull::new(raw).ok_or_else(|| failed(log::take_errors("it gave no reason")))?;
+        drop(changing);
         let adapter = Self { raw, path: path.to_path_buf(), model: model.clone() };
         // SAFETY: the adapter is valid.
         if unsafe { sys::llama_adapter_get_alora_n_invocation_tokens(raw.as_ptr()) } > 0 {

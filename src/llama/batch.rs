@@ -70,9 +70,8 @@ impl Batch {
         self.outputs.clear();
     }
 
-    /// Adds a part behind those that are in, at positions from `n_past` on. Says where it begins.
-    pub(super) fn add(&mut self, part: &Part<'_>, n_past: usize) -> usize {
-        let begin = self.tokens.len();
+    /// Adds a part behind those that are in, at positions from `n_past` on.
+    pub(super) fn add(&mut self, part: &Part<'_>, n_past: usize) {
         let n = part.tokens.len();
         let (n_rows, first) = part.rows();
         self.tokens.extend_from_slice(part.tokens);
@@ -80,7 +79,6 @@ impl Batch {
         let id = &raw mut self.ids[part.seq];
         self.seq_id.extend(std::iter::repeat_n(id, n));
         self.outputs.extend((0..n).map(|i| i8::from((first..first + n_rows).contains(&i))));
-        begin
     }
 
     /// What llama.cpp is given. It points into this batch.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
-use super::adapter::Adapter;
+use super::adapter::Scaled;
 use super::batch::Batch;
 pub use super::batch::{Outputs, Part};
 use super::model::{MODEL_CHANGES, Model};
@@ -129,8 +129,6 @@ struct Sequence {
     /// Rows of the last decode, and the batch index of the first.
     rows: (usize, usize),
     timings: Timings,
-    /// It was to forget a part and had to forget all.
-    lost: bool,
 }
 
 /// A decode whose results have not been waited for.
@@ -145,7 +143,7 @@ struct Pending {
 /// A context on a model, with the sequences in it.
 #[derive(Debug)]
 pub struct Context {
-    context: NonNull<sys::llama_context>,
+    raw: NonNull<sys::llama_context>,
     batch: Batch,
     n_ctx: usize,
     /// Cells that all sequences share, where they do.
@@ -155,7 +153,7 @@ pub struct Context {
     sequences: Vec<Sequence>,
     pending: Option<Pending>,
     // After the context, which uses them; the model goes last.
-    _adapters: Vec<(Arc<Adapter>, f32)>,
+    _adapters: Vec<Scaled>,
     model: Arc<Model>,
 }
 
@@ -172,7 +170,7 @@ impl Context {
     /// A context with some sequences, on a model with adapters, each at a scale.
     pub fn with(
         model: Arc<Model>,
-        adapters: &[(Arc<Adapter>, f32)],
+        adapters: &[Scaled],
         params: &ContextParams,
         sequences: Sequences,
     ) -> Result<Self, Error> {
@@ -232,7 +230,7 @@ impl Context {
         // SAFETY: the context is valid.
         let n_ctx = unsafe { sys::llama_n_ctx_seq(context.as_ptr()) } as usize;
         let context = Self {
-            context,
+            raw: context,
             batch: Batch::new(n_batch, n_seq),
             // llama.cpp rounds the context up; what was asked for is what is kept to.
             n_ctx: n_ctx.min(params.n_ctx),
@@ -245,7 +243,7 @@ impl Context {
             model,
         };
         // SAFETY: the context is valid.
-        if unsafe { sys::llama_get_memory(context.context.as_ptr()) }.is_null() {
+        if unsafe { sys::llama_get_memory(context.raw.as_ptr()) }.is_null() {
             let reason = "it keeps no memory of what it read, expected a model that generates text";
             return Err(Error::NotGenerative { path: context.model.path().to_path_buf(), reason });
         }
@@ -255,7 +253,7 @@ impl Context {
             // SAFETY: context and adapters are valid and of one model; the arrays are as long as it is told, and
             // copied.
             let code = unsafe {
-                let context = context.context.as_ptr();
+                let context = context.raw.as_ptr();
                 sys::llama_set_adapters_lora(context, raws.as_mut_ptr(), raws.len(), scales.as_mut_ptr())
             };
             if code != 0 {
@@ -329,7 +327,8 @@ impl Context {
     }
 
     /// Starts to decode tokens behind those that the sequences hold already. On a CPU this returns when it is done, on
-    /// a device before. On an error every sequence holds what it held, unless it is [`Self::lost`].
+    /// a device before. On an error every sequence holds what it held, or nothing where its model cannot
+    /// forget a part.
     pub fn submit(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
         self.wait();
         let n_tokens = parts.iter().map(|part| part.tokens.len()).sum();
@@ -347,22 +346,17 @@ impl Context {
                 return Err(Error::ContextFull { n_past, n_new, n_ctx: n_past + self.n_left(part.seq) });
             }
             part.tokens.iter().try_for_each(|&token| self.model.check(token))?;
-            let begin = self.batch.add(part, n_past);
-            let (n_rows, first) = part.rows();
-            self.sequences[part.seq].rows = (n_rows, begin + first);
+            self.batch.add(part, n_past);
         }
-        for (seq, sequence) in self.sequences.iter_mut().enumerate() {
-            if parts.iter().all(|part| part.seq != seq) {
-                sequence.rows = (0, 0);
-            }
-        }
+        // Whatever comes of it, llama.cpp's rows are those of this decode from here on.
+        self.sequences.iter_mut().for_each(|sequence| sequence.rows = (0, 0));
 
         log::take_errors("");
         let began = Instant::now();
         let batch = self.batch.raw();
         // SAFETY: the context is valid; the batch points into vectors of n_tokens entries that live in `self`; its
         // size, positions, sequence ids and tokens are checked above.
-        let code = unsafe { sys::llama_decode(self.context.as_ptr(), batch) };
+        let code = unsafe { sys::llama_decode(self.raw.as_ptr(), batch) };
         if code != 0 {
             let reason = match code {
                 1 => "no room in the KV cache".to_owned(),
@@ -375,8 +369,13 @@ impl Context {
             }
             return Err(Error::Decode { n_past, n_tokens, code, reason });
         }
+        let mut begin = 0;
         for part in parts {
-            self.sequences[part.seq].n_past += part.tokens.len();
+            let (n_rows, first) = part.rows();
+            let sequence = &mut self.sequences[part.seq];
+            sequence.rows = (n_rows, begin + first);
+            sequence.n_past += part.tokens.len();
+            begin += part.tokens.len();
         }
         let parts = parts.iter().map(|part| (part.seq, part.tokens.len(), part.outputs == Outputs::All)).collect();
         self.pending = Some(Pending { n_tokens, parts, submitted: began.elapsed() });
@@ -388,7 +387,7 @@ impl Context {
         let Some(Pending { n_tokens, parts, submitted }) = self.pending.take() else { return };
         let began = Instant::now();
         // SAFETY: the context is valid.
-        unsafe { sys::llama_synchronize(self.context.as_ptr()) };
+        unsafe { sys::llama_synchronize(self.raw.as_ptr()) };
         let spent = submitted + began.elapsed();
         for (seq, n, is_decode) in parts {
             let timings = &mut self.sequences[seq].timings;
@@ -417,7 +416,7 @@ impl Context {
             return Err(Error::Row { row: i, n_rows });
         }
         // SAFETY: the context is valid; batch entry `first + i` was decoded with an output.
-        let row = unsafe { sys::llama_get_logits_ith(self.context.as_ptr(), (first + i) as i32) };
+        let row = unsafe { sys::llama_get_logits_ith(self.raw.as_ptr(), (first + i) as i32) };
         if row.is_null() {
             return Err(Error::Row { row: i, n_rows: 0 });
         }
@@ -426,14 +425,8 @@ impl Context {
         Ok(unsafe { std::slice::from_raw_parts(row, self.n_vocab) })
     }
 
-    /// Whether a sequence had to forget more than it was asked to; true until it is emptied.
-    #[must_use]
-    pub fn lost(&self, seq: usize) -> bool {
-        self.sequences[seq].lost
-    }
-
     /// Forgets everything of a sequence behind its first `n_past` tokens. Where a model cannot forget a part
-    /// (recurrent state), the sequence forgets all, and is [`Self::lost`].
+    /// (recurrent state), the sequence forgets all; [`Self::n_past`] tells.
     pub fn roll_back(&mut self, seq: usize, n_past: usize) {
         self.wait();
         let sequence = &mut self.sequences[seq];
@@ -441,7 +434,7 @@ impl Context {
         let id = seq as sys::llama_seq_id;
         // SAFETY: the context is valid; the sequence is one of its own.
         sequence.n_past = unsafe {
-            let memory = sys::llama_get_memory(self.context.as_ptr());
+            let memory = sys::llama_get_memory(self.raw.as_ptr());
             if n_past > 0 && sys::llama_memory_seq_rm(memory, id, n_past as i32, -1) {
                 n_past.min(sequence.n_past)
             } else {
@@ -451,7 +444,6 @@ impl Context {
             }
         };
         sequence.n_shared = sequence.n_shared.min(sequence.n_past);
-        sequence.lost = sequence.n_past != n_past;
     }
 
     /// Makes sequence `to`, a spare one, hold what `from` holds, in the same cells.
@@ -462,7 +454,7 @@ impl Context {
         }
         // SAFETY: the context is valid, both sequences are its own and lie in one stream, since cells are shared.
         unsafe {
-            let memory = sys::llama_get_memory(self.context.as_ptr());
+            let memory = sys::llama_get_memory(self.raw.as_ptr());
             sys::llama_memory_seq_cp(memory, from as sys::llama_seq_id, to as sys::llama_seq_id, -1, -1);
         }
         let n_past = self.n_past(from);
@@ -473,6 +465,6 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         // SAFETY: the pointer came from llama_init_from_model, and its model is still held.
-        unsafe { sys::llama_free(self.context.as_ptr()) };
+        unsafe { sys::llama_free(self.raw.as_ptr()) };
     }
 }

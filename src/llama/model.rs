@@ -103,8 +103,8 @@ pub struct Model {
     _backend: Backend,
 }
 
-// SAFETY: after loading, llama.cpp only reads a `llama_model` (weights, hyper-parameters, vocabulary); the exception,
-// creating contexts, is serialised in `Lane::new`.
+// SAFETY: after loading, llama.cpp only reads a `llama_model` (weights, hyper-parameters, vocabulary); the exceptions,
+// contexts being created and adapters coming and going, are serialised by `MODEL_CHANGES`.
 unsafe impl Send for Model {}
 // SAFETY: as above.
 unsafe impl Sync for Model {}
@@ -243,6 +243,16 @@ impl Model {
     pub fn n_bytes(&self) -> u64 {
         // SAFETY: the model is valid.
         unsafe { sys::llama_model_size(self.raw.as_ptr()) }
+    }
+
+    /// The chat template in its file, if there is one.
+    #[must_use]
+    pub fn chat_template(&self) -> Option<String> {
+        // SAFETY: the model is valid; what comes back is NULL, or NUL-terminated and lives as long as the model.
+        let template = unsafe { sys::llama_model_chat_template(self.raw.as_ptr(), std::ptr::null()) };
+        let template = NonNull::new(template.cast_mut())?;
+        // SAFETY: as above.
+        Some(unsafe { std::ffi::CStr::from_ptr(template.as_ptr()) }.to_string_lossy().into_owned())
     }
 
     /// Whether some of its layers may live on a device other than the CPU, so that decoding is asynchronous.

@@ -12,31 +12,45 @@ use crate::prompt::Piece;
 
 /// What is read as tokens in a template, the longest names first, as llama.cpp looks for them.
 #[derive(Debug)]
-pub(super) struct Specials(Vec<(String, Token)>);
+pub(super) struct Specials(Vec<Special>);
+
+#[derive(Debug, Clone)]
+struct Special {
+    name: String,
+    token: Token,
+    /// llama.cpp takes the name for the token in every text, whatever it is told.
+    is_always_read: bool,
+}
 
 impl Specials {
+    /// Control tokens; and of those that a file has on top of its tokenizer's (`USER_DEFINED`), the ones that mark up a
+    /// conversation: others are words, such as runs of spaces or HTML.
     fn of(model: &Model) -> Self {
-        let kinds = sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN;
-        let name = |token: Token| {
+        let template = model.chat_template().unwrap_or_default();
+        let special = |token: Token| {
             // SAFETY: the vocabulary is valid, the id is one of its own.
             let attributes = unsafe { sys::llama_vocab_get_attr(model.vocab(), token) };
             let name = std::str::from_utf8(model.raw_text(token)).ok().filter(|name| !name.is_empty())?;
-            (attributes & kinds != 0).then(|| (name.to_owned(), token))
+            let is_control = attributes & (sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN) != 0;
+            let is_always_read = attributes & sys::LLAMA_TOKEN_ATTR_USER_DEFINED != 0;
+            let looks_it = name.starts_with("<|") || name.starts_with("<｜") || template.contains(name);
+            let marks_up = is_always_read && !name.trim().is_empty() && (looks_it || model.is_eog(token));
+            (is_control || marks_up).then(|| Special { name: name.to_owned(), token, is_always_read })
         };
-        let mut specials: Vec<_> = (0..model.n_vocab() as Token).filter_map(name).collect();
-        specials.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        let mut specials: Vec<_> = (0..model.n_vocab() as Token).filter_map(special).collect();
+        specials.sort_by_key(|special| std::cmp::Reverse(special.name.len()));
         Self(specials)
     }
 
     /// Where the names stand in a text, in order and without overlaps. Longer names come first, and where
     /// `is_allowed` says no, a name is text.
-    fn find(&self, text: &str, is_allowed: impl Fn(&Range<usize>) -> bool) -> Vec<(Range<usize>, Token)> {
-        let mut found: Vec<(Range<usize>, Token)> = Vec::new();
-        for (name, token) in &self.0 {
-            for (start, _) in text.match_indices(name.as_str()) {
-                let place = start..start + name.len();
+    fn find(&self, text: &str, is_allowed: impl Fn(&Range<usize>) -> bool) -> Vec<(Range<usize>, &Special)> {
+        let mut found: Vec<(Range<usize>, &Special)> = Vec::new();
+        for special in &self.0 {
+            for (start, _) in text.match_indices(special.name.as_str()) {
+                let place = start..start + special.name.len();
                 if is_allowed(&place) && found.iter().all(|(other, _)| !overlap(other, &place)) {
-                    found.push((place, *token));
+                    found.push((place, special));
                 }
             }
         }
@@ -78,7 +92,8 @@ impl Model {
             }
         }
         self.append_run(run, &mut tokens)?;
-        if let Some(bos) = self.leading_bos().filter(|bos| tokens.first() != Some(bos)) {
+        // A template may write something in front of it; nobody else can have written it.
+        if let Some(bos) = self.leading_bos().filter(|bos| !tokens.contains(bos)) {
             tokens.insert(0, bos);
         }
         Ok(tokens)
@@ -91,10 +106,20 @@ impl Model {
             // Nobody wrote a token's name: llama.cpp finds those of the template by itself.
             return self.append_text(&text, true, tokens);
         }
+        // The template's tokens, and cuts through names that llama.cpp would read in what somebody wrote.
+        let tokens_at = specials.find(&text, |place| !is_text(place)).into_iter();
+        let tokens_at = tokens_at.map(|(place, special)| (place, Some(special.token)));
+        let cut = |(place, special): (Range<usize>, &Special)| {
+            let within = place.start + special.name.chars().next().map_or(0, char::len_utf8);
+            special.is_always_read.then_some((within..within, None))
+        };
+        let cuts_at = specials.find(&text, is_text).into_iter().filter_map(cut);
+        let mut places: Vec<_> = tokens_at.chain(cuts_at).collect();
+        places.sort_by_key(|(place, _)| place.start);
         let mut end = 0;
-        for (place, token) in specials.find(&text, |place| !is_text(place)) {
+        for (place, token) in places {
             self.append_text(&text[end..place.start], false, tokens)?;
-            tokens.push(token);
+            tokens.extend(token);
             end = place.end;
         }
         self.append_text(&text[end..], false, tokens)
@@ -126,7 +151,9 @@ impl Model {
         Ok(())
     }
 
-    fn is_control(&self, token: Token) -> bool {
+    /// Whether a token marks up a text rather than being a part of it.
+    #[must_use]
+    pub fn is_control(&self, token: Token) -> bool {
         // SAFETY: the vocabulary is valid, the id is checked.
         self.has(token) && unsafe { sys::llama_vocab_is_control(self.vocab(), token) }
     }

@@ -44,7 +44,7 @@ impl Model {
     }
 
     /// Tokenises `text` for continuing it: with the token the model wants in front of a text, without one behind it.
-    /// What looks like a special token in the text is text.
+    /// Names of control tokens in the text are text; [`Self::tokenize_pieces`] knows more of them.
     pub fn tokenize(&self, text: &str) -> Result<Vec<Token>, Error> {
         self.tokenize_as(text, Flags { add_special: true, parse_special: false })
     }

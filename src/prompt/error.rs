@@ -33,9 +33,9 @@ impl Error {
             Self::Syntax { .. } | Self::Work | Self::Cut { .. } | Self::Unclear => {
                 Some("give this role another chat template, or none")
             }
-            Self::Render { .. } => {
-                Some("the messages may not be in the order that the template wants; plain text takes any")
-            }
+            Self::Render { .. } => Some(
+                "the template may want the messages in another order, or ask for what is not here; plain text takes any",
+            ),
             Self::Marker { .. } => Some("leave the character out"),
         }
     }

@@ -66,7 +66,7 @@ fn push_mark(out: &mut String, kind: char, mut index: usize) {
     out.push(END);
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Span<'a> {
     Template(&'a str),
     Marked { index: usize, text: &'a str },
@@ -80,13 +80,30 @@ pub(super) struct Broken {
     pub stray: bool,
 }
 
-/// Splits what a template wrote at the marks of `n_messages`.
-pub(super) fn split(text: &str, n_messages: usize) -> Result<Vec<Span<'_>>, Broken> {
+/// Splits what a template wrote at the marks of `n_messages`. `answer` has the text of a message that a template may
+/// cut: where one of its marks is missing, what is left of it is found from the other one.
+pub(super) fn split<'a, 'b>(
+    text: &'a str,
+    n_messages: usize,
+    answer: impl Fn(usize) -> Option<&'b str>,
+) -> Result<Vec<Span<'a>>, Broken> {
     let mut spans = Vec::new();
     let mut broken = Broken::default();
     let mut open = None;
+    // Where what was not given out yet begins: behind the last mark.
     let mut from = 0;
     let mut at = 0;
+    // A message that opened and did not close.
+    let cut_behind = |spans: &mut Vec<_>, broken: &mut Broken, index: usize, from: &mut usize, end: usize| {
+        let rest = &text[*from..end];
+        let Some(answer) = answer(index) else {
+            broken.messages.insert(index);
+            return;
+        };
+        let n: usize = rest.chars().zip(answer.chars()).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum();
+        spans.push(Span::Marked { index, text: &rest[..n] });
+        *from += n;
+    };
     while let Some(offset) = text[at..].find(|c| RESERVED.contains(&c)) {
         let start = at + offset;
         let Some((kind, index, end)) = read_mark(text, start).filter(|&(_, index, _)| index < n_messages) else {
@@ -94,28 +111,33 @@ pub(super) fn split(text: &str, n_messages: usize) -> Result<Vec<Span<'_>>, Brok
             at = start + OPEN.len_utf8();
             continue;
         };
-        match (kind, open) {
-            (OPEN, None) => {
-                spans.push(Span::Template(&text[from..start]));
+        if let Some(other) = open.take_if(|other| kind == OPEN || *other != index) {
+            cut_behind(&mut spans, &mut broken, other, &mut from, start);
+        }
+        let before = &text[from..start];
+        match (kind, open.take()) {
+            (OPEN, _) => {
+                spans.push(Span::Template(before));
                 open = Some(index);
             }
-            (OPEN, Some(other)) => {
-                broken.messages.insert(other);
-                open = Some(index);
-            }
-            (_, Some(own)) if own == index => {
-                spans.push(Span::Marked { index, text: &text[from..start] });
-                open = None;
-            }
-            (_, other) => {
-                broken.messages.extend(other.into_iter().chain([index]));
-                open = None;
+            (_, Some(_)) => spans.push(Span::Marked { index, text: before }),
+            (_, None) => {
+                let pairs = |answer: &'b str| before.chars().rev().zip(answer.chars().rev());
+                let n: Option<usize> = answer(index)
+                    .map(|answer| pairs(answer).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum());
+                if n.is_none() {
+                    broken.messages.insert(index);
+                }
+                let (template, left) = before.split_at(before.len() - n.unwrap_or(0));
+                spans.extend([Span::Template(template), Span::Marked { index, text: left }]);
             }
         }
         from = end;
         at = end;
     }
-    broken.messages.extend(open);
+    if let Some(other) = open {
+        cut_behind(&mut spans, &mut broken, other, &mut from, text.len());
+    }
     spans.push(Span::Template(&text[from..]));
     if broken == Broken::default() { Ok(spans) } else { Err(broken) }
 }
@@ -156,11 +178,26 @@ mod tests {
         let (one, two) = (marked(1, "one"), marked(17, "two"));
         let cut = one.split_once('n').expect("there").1;
         let broken = |messages: &[usize], stray| Err(Broken { messages: messages.iter().copied().collect(), stray });
+        let split = |text: &str, n| split(text, n, |_| None).map(|spans| spans.len());
         assert_eq!(split(&format!("{cut}{two}"), 20), broken(&[1], false));
         assert_eq!(split(&format!("{two}{}", &one[..10]), 20), broken(&[1], false));
         assert_eq!(split(&format!("{}{two}", &one[..10]), 20), broken(&[1], false));
         assert_eq!(split(&two, 17), broken(&[], true));
         assert_eq!(split(&one[OPEN.len_utf8()..], 20), broken(&[1], true));
+    }
+
+    #[test]
+    fn what_is_left_of_a_cut_answer_is_found_from_its_other_mark() {
+        let answer = |index| (index == 1).then_some("one two");
+        let whole = marked(1, "one two");
+        let (open, close) = (whole.split_once("one").expect("there").0, whole.split_once("two").expect("there").1);
+        let marked = |text| Span::Marked { index: 1, text };
+        let found = |text: &str| format!("{:?}", split(text, 20, answer).expect("it is found"));
+        let expected = |spans: &[Span]| format!("{:?}", spans.to_vec());
+        let tail = [Span::Template("<s>"), marked(" two"), Span::Template("</s>")];
+        assert_eq!(found(&format!("<s> two{close}</s>")), expected(&tail));
+        let head = [Span::Template("<s>"), marked("one"), Span::Template("</s>")];
+        assert_eq!(found(&format!("<s>{open}one</s>")), expected(&head));
     }
 
     proptest! {
@@ -175,7 +212,7 @@ mod tests {
                 .flat_map(|(before, text, index)| [Span::Template(before), Span::Marked { index: *index, text }]).collect();
             expected.push(Span::Template(&tail));
             out.push_str(&tail);
-            prop_assert_eq!(split(&out, 5000), Ok(expected));
+            prop_assert_eq!(split(&out, 5000, |_| None), Ok(expected));
         }
     }
 }

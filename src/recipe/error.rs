@@ -33,8 +33,16 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { .. } | Self::Unknown { .. } => {
-                Some("-R takes a recipe file, or the name of a bundled recipe such as demo".to_owned())
+            Self::Io { .. } => Some("-R takes a recipe file, or the name of a bundled recipe such as demo".to_owned()),
+            Self::Unknown { name, .. } => {
+                let known = super::file::bundled().into_iter().map(|(known, _)| known);
+                let near = known.min_by_key(|known| strsim::osa_distance(name, known));
+                let near = near.filter(|known| strsim::osa_distance(name, known) <= 2);
+                let near = near.map(|known| format!("did you mean {known}? ")).unwrap_or_default();
+                Some(format!("{near}`proxytune recipe list` names them; a recipe file ends in .toml"))
+            }
+            Self::Toml { source, .. } if source.message().contains("expected a sequence") => {
+                Some("a pair is headed [[pair]], with two brackets on each side".to_owned())
             }
             Self::Toml { source, .. } => nearest(source.message()).map(|known| format!("did you mean `{known}`?")),
             _ => None,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::view::TemplateName;
 use super::{Error, ModelName, Player, Sampling, Schedule};
 
 /// A longer file is no recipe.
@@ -40,13 +41,14 @@ pub struct Pair {
 impl Recipe {
     /// The recipe at a path, or the bundled one of that name.
     pub fn open(name: &str) -> Result<Self, Error> {
-        let is_path = Path::new(name).extension().is_some() || name.contains(std::path::is_separator);
-        if is_path {
-            return Self::read(Path::new(name));
+        let bundled = || bundled().into_iter().find(|(known, _)| known == name);
+        let path = Path::new(name);
+        if name.contains(std::path::is_separator) {
+            return Self::read(path);
         }
-        match bundled().into_iter().find(|(known, _)| known == name) {
+        match bundled() {
             Some((_, path)) => Self::read(&path),
-            None if Path::new(name).is_file() => Self::read(Path::new(name)),
+            None if path.extension().is_some_and(|end| end == "toml") || path.is_file() => Self::read(path),
             None => Err(Error::Unknown { name: name.to_owned(), looked_in: folders() }),
         }
     }
@@ -105,6 +107,17 @@ impl Recipe {
             }
         }
         self.players().try_for_each(Player::validate)?;
+        let asks = |player: &Option<Player>| {
+            player.as_ref().is_some_and(|player| player.view.template == Some(TemplateName::Expert))
+        };
+        let is_there = |pair: Option<&Pair>| pair.is_some_and(|pair| pair.expert.is_some() && !asks(&pair.expert));
+        let of_base = self.base.view.template == Some(TemplateName::Expert) && !is_there(self.pairs.first());
+        if of_base
+            || self.pairs.iter().any(|pair| asks(&pair.expert) || asks(&pair.antiexpert) && !is_there(Some(pair)))
+        {
+            let expected = "an expert with another template, for others to see the same";
+            return Err(Error::parameter("a template", "\"expert\"", expected));
+        }
         self.sampling.validate()
     }
 }
@@ -210,6 +223,10 @@ mod tests {
             "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = 11.0",
             "base = 'b'\n[[pair]]\nexpert = { model = 'e', lora = [{ path = 'l', scale = nan }] }",
             "base = 'b'\n[sampling]\ntemp = -1.0",
+            "base = { model = 'b', template = 'expert' }",
+            "base = 'b'\n[[pair]]\nexpert = { model = 'e', template = 'expert' }",
+            "base = 'b'\n[[pair]]\nantiexpert = { model = 'a', template = 'expert' }",
+            "base = { model = 'b', lora = ['l', 'l'] }",
         ] {
             assert!(parse(text).expect("well-formed").validate().is_err(), "{text}");
         }

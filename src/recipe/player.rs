@@ -56,7 +56,13 @@ impl Player {
     }
 
     pub(super) fn validate(&self) -> Result<(), Error> {
-        let wrong = self.lora.iter().find(|lora| !(lora.scale.abs() <= MAX_SCALE));
+        let is_sensible = |scale: f32| scale.abs() <= MAX_SCALE;
+        let wrong = self.lora.iter().find(|lora| !is_sensible(lora.scale));
+        let twice = self.lora.iter().enumerate().find(|(i, lora)| self.lora[..*i].iter().any(|l| l.path == lora.path));
+        if let Some((_, lora)) = twice {
+            let got = format!("{} twice", lora.path.display());
+            return Err(Error::parameter("a LoRA adapter", got, "each once, with its scale"));
+        }
         wrong.map_or(Ok(()), |lora| {
             let expected = format!("a number from -{MAX_SCALE} to {MAX_SCALE}");
             Err(Error::parameter("the scale of a LoRA adapter", lora.scale, expected))

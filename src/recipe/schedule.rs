@@ -75,7 +75,7 @@ impl FromStr for Schedule {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let expected = "a number, or values with their positions as in 1@0,0.5@64 or 1@0..0.5@64";
+        let expected = "a number by itself, or values each with its position as in 1@0,0.5@64 or 1@0..0.5@64";
         let unlike = |part: &str| Error::parameter("alpha", format!("{part:?}"), expected);
         if let Ok(alpha) = text.trim().parse() {
             let schedule = Self::constant(alpha);

@@ -13,6 +13,9 @@ pub enum Error {
     #[error("{role}: {source}")]
     File { role: Role, source: gguf::Error },
 
+    #[error("{role}, its adapter: {source}")]
+    Adapter { role: Role, source: gguf::Error },
+
     #[error("{role}: {} holds a vocabulary and no weights", path.display())]
     NoWeights { role: Role, path: PathBuf },
 
@@ -37,13 +40,13 @@ pub enum Error {
     #[error("{role}: {} has no chat template", path.display())]
     NoTemplate { role: Role, path: PathBuf },
 
-    #[error("{role}: cannot read the template {}: {source}", path.display())]
+    #[error("{role}: cannot read the template {:?}: {source}", path.display().to_string())]
     TemplateFile { role: Role, path: PathBuf, source: std::io::Error },
 
     #[error("{role}: it is to see what the expert sees, and there is no other expert")]
     NoExpert { role: Role },
 
-    #[error("{got} values of α are given for {n_pairs} pairs, expected one for all or one for each")]
+    #[error("{got} values of α are given for {}, expected one for all or one for each", if *n_pairs == 1 { "1 pair".to_owned() } else { format!("{n_pairs} pairs") })]
     Alphas { got: usize, n_pairs: usize },
 
     /// Of the sampler chain, which belongs to no role.

@@ -47,7 +47,10 @@ fn source(
         (ModelName::File(path), _) | (ModelName::Base, ModelName::File(path)) => path.clone(),
         (name, _) => return Err(super::Error::NotHere { role, name: name.to_string() }),
     };
-    let mut source = ModelSource { path, adapters: player.lora.clone(), ..defaults.clone() };
+    // The base is what it is with its own adapters.
+    let of_base: &[_] = if role != Role::Base && player.model == ModelName::Base { &recipe.base.lora } else { &[] };
+    let adapters = [of_base, &player.lora].concat();
+    let mut source = ModelSource { path, adapters, ..defaults.clone() };
     place(&mut source, placement, backend).map_err(super::error::in_lane(role))?;
     Ok(source)
 }

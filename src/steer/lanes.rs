@@ -217,7 +217,9 @@ impl Lanes {
                 let is_last = is_alone && pieces.peek().is_none();
                 let outputs = if is_last { Outputs::Last } else { Outputs::None };
                 let part = Part { seq: lane.seq, tokens: piece, outputs };
-                context.submit(&[part]).map_err(in_lane(lane.role))?;
+                let submitted = context.submit(&[part]);
+                lane.agree_with(context);
+                submitted.map_err(in_lane(lane.role))?;
                 context.wait();
                 lane.held.extend_from_slice(piece);
             }
@@ -231,7 +233,11 @@ impl Lanes {
         let last = which.iter().map(|&(n, prompt)| (n, &prompt[prompt.len() - 1..]));
         let parts: Vec<_> =
             last.map(|(n, tokens)| Part { seq: cast.lanes[n].seq, tokens, outputs: Outputs::Last }).collect();
-        context.submit(&parts).map_err(in_lane(cast.lanes[which[0].0].role))?;
+        let submitted = context.submit(&parts);
+        for &(n, _) in &which {
+            cast.lanes[n].agree_with(context);
+        }
+        submitted.map_err(in_lane(cast.lanes[which[0].0].role))?;
         context.wait();
         for (n, prompt) in which {
             cast.lanes[n].held.extend(prompt.last());
@@ -280,15 +286,16 @@ impl Lanes {
             if done.is_ok() {
                 context.wait();
                 lane.held.extend_from_slice(tokens);
-            } else if lane.context < n_submitted {
-                lane.roll_back(context, lane.held.len());
-            } else {
-                // It holds what it held, unless it had to forget that.
-                lane.held.truncate(context.n_past(lane.seq));
+                continue;
             }
-        }
-        if done.is_err() {
-            cast.out_of_step |= cast.lanes.iter().any(|lane| contexts[lane.context].lost(lane.seq));
+            let n_held = lane.held.len();
+            if lane.context < n_submitted {
+                lane.roll_back(context, n_held);
+            } else {
+                lane.agree_with(context);
+            }
+            // It had to forget more than that.
+            cast.out_of_step |= lane.held.len() != n_held;
         }
         done
     }
@@ -340,6 +347,11 @@ impl Lane {
     /// Forgets everything behind the first `n` tokens, or all where the model cannot forget a part.
     pub(super) fn roll_back(&mut self, context: &mut Context, n: usize) {
         context.roll_back(self.seq, n);
+        self.agree_with(context);
+    }
+
+    /// Holds no more than the cache does.
+    fn agree_with(&mut self, context: &Context) {
         self.held.truncate(context.n_past(self.seq));
     }
 }

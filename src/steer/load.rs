@@ -9,7 +9,7 @@ use super::offset::{self, Pair};
 use super::steered::Ends;
 use super::{ModelSource, Offset, Plan, Role, Steered};
 use crate::llama::Token;
-use crate::llama::adapter::Adapter;
+use crate::llama::adapter::{Adapter, Scaled};
 use crate::llama::backend::Backend;
 use crate::llama::context::{Context, ContextParams, Sequences};
 use crate::llama::model::{Model, ModelParams};
@@ -45,21 +45,16 @@ impl Models {
     }
 
     /// A source's adapters with their scales, loaded unless they already are.
-    fn adapters(
-        &mut self,
-        model: &Arc<Model>,
-        source: &ModelSource,
-    ) -> Result<Vec<(Arc<Adapter>, f32)>, crate::llama::Error> {
+    fn adapters(&mut self, model: &Arc<Model>, source: &ModelSource) -> Result<Vec<Scaled>, crate::llama::Error> {
         let mut found = Vec::new();
         for lora in &source.adapters {
             let same = |(path, of, _): &&(PathBuf, _, _)| Arc::ptr_eq(of, model) && same_file(path, &lora.path);
-            let adapter = match self.adapters.iter().find(same) {
-                Some((_, _, adapter)) => adapter.clone(),
-                None => {
-                    let adapter = Arc::new(Adapter::load(model, &lora.path)?);
-                    self.adapters.push((lora.path.clone(), model.clone(), adapter.clone()));
-                    adapter
-                }
+            let adapter = if let Some((_, _, adapter)) = self.adapters.iter().find(same) {
+                adapter.clone()
+            } else {
+                let adapter = Arc::new(Adapter::load(model, &lora.path)?);
+                self.adapters.push((lora.path.clone(), model.clone(), adapter.clone()));
+                adapter
             };
             found.push((adapter, lora.scale));
         }
@@ -94,13 +89,13 @@ pub(super) fn same_file(a: &Path, b: &Path) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct Computer {
     pub model: Arc<Model>,
-    adapters: Vec<(Arc<Adapter>, f32)>,
+    adapters: Vec<Scaled>,
     params: ContextParams,
 }
 
 impl PartialEq for Computer {
     fn eq(&self, other: &Self) -> bool {
-        let same = |((a, x), (b, y)): (&(Arc<Adapter>, f32), &(Arc<Adapter>, f32))| Arc::ptr_eq(a, b) && x == y;
+        let same = |((a, x), (b, y)): (&Scaled, &Scaled)| Arc::ptr_eq(a, b) && x == y;
         Arc::ptr_eq(&self.model, &other.model)
             && self.params == other.params
             && self.adapters.len() == other.adapters.len()

@@ -144,22 +144,19 @@ impl Plan {
         let mut files: Vec<File> = Vec::new();
         for (role, ModelSource { path, adapters, .. }) in self.sources() {
             let in_file = |source| Error::File { role, source };
-            let file = match files.iter().position(|file| file.header.path() == path) {
-                Some(known) => known,
-                None => {
-                    let file = File::read(path).map_err(in_file)?;
-                    if file.header.tensors().is_empty() {
-                        return Err(Error::NoWeights { role, path: path.clone() });
-                    }
-                    facts.n_ctx_train = facts.n_ctx_train.min(file.header.n_ctx_train().map_err(in_file)?);
-                    let base = files.first().map_or(&file.vocabulary, |base| &base.vocabulary);
-                    facts.ids.push((path.clone(), ids_of(role, path, base, &file.vocabulary, self.allow_drift)?));
-                    files.push(file);
-                    files.len() - 1
+            if files.iter().all(|file| file.header.path() != path) {
+                let file = File::read(path).map_err(in_file)?;
+                if file.header.tensors().is_empty() {
+                    return Err(Error::NoWeights { role, path: path.clone() });
                 }
-            };
-            for Lora { path, .. } in adapters {
-                gguf::adapter::check(path, &files[file].header).map_err(in_file)?;
+                facts.n_ctx_train = facts.n_ctx_train.min(file.header.n_ctx_train().map_err(in_file)?);
+                let base = files.first().map_or(&file.vocabulary, |base| &base.vocabulary);
+                facts.ids.push((path.clone(), ids_of(role, path, base, &file.vocabulary, self.allow_drift)?));
+                files.push(file);
+            }
+            if let Some(file) = files.iter().find(|file| file.header.path() == path) {
+                let fits = |lora: &Lora| gguf::adapter::check(&lora.path, &file.header);
+                adapters.iter().try_for_each(fits).map_err(|source| Error::Adapter { role, source })?;
             }
         }
         facts.n_vocab = files.first().map_or(0, |base| base.vocabulary.len());
@@ -178,10 +175,13 @@ impl Plan {
             Role::Expert(pair) => self.pairs.get(pair)?.expert.as_ref()?,
             Role::Antiexpert(pair) => self.pairs.get(pair)?.antiexpert.as_ref()?,
         };
-        Some(match &side.source {
-            Some(source) => (side.view.clone(), source),
-            None => (side.view.or(&self.view), &self.base),
-        })
+        if let Some(source) = &side.source {
+            return Some((side.view.clone(), source));
+        }
+        let mut view = side.view.or(&self.view);
+        // Not an expert's own default: it would be another view than the base's.
+        view.template.get_or_insert(TemplateName::Plain);
+        Some((view, &self.base))
     }
 
     fn view<'a>(&self, role: Role, find: &impl Fn(&Path) -> Option<&'a File>) -> Result<prompt::View, Error> {

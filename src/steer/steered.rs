@@ -97,16 +97,26 @@ impl Steered {
     /// The tokens that a role is given, and its lane; `None` for a side that is not there.
     #[must_use]
     pub fn role<'a>(&'a self, role: Role, prompts: &'a Prompts) -> Option<(&'a [Token], LaneRef<'a>)> {
-        let lane = match role {
-            Role::Base => 0,
-            Role::Expert(pair) => self.offset.pairs.get(pair)?.expert?,
-            Role::Antiexpert(pair) => self.offset.pairs.get(pair)?.antiexpert?,
-        };
+        let lane = self.place(role)?;
         Some((&prompts.0[lane], self.lanes.get(lane)))
     }
 
-    /// Runs `f` on the base alone, on a copy of what the base lane holds, and leaves everything as it was. `None`
-    /// where the plan did not keep a sequence for it.
+    /// A role's lane; several roles may have one together.
+    #[must_use]
+    pub fn lane(&self, role: Role) -> Option<LaneRef<'_>> {
+        self.place(role).map(|lane| self.lanes.get(lane))
+    }
+
+    fn place(&self, role: Role) -> Option<usize> {
+        match role {
+            Role::Base => Some(0),
+            Role::Expert(pair) => self.offset.pairs.get(pair)?.expert,
+            Role::Antiexpert(pair) => self.offset.pairs.get(pair)?.antiexpert,
+        }
+    }
+
+    /// Runs `f` on the base alone, on a copy of what the base lane holds. The lanes hold afterwards what they held; their
+    /// rows are gone until the next [`Lanes::prefill`]. `None` where the plan did not keep a sequence for it.
     pub fn base_alone<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let mut alone = self.alone.take()?;
         let (base, copy) = (&self.lanes.cast.lanes[0], &mut alone.0.lanes[0]);

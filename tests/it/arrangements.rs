@@ -1,12 +1,12 @@
 //! Every arrangement of roles against the sum, computed in f64 from the logits of contexts of their own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proxytune::llama::Token;
 use proxytune::llama::adapter::Adapter;
 use proxytune::llama::context::{Context, Outputs, Sequences};
-use proxytune::llama::model::{Model, ModelParams};
+use proxytune::llama::model::{LoadMode, Model, ModelParams};
 use proxytune::prompt::{Conversation, Message, Speaker};
 use proxytune::recipe::player::Lora;
 use proxytune::recipe::{Recipe, Sampling, Schedule, View};
@@ -19,13 +19,13 @@ use crate::trio::{self, PROMPT, answer, backend, demo, file, greedy, load, model
 /// Positions of the answer that are looked at.
 const N_POSITIONS: usize = 4;
 
-fn model_of(path: &PathBuf) -> Arc<Model> {
+fn model_of(path: &Path) -> Arc<Model> {
     proxytune::llama::log::capture(false);
     Arc::new(Model::load(&backend(), path, &ModelParams::default(), |_| true).expect("it loads"))
 }
 
 /// The logits of a model with an adapter behind a prompt and each of some further tokens, from a context of its own.
-fn alone(path: &PathBuf, adapters: &[(PathBuf, f32)], prompt: &[Token], further: &[Token]) -> Vec<Vec<f64>> {
+fn alone(path: &Path, adapters: &[(PathBuf, f32)], prompt: &[Token], further: &[Token]) -> Vec<Vec<f64>> {
     let model = model_of(path);
     let load = |(path, scale): &(PathBuf, f32)| (Arc::new(Adapter::load(&model, path).expect("an adapter")), *scale);
     let adapters: Vec<_> = adapters.iter().map(load).collect();
@@ -42,7 +42,7 @@ fn alone(path: &PathBuf, adapters: &[(PathBuf, f32)], prompt: &[Token], further:
     rows
 }
 
-fn tokens(path: &PathBuf, text: &str) -> Vec<Token> {
+fn tokens(path: &Path, text: &str) -> Vec<Token> {
     model_of(path).tokenize(text).expect("tokens")
 }
 
@@ -131,7 +131,7 @@ fn contrastive_decoding_in_both_forms_with_the_plausibility_cut() {
     let difference = plan("base", &[(1.0, None, model(&antiexpert))]);
     let rows = composed(&difference, &prompt(), &further, TAU);
     assert_close(&rows, |i, id| cut(i, id, b[i][id] - a[i][id]));
-    assert!(rows.iter().all(|row| row.iter().any(|&logit| logit == f32::NEG_INFINITY)), "the cut cuts");
+    assert!(rows.iter().all(|row| row.contains(&f32::NEG_INFINITY)), "the cut cuts");
     // O'Brien and Lewis: (1 + β)·s_E − β·s_A.
     let weighted = plan("base", &[(0.5, Some(SidePlan::base()), model(&antiexpert))]);
     let rows = composed(&weighted, &prompt(), &further, TAU);
@@ -147,6 +147,7 @@ fn contrastive_decoding_in_both_forms_with_the_plausibility_cut() {
 }
 
 /// A side that is the base under another view.
+#[allow(clippy::unnecessary_wraps, reason = "a side of a pair")]
 fn base_seen_as(view: View) -> Option<SidePlan> {
     Some(SidePlan::base().seen_as(view))
 }
@@ -200,7 +201,8 @@ fn adapter(seed: u64) -> tempfile::TempPath {
     file.into_temp_path()
 }
 
-fn with_adapters(path: &PathBuf, adapters: &[(PathBuf, f32)]) -> Option<SidePlan> {
+#[allow(clippy::unnecessary_wraps, reason = "a side of a pair")]
+fn with_adapters(path: &Path, adapters: &[(PathBuf, f32)]) -> Option<SidePlan> {
     let adapters = adapters.iter().map(|(path, scale)| Lora { path: path.clone(), scale: *scale }).collect();
     Some(ModelSource { adapters, ..source(path) }.into())
 }
@@ -253,6 +255,7 @@ fn adapters_that_do_not_fit_are_refused_before_anything_is_loaded() {
         (with("adapter.type", text("loha")), "`adapter.type`"),
         (with("adapter.type", Some(Value::Bool(true))), "`adapter.type`"),
         (with("general.architecture", Some(Value::F32(1.0))), "`general.architecture`"),
+        (with("adapter.alora.invocation_tokens", Some(Value::I32s(vec![1, 2]))), "an activated LoRA"),
         (with("adapter.lora.alpha", text("four")), "`adapter.lora.alpha`"),
         (with("adapter.lora.alpha", Some(Value::U32(4))), "`adapter.lora.alpha`"),
         (with("adapter.lora.alpha", Some(Value::F32(f32::NAN))), "`adapter.lora.alpha`"),
@@ -262,7 +265,7 @@ fn adapters_that_do_not_fit_are_refused_before_anything_is_loaded() {
         let adapters = [(file.path().to_path_buf(), 1.0)];
         let plan = plan("base", &[(1.0, with_adapters(&antiexpert, &adapters), model(&antiexpert))]);
         let error = plan.check().expect_err(words).to_string();
-        assert!(error.starts_with("expert: ") && error.contains(words), "{words}: {error}");
+        assert!(error.starts_with("expert, its adapter: ") && error.contains(words), "{words}: {error}");
     }
     // A model is no adapter, and an adapter no model.
     let as_adapter = [(file("expert"), 1.0)];
@@ -298,7 +301,7 @@ fn alpha_follows_its_schedule() {
     assert_ne!(planned, scheduled);
     assert_eq!(generate(asked(Vec::new())).expect("it generates"), planned);
     let error = generate(asked(vec![Schedule::constant(1.0); 3])).expect_err("three for one pair").to_string();
-    assert!(error.contains("3 values of α are given for 1 pairs"), "{error}");
+    assert!(error.contains("3 values of α are given for 1 pair"), "{error}");
 }
 
 #[test]
@@ -315,10 +318,31 @@ fn several_pairs_of_one_plan_take_one_alpha_or_one_each() {
     assert_eq!(alphas(&steered), [0.5, 0.25]);
 }
 
+/// `base` as a side is the base as it is; flags and recipes say the same.
+#[test]
+fn adapters_of_the_base_are_the_bases() {
+    let recipe = |text: &str| -> Recipe {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("writable");
+        Recipe::open(file.path().to_str().expect("UTF-8")).expect("valid")
+    };
+    let recipe = recipe(
+        "base = { model = '/b', lora = ['/l'] }\n[[pair]]\nexpert = { model = 'base', cache_type_k = 'f16' }\n\
+         antiexpert = { model = 'base', lora = [{ path = '/m', scale = 0.5 }] }\n",
+    );
+    let plan = Plan::of_recipe(&recipe, &source(""), &backend()).expect("a plan");
+    let adapters = |side: &Option<SidePlan>| -> Vec<_> {
+        let source = side.as_ref().and_then(|side| side.source.clone()).expect("a model of its own");
+        source.adapters.iter().map(|lora| (lora.path.display().to_string(), lora.scale)).collect()
+    };
+    assert_eq!(adapters(&plan.pairs[0].expert), [("/l".to_owned(), 1.0)]);
+    assert_eq!(adapters(&plan.pairs[0].antiexpert), [("/l".to_owned(), 1.0), ("/m".to_owned(), 0.5)]);
+}
+
 /// Every bundled recipe but the community's runs: each of its files is loaded once, and mapped once.
 #[test]
 fn bundled_recipes_run_with_one_copy_of_each_file() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
     let is_recipe = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml");
     let entries = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let recipes: Vec<_> = entries.filter(is_recipe).collect();
@@ -336,7 +360,8 @@ fn bundled_recipes_run_with_one_copy_of_each_file() {
                 files.push(file.clone());
             }
         }
-        let defaults = ModelSource { context: source("").context, ..source("") };
+        let mut defaults = source("");
+        defaults.model.load_mode = LoadMode::Mmap;
         let plan = Plan::of_recipe(&recipe, &defaults, &backend()).expect("a plan");
         let mut models = Models::default();
         let mut steered = Steered::load(&backend(), &plan, &mut models, &mut |_, _, _| true)
@@ -346,7 +371,7 @@ fn bundled_recipes_run_with_one_copy_of_each_file() {
         let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
         for file in files.iter().filter(is_model) {
             let n = maps.lines().filter(|line| line.ends_with(file.to_str().expect("UTF-8"))).count();
-            assert!(n <= 1, "{} is mapped {n} times for {}", file.display(), path.display());
+            assert_eq!(n, 1, "{} is mapped {n} times for {}", file.display(), path.display());
         }
         let mut conversation = Conversation::prompt(recipe.example_prompt.expect("an example"));
         if let Some(system) = recipe.system_prompt {

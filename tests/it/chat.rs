@@ -50,7 +50,7 @@ impl Terminal {
             }
             match self.output.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
                 Ok(bytes) => self.shown += &String::from_utf8_lossy(&bytes),
-                Err(_) => panic!("{text:?} was not shown, but: {}", self.shown),
+                Err(error) => panic!("{text:?} was not shown ({error}), but: {}", self.shown),
             }
         }
     }
@@ -95,6 +95,12 @@ fn two_turns_alpha_why_ctrl_c_and_exit() {
     assert!(second.trim().len() > 20, "{second}");
     assert!(terminal.say("/why").contains("At none of 12 tokens"), "α is 0");
     assert!(terminal.say("/wy").contains("did you mean /why?"));
+    // What is typed in one go is read line by line.
+    terminal.type_in("/alpha 0.25\r/alpha\rThe dog\r/undo\r");
+    terminal.until("α = 0.25");
+    terminal.until("α = 0.25");
+    terminal.until("taken back: The dog");
+    terminal.until("> ");
     // A line that goes on.
     terminal.type_in("One line and\\\r");
     terminal.type_in("another\r");
@@ -151,7 +157,10 @@ fn chat(args: &[&str], lines: &str) -> (String, String) {
 #[test]
 fn piped_lines_are_answered_and_only_the_answers_are_data() {
     let (out, err) = chat(&["--temp", "0", "-n", "6"], "The boy went\n/alpha\n/system\n/nonsense\n/load /no/such\n");
-    assert_eq!(out.lines().filter(|line| !line.is_empty()).last(), Some("α = 0.75"));
+    assert_eq!(out.lines().rfind(|line| !line.is_empty()), Some("α = 0.75"));
+    let (broken, said) = chat(&["--temp", "0", "-n", "6"], "One line and\\\nanother\\");
+    let (whole, _) = chat(&["--temp", "0", "-n", "6"], "x\n/undo\nOne line and\\\nanother\\\n");
+    assert!(!broken.trim().is_empty() && whole.ends_with(&broken), "{broken} {whole} {said}");
     for words in ["there is no system prompt", "there is no command /nonsense", "cannot read /no/such"] {
         assert!(err.contains(words), "{words}: {err}");
     }
@@ -167,13 +176,24 @@ fn a_saved_conversation_goes_on_as_if_it_had_not_ended() {
     let (first, _) = chat(&args, &format!("The boy went\n/save {path}\n"));
     let (second, said) = chat(&[&args[..], &["--load", path]].concat(), "Then he\n");
     assert_eq!(whole, format!("{first}{second}"));
-    assert!(!said.contains("another vocabulary"), "{said}");
+    assert!(!said.contains("read as text"), "{said}");
     // An answer of another vocabulary is read as text.
     let mut saved: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON");
     saved["messages"][1]["tokens"][0] = 4_000_000.into();
     std::fs::write(path, saved.to_string()).expect("writable");
     let (_, said) = chat(&[&args[..], &["--load", path]].concat(), "Then he\n");
-    assert!(said.contains("another vocabulary"), "{said}");
+    assert!(said.contains("it is read as text"), "{said}");
+    // Only conversations are written over.
+    let model = folder.path().join("model.gguf");
+    std::fs::write(&model, "precious").expect("writable");
+    let lines = format!("/save {path}\nThe boy went\n/save {}\n/save {path}\n", model.display());
+    let (_, said) = chat(&args, &lines);
+    assert!(said.contains("there is nothing to save yet") && said.contains("is no saved conversation"), "{said}");
+    assert!(said.contains("2 messages written"), "{said}");
+    assert_eq!(std::fs::read_to_string(&model).expect("readable"), "precious");
+    // What was typed beside it counts.
+    let (asked, _) = chat(&[&args[..], &["--load", path, "-sys", "Be brief."]].concat(), "/system\n");
+    assert_eq!(asked.trim(), "Be brief.");
     for nonsense in ["", "{}", "{\"proxytune_chat\": 9, \"messages\": []}", "[1]"] {
         std::fs::write(path, nonsense).expect("writable");
         let (_, said) = chat(&args, &format!("/load {path}\n"));
@@ -186,9 +206,41 @@ fn a_full_context_is_told_and_nothing_is_lost() {
     let long = "word ".repeat(400);
     let (out, err) =
         chat(&["--temp", "0", "-n", "4"], &format!("The boy went\n{long}\n{long}\n/undo\n/undo\nThe boy went\n"));
-    assert!(err.contains("leaves no room") && err.contains("hint: /undo or /reset"), "{err}");
+    assert!(err.contains("leaves no room") && err.contains("hint: a shorter message may fit"), "{err}");
     let answers: Vec<_> = out.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(answers.first(), answers.last(), "the same message has the same answer: {out}");
+}
+
+/// A grammar that wants what a bias forbids: the answer begins, and then fails.
+#[test]
+fn an_answer_that_fails_midway_ends_there() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("talk.json");
+    let path = path.to_str().expect("UTF-8");
+    // Nothing else is lost to it either.
+    let neighbour = folder.path().join("talk.part");
+    std::fs::write(&neighbour, "mine").expect("writable");
+    let model = proxytune::llama::model::Model::load(
+        &crate::trio::backend(),
+        &crate::trio::file("base"),
+        &proxytune::llama::model::ModelParams::default(),
+        |_| true,
+    );
+    let dollar = model.expect("it loads").tokenize("$").expect("tokens")[1];
+    let bias = format!("{dollar}-inf");
+    let args = ["--temp", "0", "-n", "9", "--grammar", "root ::= \" saw \" \"$\"", "-l", &bias];
+    let lines = format!("The boy went\nThen he\n/regen\n/save {path}\n/undo\n/save {path}2\n");
+    let (out, err) = chat(&args, &lines);
+    assert_eq!(err.matches("no token is left to choose").count(), 3, "{err}");
+    assert_eq!(out.matches(" saw").count(), 3, "{out}");
+    let roles = |path: &str| {
+        let saved: Value = serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON");
+        let messages = saved["messages"].as_array().expect("messages").clone();
+        messages.iter().map(|message| message["role"].as_str().expect("a role").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(roles(path), ["user", "assistant", "user", "assistant"]);
+    assert_eq!(roles(&format!("{path}2")), ["user", "assistant"]);
+    assert_eq!(std::fs::read_to_string(neighbour).expect("readable"), "mine");
 }
 
 #[test]

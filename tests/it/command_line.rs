@@ -106,6 +106,47 @@ fn the_json_object_has_every_part() {
 }
 
 #[test]
+fn flags_of_the_roles_reach_them() {
+    let object = json(&["generate", "-R", "several", "-p", PROMPT, "-n", "2", "--json", "--alpha", "0.5,-1"]);
+    for role in ["base", "expert", "antiexpert", "expert 2", "antiexpert 2"] {
+        assert!(object["prompt_tokens"][role].is_array(), "{role}: {}", object["prompt_tokens"]);
+    }
+    let files = files();
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    let roles =
+        ["--antiexpert-prompt", "Never\\n", "--expert-prefix", "Once: ", "-sys", "Be kind.", "--expert-system", ""];
+    let rest = ["-p", "Hello", "--response-prefix", "Dear", "-n", "2", "--json", "--temp", "0"];
+    let object = json(&[&["generate"], &files[..], &roles, &rest].concat());
+    let model = proxytune::llama::model::Model::load(
+        &crate::trio::backend(),
+        &file("base"),
+        &proxytune::llama::model::ModelParams::default(),
+        |_| true,
+    );
+    let model = model.expect("it loads");
+    for (role, text) in
+        [("base", "Be kind.\n\nHelloDear"), ("expert", "Once: HelloDear"), ("antiexpert", "Be kind.\n\nNever\nDear")]
+    {
+        let expected = model.tokenize(text).expect("tokens");
+        assert_eq!(object["prompt_tokens"][role], serde_json::json!(expected), "{role}");
+    }
+    assert!(object["text"].as_str().is_some_and(|text| text.starts_with("Dear") && text.len() > 4));
+    for (args, words) in [
+        (&["--alpha", "1,2"][..], "2 values of α are given for 1 pair"),
+        (&["--alpha", "1", "--alpha-schedule", "1@0"], "cannot be used with"),
+        (&["--alpha-schedule", "1@1"], "position 0 first"),
+        (&["--expert-template", "expert"], "expected an expert with another template"),
+        (&["--base-template", "model"], "has no chat template"),
+        (&["--expert-lora-scaled", "x.gguf"], "expected a file and its scale"),
+        (&["--plausibility", "2"], "plausibility is 2, expected a number from 0 to 1"),
+        (&["--plausibility", "0.1", "--samplers", "temperature;proxy"], "stands before `proxy`"),
+    ] {
+        let output = run(&[&["generate", "-p", "x", "-n", "1"], args].concat());
+        assert!(!output.status.success() && stderr(&output).contains(words), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn the_prompt_comes_from_a_file_or_a_pipe_too() {
     let args = ["-n", "8", "--temp", "0"];
     let typed = stdout(&run(&[&["generate", "-p", PROMPT], &args[..]].concat()));
@@ -454,7 +495,12 @@ fn help_and_version_are_there() {
 #[test]
 fn recipes_are_listed_shown_and_validated() {
     let list = run(&["recipe", "list"]);
-    assert!(stdout(&list).starts_with("demo\tThe bundled demo:"), "{}", stdout(&list));
+    assert!(stdout(&list).contains("\ndemo\tThe bundled demo:"), "{}", stdout(&list));
+    assert!(!stdout(&list).contains("cannot be used"), "{}", stdout(&list));
+    for (name, _) in stdout(&list).lines().filter_map(|line| line.split_once('\t')) {
+        let valid = run(&["recipe", "validate", name]);
+        assert!(valid.status.success() && stdout(&valid).starts_with("valid\t"), "{name}: {}", stderr(&valid));
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let kept = folder.path().join("kept.toml");
     let shown = stdout(&run(&["recipe", "show", "demo"]));

@@ -26,17 +26,38 @@ fn one_of<T: Clone>(items: &[T], seed: u64, place: u64) -> T {
     items[random(seed, place) as usize % items.len()].clone()
 }
 
-/// A well-formed file, and where the entries of its header end.
+/// A well-formed file, where the entries of its header end, and ends of keys with a number of four bytes.
 struct Whole {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    keys: &'static [&'static str],
 }
 
 impl Whole {
     fn of(spec: &Spec, folder: &Path) -> Self {
+        let keys = &[
+            "context_length",
+            "embedding_length",
+            "block_count",
+            "feed_forward_length",
+            "head_count",
+            "head_count_kv",
+            "layer_norm_rms_epsilon",
+            "dimension_count",
+            "bos_token_id",
+            "eos_token_id",
+        ];
+        Self::written(folder, keys, |path| spec.write(path))
+    }
+
+    fn written(
+        folder: &Path,
+        keys: &'static [&'static str],
+        write: impl FnOnce(&Path) -> std::io::Result<Vec<usize>>,
+    ) -> Self {
         let path = folder.join("whole.gguf");
-        let ends = spec.write(&path).expect("writable");
-        Self { bytes: std::fs::read(&path).expect("readable"), ends }
+        let ends = write(&path).expect("writable");
+        Self { bytes: std::fs::read(&path).expect("readable"), ends, keys }
     }
 
     fn header(&self) -> usize {
@@ -68,19 +89,7 @@ fn damaged(wholes: &[Whole], seed: u64) -> Vec<u8> {
         }
         // The value of a numeric entry: most keys end in a name, a type and four bytes.
         _ => {
-            let keys: [&[u8]; 10] = [
-                b"context_length",
-                b"embedding_length",
-                b"block_count",
-                b"feed_forward_length",
-                b"head_count",
-                b"head_count_kv",
-                b"layer_norm_rms_epsilon",
-                b"dimension_count",
-                b"bos_token_id",
-                b"eos_token_id",
-            ];
-            let key = one_of(&keys, seed, 1);
+            let key = one_of(whole.keys, seed, 1).as_bytes();
             let at = bytes.windows(key.len()).position(|window| window == key).expect("the key is there");
             let value = at + key.len() + 4;
             let number = [0, 1, 7, 64, 4096, u64::from(u32::MAX), random(seed, 2)][random(seed, 3) as usize % 7];
@@ -279,6 +288,43 @@ fn damaged_files_end_in_a_message() {
     }
     folder.disable_cleanup(!complaints.is_empty());
     assert!(complaints.is_empty(), "{} of {n_files}:\n{}", complaints.len(), complaints.join("\n"));
+}
+
+/// Adapters are files of strangers too: a quarter as many.
+#[test]
+fn damaged_adapters_end_in_a_message() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = folder.path().join("model.gguf");
+    Spec::tiny().write(&model).expect("writable");
+    let model = model.to_str().expect("UTF-8");
+    let adapter = crate::gguf::Adapter {
+        architecture: "llama".to_owned(),
+        rank: 4,
+        targets: [("attn_q", 64, 64), ("ffn_up", 64, 64), ("attn_norm", 64, 1)]
+            .map(|(name, columns, rows)| (format!("blk.1.{name}.weight"), columns, rows))
+            .to_vec(),
+        alpha: 8.0,
+        seed: 1,
+        metadata: Vec::new(),
+    };
+    let fitting = crate::gguf::Adapter { targets: adapter.targets[..2].to_vec(), ..adapter.clone() };
+    let wholes = [&fitting, &adapter].map(|adapter| {
+        Whole::written(folder.path(), &["adapter.lora.alpha", "adapter.type", "general.type"], |path| {
+            adapter.write(path)
+        })
+    });
+    let path = folder.path().join("damaged.gguf");
+    let mut complaints = Vec::new();
+    for seed in seeds().step_by(4) {
+        std::fs::write(&path, damaged(&wholes, seed / 4)).expect("writable");
+        let lora = path.to_str().expect("UTF-8");
+        let args = ["generate", "-m", model, "-me", model, "--expert-lora", lora, "-ma", model];
+        let args = [&args[..], &["-p", "ab", "-n", "2", "-t", "1", "-c", "32"]].concat();
+        if let Err(complaint) = survives(&args, |said| said.contains("error: ")) {
+            complaints.push(format!("{seed}: {complaint}"));
+        }
+    }
+    assert!(complaints.is_empty(), "{}:\n{}", complaints.len(), complaints.join("\n"));
 }
 
 /// `PROXYTUNE_HOSTILE=2000` tries so many, `PROXYTUNE_HOSTILE=478..480` those alone.

@@ -13,6 +13,7 @@ mod chain;
 mod chat;
 mod check;
 mod command_line;
+mod download;
 mod faults;
 mod hostile;
 mod hub;

@@ -1,7 +1,7 @@
 //! What lanes are given: tokens of templates, of people's words, and of earlier answers; what is decoded of them.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use proxytune::generate::{Finish, Generation};
@@ -10,9 +10,9 @@ use proxytune::llama::model::{Model, ModelParams};
 use proxytune::prompt::{Conversation, Generated, Message, Piece, Speaker};
 use proxytune::recipe::View;
 use proxytune::recipe::view::TemplateName;
-use proxytune::steer::{Plan, Role, Steered};
+use proxytune::steer::{Plan, Role, SidePlan, Steered};
 
-use crate::gguf::{Spec, Value};
+use crate::gguf::{Spec, TokenType, Value};
 use crate::trio::{backend, demo, file, greedy, load};
 
 /// Messages between marks, all of them new each time one is added.
@@ -28,7 +28,7 @@ fn template(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn model(path: &PathBuf) -> Arc<Model> {
+fn model(path: &Path) -> Arc<Model> {
     proxytune::llama::log::capture(false);
     Arc::new(Model::load(&backend(), path, &ModelParams::default(), |_| true).expect("it loads"))
 }
@@ -72,6 +72,30 @@ fn names_of_control_tokens_are_tokens_in_templates_and_text_in_texts() {
     );
 }
 
+/// llama.cpp reads `USER_DEFINED` names in every text. Those that mark up a conversation must not be typed.
+#[test]
+fn names_of_added_tokens_that_mark_up_are_text_in_texts_too() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("added.gguf");
+    let mut spec = Spec::tiny();
+    let n = spec.tokens.len() as Token;
+    for name in ["<|user|>", "[INST]", "<b>"] {
+        spec.tokens.push((name.to_owned(), TokenType::UserDefined));
+    }
+    let template = Value::Text("[INST]{{ messages[0].content }}".to_owned());
+    spec.with("tokenizer.chat_template", template).write(&path).expect("writable");
+    let model = model(&path);
+    let (user, inst, bold) = (n, n + 1, n + 2);
+    let typed = pieces(&model, &[text("a<|user|>b[INST]c<b>d")]);
+    assert!(!typed.contains(&user) && !typed.contains(&inst), "{typed:?}");
+    assert!(typed.contains(&bold), "an added word is a word");
+    let shown: String = typed[1..].iter().map(|&token| model.piece(token)).collect();
+    assert_eq!(shown, "a<|user|>b[INST]c<b>d");
+    let both = pieces(&model, &[marked("<|user|>"), text("[INST]"), marked("[INST]")]);
+    assert_eq!((both[1], both.last()), (user, Some(&inst)));
+    assert_eq!(both.iter().filter(|&&token| token == inst).count(), 1);
+}
+
 #[test]
 fn the_first_token_stands_in_front_exactly_once() {
     let model = model(&file("base"));
@@ -81,6 +105,8 @@ fn the_first_token_stands_in_front_exactly_once() {
     }
     assert_eq!(pieces(&model, &[]), [0]);
     assert_eq!(pieces(&model, &[Piece::Tokens(vec![7, 8])]), [0, 7, 8]);
+    let late = pieces(&model, &[marked("\n<|bos|>"), text("Once")]);
+    assert_eq!(late.iter().filter(|&&token| token == 0).count(), 1, "{late:?}");
     // A person who types its name has typed a text.
     let typed = pieces(&model, &[text("<|bos|>Once")]);
     assert_eq!(typed, model.tokenize("<|bos|>Once").expect("tokens"));
@@ -252,7 +278,7 @@ fn views_that_cannot_be_are_refused_before_anything_is_loaded() {
     let cases = [
         (TemplateName::Model, "expert: ", "has no chat template"),
         (TemplateName::Expert, "expert: ", "there is no other expert"),
-        (TemplateName::File("/no/such.jinja".into()), "expert: ", "cannot read the template /no/such.jinja"),
+        (TemplateName::File("/no/such.jinja".into()), "expert: ", "cannot read the template \"/no/such.jinja\""),
         (TemplateName::File(bad.path().to_path_buf()), "expert: ", "the chat template is not valid"),
         (TemplateName::File(file("antiexpert")), "expert: ", "has no chat template"),
     ];
@@ -265,6 +291,27 @@ fn views_that_cannot_be_are_refused_before_anything_is_loaded() {
     let mut plan = crate::trio::plan("base", &[]);
     plan.view.template = Some(TemplateName::Expert);
     assert!(plan.check().expect_err("no expert").to_string().contains("there is no other expert"));
+}
+
+/// Whatever the base's file holds: a side that is the base sees what the base sees.
+#[test]
+fn a_side_that_is_the_base_has_its_view() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("chat.gguf");
+    let own = Value::Text("<{{ messages[0].content if messages else '' }}>".to_owned());
+    Spec::tiny().with("tokenizer.chat_template", own).write(&path).expect("writable");
+    let none = View { prompt: Some(String::new()), ..View::default() };
+    let pair = (0.5, Some(SidePlan::base()), Some(SidePlan::base().seen_as(none)));
+    let mut plan = crate::trio::plan("base", &[pair]);
+    plan.base = crate::trio::source(&path);
+    for (template, n_prompt) in [(None, [3, 3, 1]), (Some(TemplateName::Model), [5, 5, 3])] {
+        plan.view.template = template;
+        let steered = load(&plan).expect("it loads");
+        let prompts = steered.tokenize("Hi").expect("prompts");
+        let lens = [Role::Base, Role::Expert(0), Role::Antiexpert(0)]
+            .map(|role| steered.role(role, &prompts).expect("a role").0.len());
+        assert_eq!((lens, steered.iter().count()), (n_prompt, 2));
+    }
 }
 
 #[test]

@@ -44,7 +44,8 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    pub fn write(&self, path: &Path) -> io::Result<()> {
+    /// Writes the adapter; answers where each entry of the header ends.
+    pub fn write(&self, path: &Path) -> io::Result<Vec<usize>> {
         let matrix = |name: String, columns, rows| Tensor { name, dims: vec![columns, rows], kind: Kind::F32 };
         let pair = |(name, columns, rows): &(String, u32, u32)| {
             [matrix(format!("{name}.lora_a"), *columns, self.rank), matrix(format!("{name}.lora_b"), self.rank, *rows)]
@@ -60,7 +61,7 @@ impl Adapter {
             metadata.retain(|(there, _)| there != key);
             metadata.extend(value.clone().map(|value| (key.clone(), value)));
         }
-        Spec { seed: self.seed, ..Spec::tiny() }.write_part(path, &metadata, &tensors).map(|_| ())
+        Spec { seed: self.seed, ..Spec::tiny() }.write_part(path, &metadata, &tensors)
     }
 }
 
@@ -77,6 +78,7 @@ pub enum TokenType {
     Normal = 1,
     Unknown = 2,
     Control = 3,
+    UserDefined = 4,
     Unused = 5,
     Byte = 6,
 }

@@ -8,7 +8,7 @@ mod saved;
 mod session;
 mod why;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
@@ -16,6 +16,7 @@ use anyhow::Result;
 use self::command::Command;
 use self::input::{Input, Line};
 use self::session::Session;
+use super::report::{plain, shown};
 use super::resolve::{self, Pairs, Resolved};
 use super::text::escaped;
 use super::{Done, args, interrupt, report};
@@ -23,8 +24,8 @@ use crate::generate::Request;
 
 pub fn run(args: &args::Chat) -> Result<Done> {
     let alphas = args.alpha.schedules()?;
-    let mut resolved = Resolved::new(&args.models, &alphas, Pairs::Optional)?;
     let escape = !args.no_escape;
+    let mut resolved = Resolved::new(&args.models, &alphas, Pairs::Optional, escape)?;
     let conversation = resolve::conversation(&args.conversation, &resolved.recipe, escape)?;
     let request = Request {
         sampling: args.sampling.over(&resolved.recipe.sampling, escape)?,
@@ -39,7 +40,10 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     let steered = resolved.load(&plan)?;
     let mut session = Session::new(steered, conversation, request);
     if let Some(path) = &args.load {
-        session.load(path)?;
+        let typed = session.conversation().clone();
+        let n = session.load(path)?;
+        eprintln!("{n} messages read from {}", path.display());
+        session.keep_asked(&args.conversation, typed);
     }
     eprintln!("{}\n/help tells what can be typed.", session.describe());
     interrupt::forgive();
@@ -53,6 +57,7 @@ fn talk(session: &mut Session) -> Result<Done> {
     loop {
         interrupt::clear();
         let done = match input.read()? {
+            Line::Unreadable(error) => Err(error),
             Line::End => return Ok(Done::Fine),
             Line::Interrupted => {
                 eprintln!("ctrl-D or /exit leaves");
@@ -84,16 +89,19 @@ fn obey(session: &mut Session, command: Command, out: &mut impl Write) -> Result
             eprintln!("{}", session.alphas());
         }
         Command::System(None) => match session.system() {
-            Some(system) => writeln!(out, "{system}")?,
+            Some(system) => writeln!(out, "{}", shown(system))?,
             None => eprintln!("there is no system prompt"),
         },
-        Command::System(Some(text)) => session.set_system(&text),
+        Command::System(Some(text)) => {
+            session.set_system(&text);
+            eprintln!("the system prompt {}", if text.is_empty() { "is gone" } else { "stands in front from now on" });
+        }
         Command::Reset => {
             session.reset();
             eprintln!("the conversation begins anew");
         }
         Command::Undo => match session.undo() {
-            Some(text) => eprintln!("taken back: {}", first_line(&text)),
+            Some(text) => eprintln!("taken back: {}", plain(&first_line(&text))),
             None => eprintln!("there is nothing to take back"),
         },
         Command::Save(path) => {
@@ -104,11 +112,8 @@ fn obey(session: &mut Session, command: Command, out: &mut impl Write) -> Result
             let n = session.load(Path::new(&path))?;
             eprintln!("{n} messages read from {path}");
         }
-        Command::Why => session.why(out, std::io::stdout().is_terminal())?,
-        Command::Compare => {
-            eprintln!("the base alone:");
-            session.compare(out)?;
-        }
+        Command::Why => session.why(out)?,
+        Command::Compare => session.compare(out)?,
         Command::Help => writeln!(out, "{}", command::HELP)?,
     }
     Ok(())

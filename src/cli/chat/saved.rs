@@ -1,10 +1,12 @@
 //! Conversations on disk: JSON, with the tokens that answers were generated as.
 
+use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 
+use super::super::report::Hinted;
 use super::super::text::read_text;
 use crate::llama::Token;
 use crate::prompt::{Conversation, Generated, Message, Speaker};
@@ -32,7 +34,7 @@ struct Entry {
     tokens: Option<Vec<Token>>,
 }
 
-/// As OpenAI's API spells the speakers.
+/// The speakers as chat APIs spell them.
 #[derive(Serialize, Deserialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum Role {
@@ -41,7 +43,15 @@ enum Role {
     Assistant,
 }
 
+/// Writes a conversation, over an older one if there is one; what is no conversation is left alone.
 pub fn write(path: &Path, conversation: &Conversation) -> Result<()> {
+    if conversation.messages.is_empty() {
+        return Err(anyhow!("there is nothing to save yet"));
+    }
+    if path.exists() && read(path).is_err() {
+        return Err(anyhow!("{} is there and is no saved conversation", path.display()))
+            .hint("take another name, or move that file away");
+    }
     let entry = |message: &Message| {
         let role = match message.speaker {
             Speaker::System => Role::System,
@@ -59,12 +69,18 @@ pub fn write(path: &Path, conversation: &Conversation) -> Result<()> {
     };
     let text = serde_json::to_string_pretty(&file)?;
     // Whole or not at all: an older one under that name is not lost to a full disk.
-    let part = path.with_extension("part");
-    let written = std::fs::write(&part, text + "\n").and_then(|()| std::fs::rename(&part, path));
-    written.with_context(|| format!("cannot write {}", path.display()))
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut part| {
+        writeln!(part, "{text}")?;
+        part.persist(path).map_err(|error| error.error).map(drop)
+    });
+    written.map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
 }
 
 pub fn read(path: &Path) -> Result<Conversation> {
+    if path.as_os_str() == "-" {
+        return Err(anyhow!("a conversation is read from a file; stdin is where its messages come from"));
+    }
     let file: File = serde_json::from_str(&read_text(path)?)
         .map_err(|error| anyhow!("{} is not a saved conversation: {error}", path.display()))?;
     if file.proxytune_chat != VERSION {

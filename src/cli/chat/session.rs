@@ -7,15 +7,15 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Result, anyhow};
 
 use super::super::generate::Answer;
-use super::super::interrupt;
-use super::super::report::Hinted;
+use super::super::report::{Hinted, plain, shown};
+use super::super::{args, interrupt};
 use super::{saved, why};
 use crate::generate::Request;
 use crate::generate::probs::Position;
 use crate::llama::Token;
-use crate::prompt::{Conversation, Generated, Message, Speaker};
+use crate::prompt::{Conversation, Generated, Message, Speaker, View};
 use crate::recipe::Schedule;
-use crate::steer::{Prompts, Steered};
+use crate::steer::{Prompts, Role, Steered};
 
 pub struct Session {
     steered: Steered,
@@ -24,11 +24,11 @@ pub struct Session {
     seed: u32,
     /// Answers begun: each has random numbers of its own, the same in every run of the same session.
     n_answers: u32,
-    /// What was seen while the last answer was made, as long as it is the last.
-    last: Option<Last>,
+    /// What was seen while the last answers were made, the last one's at the end.
+    seen: Vec<Seen>,
 }
 
-struct Last {
+struct Seen {
     seed: u32,
     tokens: Vec<Token>,
     positions: Vec<Position>,
@@ -37,19 +37,44 @@ struct Last {
 impl Session {
     pub fn new(steered: Steered, conversation: Conversation, request: Request) -> Self {
         let seed = request.sampling.seed.unwrap_or_default();
-        Self { steered, conversation, request, seed, n_answers: 0, last: None }
+        Self { steered, conversation, request, seed, n_answers: 0, seen: Vec::new() }
     }
 
-    /// Who takes part, and how far the pairs steer.
+    /// Who takes part, what each sees, and how far the pairs steer.
     pub fn describe(&self) -> String {
-        let lane = |lane: crate::steer::lanes::LaneRef<'_>| {
-            let file = lane.model().path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let view = if lane.view().template.is_some() { "chat template" } else { "plain text" };
-            format!("{}: {file}, {view}", lane.role())
-        };
-        let lanes: Vec<_> = self.steered.iter().map(lane).collect();
-        let alphas = if self.steered.offset().n_pairs() == 0 { String::new() } else { format!("; {}", self.alphas()) };
-        format!("{}{alphas}", lanes.join("; "))
+        let pairs = (0..self.steered.offset().n_pairs()).flat_map(|i| [Role::Expert(i), Role::Antiexpert(i)]);
+        let mut lines = Vec::new();
+        for role in std::iter::once(Role::Base).chain(pairs) {
+            let Some(lane) = self.steered.lane(role) else { continue };
+            let file = plain(&lane.model().path().file_name().unwrap_or_default().to_string_lossy());
+            let View { template, system, prefix, prompt } = lane.view();
+            let mut sees = vec![if template.is_some() { "chat template" } else { "plain text" }];
+            sees.extend(prompt.as_ref().map(|text| if text.is_empty() { "no prompt" } else { "a prompt of its own" }));
+            sees.extend(
+                system.as_ref().map(|text| if text.is_empty() { "no system prompt" } else { "its own system prompt" }),
+            );
+            sees.extend(prefix.as_ref().map(|_| "a text in front"));
+            lines.push(format!("{role}: {file}, {}", sees.join(", ")));
+        }
+        if self.steered.offset().n_pairs() > 0 {
+            lines.push(self.alphas());
+        }
+        lines.join("\n")
+    }
+
+    pub fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    /// Puts what was `typed` beside a conversation that is loaded over what that says.
+    pub fn keep_asked(&mut self, args: &args::Conversation, typed: Conversation) {
+        if args.system_prompt.is_some() || args.system_prompt_file.is_some() {
+            let system = typed.messages.into_iter().find(|message| message.speaker == Speaker::System);
+            self.set_system(system.map(|message| message.text).as_deref().unwrap_or_default());
+        }
+        if args.response_prefix.is_some() {
+            self.conversation.prefix = typed.prefix;
+        }
     }
 
     pub fn alphas(&self) -> String {
@@ -86,13 +111,14 @@ impl Session {
 
     pub fn reset(&mut self) {
         self.conversation.messages.retain(|message| message.speaker == Speaker::System);
-        self.last = None;
+        self.seen.clear();
     }
 
     /// Takes back the last message with its answer; its text.
     pub fn undo(&mut self) -> Option<String> {
-        self.last = None;
-        self.drop_answer();
+        if self.drop_answer().is_some() {
+            self.seen.pop();
+        }
         let messages = &mut self.conversation.messages;
         messages.pop_if(|message| message.speaker == Speaker::User).map(|message| message.text)
     }
@@ -101,14 +127,18 @@ impl Session {
         self.conversation.messages.pop_if(|message| message.speaker == Speaker::Assistant)
     }
 
-    /// Answers a message. When that fails, the message is not part of the conversation.
+    /// Answers a message. Where nothing is answered, the message is not part of the conversation; where an answer fails
+    /// midway, it ends there.
     pub fn say(&mut self, text: &str, out: &mut impl Write) -> Result<()> {
         self.conversation.messages.push(Message::new(Speaker::User, text));
-        let answered = self.answer(out);
-        if !matches!(answered, Ok(true)) {
-            self.conversation.messages.pop();
+        let (answer, ended) = self.answer(out);
+        let is_answered = answer.is_some();
+        match answer {
+            Some((answer, seen)) => self.keep(answer, seen),
+            None => drop(self.conversation.messages.pop()),
         }
-        if !answered.hint_where_full()? {
+        hint_where_full(ended)?;
+        if !is_answered {
             eprintln!("nothing was answered, and the message is taken back");
         }
         Ok(())
@@ -117,46 +147,63 @@ impl Session {
     /// Makes the last answer anew. When that fails, the old one stays.
     pub fn regenerate(&mut self, out: &mut impl Write) -> Result<()> {
         let Some(old) = self.drop_answer() else { return Err(anyhow!("there is no answer yet")) };
-        let answered = self.answer(out);
-        if !matches!(answered, Ok(true)) {
-            self.conversation.messages.push(old);
-        }
-        if !answered.hint_where_full()? {
-            eprintln!("nothing was answered, and the old answer stays");
+        match self.answer(out) {
+            (Some((answer, seen)), Ok(())) => {
+                self.seen.pop();
+                self.keep(answer, seen);
+            }
+            (_, ended) => {
+                self.conversation.messages.push(old);
+                hint_where_full(ended)?;
+                eprintln!("nothing was answered, and the old answer stays");
+            }
         }
         Ok(())
     }
 
-    /// Whether anything was answered.
-    fn answer(&mut self, out: &mut impl Write) -> Result<bool> {
-        let seed = self.seed.wrapping_add(self.n_answers) % u32::MAX;
-        let prompts = self.steered.prompts(&self.conversation)?;
-        let prefix = self.conversation.prefix.clone();
-        let mut request = self.request.clone();
-        request.sampling.seed = Some(seed);
-        self.n_answers += 1;
-        self.last = None;
-        let (answer, ended) = stream(&mut self.steered, &prompts, &request, &prefix, out)?;
-        // What was said before it failed was said.
-        let (mut tokens, mut positions) = (answer.tokens, answer.positions);
-        let n_kept = said(&self.steered, &tokens, &answer.text[prefix.len()..])?;
-        tokens.truncate(n_kept);
-        positions.truncate(n_kept);
-        let is_answered = !tokens.is_empty() || ended.is_ok() && !interrupt::stopped();
-        if is_answered {
-            let text = format!("{prefix}{}", text_of(&self.steered, &tokens)?);
-            let generated = Some(Generated { prefix, tokens: tokens.clone() });
-            self.conversation.messages.push(Message { speaker: Speaker::Assistant, text, generated });
-            self.last = Some(Last { seed, tokens, positions });
-        }
-        ended?;
-        Ok(is_answered)
+    fn keep(&mut self, answer: Message, seen: Seen) {
+        self.conversation.messages.push(answer);
+        self.seen.push(seen);
     }
 
-    /// Where the best token of the last answer is another than the base's.
-    pub fn why(&self, out: &mut impl Write, colour: bool) -> Result<()> {
-        let last = self.last.as_ref().ok_or_else(|| anyhow!("there is no answer of this session to look at"))?;
-        why::print(&self.steered, &last.tokens, &last.positions, out, colour)
+    /// The next answer as far as it came, if any came, and how it ended.
+    fn answer(&mut self, out: &mut impl Write) -> (Option<(Message, Seen)>, Result<()>) {
+        let seed = self.seed.wrapping_add(self.n_answers) % u32::MAX;
+        self.n_answers += 1;
+        let mut answer = Answer::default();
+        let ended = self.stream(seed, &mut answer, out);
+        // What was said before it failed was said.
+        let Answer { text, mut tokens, mut positions, .. } = answer;
+        let prefix = self.conversation.prefix.clone();
+        let said = said(&self.steered, &tokens, text.get(prefix.len()..).unwrap_or_default(), &self.request.stop);
+        let n_said = match said {
+            Ok(n_said) => n_said,
+            Err(error) => return (None, Err(error)),
+        };
+        tokens.truncate(n_said);
+        positions.truncate(n_said);
+        // The model may say nothing at all.
+        let is_answered = !tokens.is_empty() || ended.is_ok() && !interrupt::stopped();
+        let text = match text_of(&self.steered, &tokens) {
+            Ok(text) => format!("{prefix}{text}"),
+            Err(error) => return (None, Err(error)),
+        };
+        let generated = Some(Generated { prefix, tokens: tokens.clone() });
+        let message = Message { speaker: Speaker::Assistant, text, generated };
+        (is_answered.then_some((message, Seen { seed, tokens, positions })), ended)
+    }
+
+    fn stream(&mut self, seed: u32, answer: &mut Answer, out: &mut impl Write) -> Result<()> {
+        let prompts = self.steered.prompts(&self.conversation)?;
+        let mut request = self.request.clone();
+        request.sampling.seed = Some(seed);
+        stream(&mut self.steered, &prompts, &request, &self.conversation.prefix, answer, out)
+    }
+
+    /// Where steering led away from the base in the last answer.
+    pub fn why(&self, out: &mut impl Write) -> Result<()> {
+        let seen = self.seen.last().ok_or_else(|| anyhow!("there is no answer of this session to look at"))?;
+        why::print(&self.steered, &seen.tokens, &seen.positions, out)
     }
 
     /// The last message once more, answered by the base alone.
@@ -165,14 +212,14 @@ impl Session {
         if conversation.messages.pop_if(|message| message.speaker == Speaker::Assistant).is_none() {
             return Err(anyhow!("there is no answer to compare with"));
         }
+        eprintln!("the base alone:");
         let mut request = Request { alphas: Vec::new(), n_probs: None, ..self.request.clone() };
-        request.sampling.seed = Some(self.last.as_ref().map_or(self.seed, |last| last.seed));
+        request.sampling.seed = Some(self.seen.last().map_or(self.seed, |seen| seen.seed));
         let alone = self.steered.base_alone(|base| {
             let prompts = base.prompts(&conversation)?;
-            let (_, ended) = stream(base, &prompts, &request, &conversation.prefix, out)?;
-            ended
+            stream(base, &prompts, &request, &conversation.prefix, &mut Answer::default(), out)
         });
-        alone.ok_or_else(|| anyhow!("the base has no second sequence"))?
+        hint_where_full(alone.ok_or_else(|| anyhow!("the base has no second sequence"))?)
     }
 
     pub fn save(&self, path: &Path) -> Result<usize> {
@@ -184,33 +231,35 @@ impl Session {
     pub fn load(&mut self, path: &Path) -> Result<usize> {
         let mut conversation = saved::read(path)?;
         for message in &mut conversation.messages {
-            if let Some(Generated { prefix, tokens }) = &message.generated
-                && text_of(&self.steered, tokens).ok().map(|text| format!("{prefix}{text}")).as_ref()
-                    != Some(&message.text)
-            {
-                eprintln!("note: an answer was made with another vocabulary, and is read as text");
+            let Some(Generated { prefix, tokens }) = &message.generated else { continue };
+            let model = self.steered.base().model();
+            let is_text = tokens.iter().all(|&token| !model.is_control(token) && !self.steered.is_eog(token));
+            let text = text_of(&self.steered, tokens).map(|text| format!("{prefix}{text}"));
+            if !is_text || !text.is_ok_and(|text| text == message.text) {
+                eprintln!("note: the tokens of an answer are not its text, as with another model; it is read as text");
                 message.generated = None;
             }
         }
-        self.last = None;
+        self.seen.clear();
         self.conversation = conversation;
         Ok(self.conversation.messages.len())
     }
 }
 
-/// Shows an answer as it is decided. The outer error is of the terminal, the inner one of the models.
+/// Shows an answer as it is decided, and gathers it.
 fn stream(
     steered: &mut Steered,
     prompts: &Prompts,
     request: &Request,
     prefix: &str,
+    answer: &mut Answer,
     out: &mut impl Write,
-) -> Result<(Answer, Result<()>)> {
+) -> Result<()> {
     let stopped: &AtomicBool = interrupt::flag();
-    write!(out, "{prefix}")?;
-    let mut answer = Answer::starting_with(prefix);
+    prefix.clone_into(&mut answer.text);
+    write!(out, "{}", shown(prefix))?;
     let ended = answer.generate(steered, prompts, request, stopped, |text, _| {
-        write!(out, "{text}")?;
+        write!(out, "{}", shown(text))?;
         out.flush()
     });
     if !answer.text.is_empty() && !answer.text.ends_with('\n') {
@@ -218,28 +267,26 @@ fn stream(
     }
     writeln!(out)?;
     out.flush()?;
-    Ok((answer, ended))
+    answer.note_where_full(request);
+    ended
 }
 
-/// How many of an answer's tokens were shown: not those that end it, nor those of a stop text.
-fn said(steered: &Steered, tokens: &[Token], text: &str) -> Result<usize> {
+/// How many of an answer's tokens are its text: not those that end it, nor those of a stop text.
+fn said(steered: &Steered, tokens: &[Token], text: &str, stop: &[String]) -> Result<usize> {
+    let n = tokens.iter().position(|&token| steered.is_eog(token)).unwrap_or(tokens.len());
+    if stop.is_empty() {
+        return Ok(n);
+    }
     let mut bytes = Vec::new();
-    for (n, &token) in tokens.iter().enumerate() {
-        if steered.is_eog(token) {
-            return Ok(n);
-        }
-        let before = bytes.len();
+    for (n, &token) in tokens[..n].iter().enumerate() {
         steered.base().model().append_piece(token, &mut bytes)?;
-        // The last character may be cut, and stands in the text as a replacement.
-        let is_shown = text
-            .as_bytes()
-            .get(before..)
-            .is_some_and(|rest| rest.starts_with(&bytes[before..]) || std::str::from_utf8(&bytes).is_err());
-        if !is_shown {
+        // The last character may still be a part of one.
+        let so_far = String::from_utf8_lossy(&bytes);
+        if !text.starts_with(so_far.trim_end_matches('\u{fffd}')) {
             return Ok(n);
         }
     }
-    Ok(tokens.len())
+    Ok(n)
 }
 
 fn text_of(steered: &Steered, tokens: &[Token]) -> Result<String> {
@@ -250,18 +297,13 @@ fn text_of(steered: &Steered, tokens: &[Token]) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-trait HintWhereFull<T> {
-    fn hint_where_full(self) -> Result<T>;
-}
-
-impl<T> HintWhereFull<T> for Result<T> {
-    /// What can be done about a conversation that has grown too long.
-    fn hint_where_full(self) -> Result<T> {
-        match self {
-            Err(error) if matches!(error.downcast_ref(), Some(crate::steer::Error::PromptTooLong { .. })) => {
-                Err(error).hint("/undo or /reset make room; -c gives more from the start")
-            }
-            other => other,
-        }
+/// What can be done about a conversation that has grown too long.
+fn hint_where_full(ended: Result<()>) -> Result<()> {
+    let Err(error) = ended else { return Ok(()) };
+    let is_full = matches!(error.downcast_ref(), Some(crate::steer::Error::PromptTooLong { .. }));
+    if is_full {
+        Err(error).hint("a shorter message may fit; /reset begins anew, and -c gives more room from the start")
+    } else {
+        Err(error)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use super::super::report::plain;
+use super::super::report::{has_colour, plain, shown};
 use crate::generate::probs::{Logprob, Position};
 use crate::llama::Token;
 use crate::steer::Steered;
@@ -16,31 +16,25 @@ const PLAIN: &str = "\x1b[0m";
 
 /// Prints the answer with what was changed in colour, and a row for each such token: what was written and what the
 /// base holds for best, each with its probability to the base and steered.
-pub fn print(
-    steered: &Steered,
-    tokens: &[Token],
-    positions: &[Position],
-    out: &mut impl Write,
-    colour: bool,
-) -> Result<()> {
+pub fn print(steered: &Steered, tokens: &[Token], positions: &[Position], out: &mut impl Write) -> Result<()> {
     let model = steered.base().model();
     // What was drawn against the odds is chance, and not steering.
     let is_changed = |position: &Position| position.changed && position.chosen.id != position.base_best.id;
     let changed = || tokens.iter().zip(positions).enumerate().filter(|(_, (_, position))| is_changed(position));
     let n_changed = changed().count();
-    if colour {
-        let mut bytes = Vec::new();
+    if has_colour() {
+        // Tokens that spell a character together are coloured together.
+        let (mut bytes, mut is_any) = (Vec::new(), false);
         for (&token, position) in tokens.iter().zip(positions) {
-            let is_changed = is_changed(position);
-            if is_changed {
-                bytes.extend_from_slice(CHANGED.as_bytes());
-            }
             model.append_piece(token, &mut bytes)?;
-            if is_changed {
-                bytes.extend_from_slice(PLAIN.as_bytes());
+            is_any |= is_changed(position);
+            if let Ok(text) = std::str::from_utf8(&bytes) {
+                let (style, end) = if is_any { (CHANGED, PLAIN) } else { ("", "") };
+                write!(out, "{style}{}{end}", shown(text))?;
+                (bytes, is_any) = (Vec::new(), false);
             }
         }
-        writeln!(out, "{}\n", String::from_utf8_lossy(&bytes))?;
+        writeln!(out, "{}\n", shown(&String::from_utf8_lossy(&bytes)))?;
     }
     let n = if n_changed == 0 { "none".to_owned() } else { n_changed.to_string() };
     writeln!(out, "At {n} of {} tokens steering led away from what the base holds for best.", tokens.len())?;

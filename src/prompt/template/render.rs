@@ -3,7 +3,7 @@
 use jiff::ZonedDateTime;
 
 use super::Template;
-use crate::prompt::marks::{self, Broken, Span};
+use crate::prompt::marks::{self, Span};
 use crate::prompt::turns::{self, Turn};
 use crate::prompt::view::{Piece, Pieces};
 use crate::prompt::{Error, Speaker};
@@ -47,41 +47,37 @@ impl Written {
     fn of(template: &Template, turns: &[Turn], now: &ZonedDateTime) -> Result<Self, Error> {
         let texts: Vec<_> = turns.iter().map(|turn| turn.text.to_string()).collect();
         let plain = template.write(turns, &texts, now)?;
-        let mut is_marked: Vec<_> = turns.iter().map(Turn::has_text).collect();
-        // First all messages, then without the answers that came out cut, then without any answer.
-        let mut n_left = 3;
-        loop {
-            n_left -= 1;
-            let text =
-                |n: usize, turn: &Turn| if is_marked[n] { marks::marked(n, &turn.text) } else { turn.text.to_string() };
-            let texts: Vec<_> = turns.iter().enumerate().map(|(n, turn)| text(n, turn)).collect();
-            let written = template.write(turns, &texts, now);
-            let broken = match written.as_deref().map(|written| marks::split(written, turns.len())) {
-                // With the marks a template must write what it writes without; if not, it looked into a message.
-                Ok(Ok(spans))
-                    if written.as_deref().is_ok_and(|written| marks::bare(written) == marks::bare(&plain)) =>
-                {
-                    return Ok(Self::put_together(turns, &spans));
-                }
-                Ok(Err(broken)) => broken,
-                Err(Error::Work) => return Err(Error::Work),
-                _ => Broken::default(),
+        let answer = |n: usize| {
+            let turn: &Turn = &turns[n];
+            (turn.speaker == Speaker::Assistant).then(|| turn.text.trim())
+        };
+        // First all messages, then without the answers.
+        for with_answers in [true, false] {
+            let is_marked = |n: usize, turn: &Turn| turn.has_text() && (with_answers || answer(n).is_none());
+            let text = |(n, turn): (usize, &Turn)| {
+                if is_marked(n, turn) { marks::marked(n, &turn.text) } else { turn.text.to_string() }
             };
-            if let Some(&n) = broken.messages.iter().find(|&&n| turns[n].speaker != Speaker::Assistant) {
+            let texts: Vec<_> = turns.iter().enumerate().map(text).collect();
+            let written = match template.write(turns, &texts, now) {
+                // With the marks a template must write what it writes without; if not, it looked into a message.
+                Ok(written) if marks::bare(&written) == marks::bare(&plain) => written,
+                Err(Error::Work) => return Err(Error::Work),
+                _ => continue,
+            };
+            match marks::split(&written, turns.len(), answer) {
+                Ok(spans) => return Ok(Self::put_together(turns, &spans)),
+                Err(broken) => {
+                    if let Some(&n) = broken.messages.first() {
+                        return Err(Error::Cut { speaker: turns[n].speaker });
+                    }
+                }
+            }
+            // What cannot be marked counts as the template's: no place for what looks like its tokens.
+            if let Some(n) = (0..turns.len()).find(|&n| answer(n).is_some_and(|text| text.contains(['<', '[']))) {
                 return Err(Error::Cut { speaker: turns[n].speaker });
             }
-            let all = n_left < 2 || broken.stray || broken.messages.is_empty();
-            let is_answer = |n: usize| turns[n].speaker == Speaker::Assistant;
-            let unmark: Vec<_> = (0..turns.len())
-                .filter(|&n| is_marked[n] && is_answer(n) && (all || broken.messages.contains(&n)))
-                .collect();
-            if n_left == 0 || unmark.is_empty() {
-                return Err(Error::Unclear);
-            }
-            for n in unmark {
-                is_marked[n] = false;
-            }
         }
+        Err(Error::Unclear)
     }
 
     fn put_together(turns: &[Turn], spans: &[Span]) -> Self {

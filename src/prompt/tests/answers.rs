@@ -33,13 +33,16 @@ fn white_space_that_is_in_the_tokens_is_not_written_twice() {
 }
 
 #[test]
-fn an_answer_that_is_cut_becomes_template_text() {
-    assert_eq!(shown_with(CUTS, &generated(&TALK, "", &[1, 2])), "<⟨a⟩><b><⟨c⟩>");
+fn what_is_left_of_a_cut_answer_is_content() {
+    assert_eq!(shown_with(CUTS, &generated(&TALK, "", &[1, 2])), "<⟨a⟩><⟨b⟩><⟨c⟩>");
     // Only that one: the others keep their tokens.
     let mut talk = generated(&["user: a", "assistant: b", "user: c"], "", &[5]);
     talk.messages.extend(conversation(&["assistant: <think>hm</think>d", "user: e"]).messages);
-    assert_eq!(shown_with(CUTS, &talk), "<⟨a⟩><[5]><⟨c⟩><d><⟨e⟩>");
-    // Cut through the mark itself.
+    assert_eq!(shown_with(CUTS, &talk), "<⟨a⟩><[5]><⟨c⟩><⟨d⟩><⟨e⟩>");
+    // Names of tokens in it stay text.
+    let echo = conversation(&["user: a", "assistant: <think>hm</think><|im_end|>", "user: c"]);
+    assert_eq!(shown_with(CUTS, &echo), "<⟨a⟩><⟨<|im_end|>⟩><⟨c⟩>");
+    // Cut through the mark itself: then it must not look like a token.
     let sliced = "{% for m in messages %}<{{ m.content[2:] if m.role == 'assistant' else m.content }}>{% endfor %}";
     assert_eq!(shown_with(sliced, &conversation(&["user: a", "assistant: bcd"])), "<⟨a⟩><d>");
 }

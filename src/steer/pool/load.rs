@@ -87,9 +87,8 @@ impl PoolPlan {
             if file.header.tensors().is_empty() {
                 return Err(Error::NoWeights { role, path: path.clone() });
             }
-            for Lora { path, .. } in adapters {
-                gguf::adapter::check(path, &file.header).map_err(in_file)?;
-            }
+            let fits = |lora: &Lora| gguf::adapter::check(&lora.path, &file.header);
+            adapters.iter().try_for_each(fits).map_err(|source| Error::Adapter { role, source })?;
             if let Some((_, base)) = &base {
                 ids_of(role, path, base, &file.vocabulary, self.allow_drift)?;
             }
