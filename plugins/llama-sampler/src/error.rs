@@ -56,20 +56,9 @@ impl Error {
     fn status(&self) -> i32 {
         match self {
             Self::Argument { .. } | Self::Llama(llama::Error::Parameter(_)) => PT_ERROR_ARGUMENT,
-            Self::Recipe(recipe::Error::Io { .. } | recipe::Error::Unknown { .. }) => PT_ERROR_LOAD,
+            Self::Recipe(recipe::Error::Io { .. } | recipe::Error::Unknown { .. }) | Self::Llama(_) => PT_ERROR_LOAD,
             Self::Recipe(_) => PT_ERROR_ARGUMENT,
-            Self::Steer(error) => match error {
-                steer::Error::Vocabulary { .. } | steer::Error::Drift { .. } => PT_ERROR_VOCABULARY,
-                steer::Error::File { .. } | steer::Error::NoWeights { .. } | steer::Error::NotHere { .. } => {
-                    PT_ERROR_LOAD
-                }
-                steer::Error::Lane { source: llama::Error::Parameter(_) | llama::Error::Device { .. }, .. } => {
-                    PT_ERROR_ARGUMENT
-                }
-                steer::Error::Lane { .. } => PT_ERROR_LOAD,
-                _ => PT_ERROR_ARGUMENT,
-            },
-            Self::Llama(_) => PT_ERROR_LOAD,
+            Self::Steer(error) => of_steer(error),
             Self::Stage(Failure::Contended) => PT_ERROR_BUSY,
             Self::Stage(_) => PT_ERROR_STAGE,
             Self::Sequences { .. } => PT_ERROR_SEQUENCES,
@@ -88,6 +77,16 @@ impl Error {
             Self::Steer(steer::Error::File { source, .. }) => source.hint(),
             _ => None,
         }
+    }
+}
+
+fn of_steer(error: &steer::Error) -> i32 {
+    use steer::Error::{Drift, File, Lane, NoWeights, NotHere, Vocabulary};
+    match error {
+        Vocabulary { .. } | Drift { .. } => PT_ERROR_VOCABULARY,
+        Lane { source: llama::Error::Parameter(_) | llama::Error::Device { .. }, .. } => PT_ERROR_ARGUMENT,
+        File { .. } | steer::Error::Adapter { .. } | NoWeights { .. } | NotHere { .. } | Lane { .. } => PT_ERROR_LOAD,
+        _ => PT_ERROR_ARGUMENT,
     }
 }
 

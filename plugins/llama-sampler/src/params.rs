@@ -34,6 +34,8 @@ pub type pt_token_fn = Option<
     ) -> i32,
 >;
 
+type TokenFn = unsafe extern "C" fn(*mut c_void, i32, *mut *const c_char, *mut usize, *mut i32) -> i32;
+
 /// What a pair is. Fill it with pt_default_params(), then set what differs. Strings are UTF-8 and copied.
 #[allow(non_camel_case_types)]
 #[derive(Debug, Clone, Copy)]
@@ -178,7 +180,7 @@ impl Wanted {
         recipe.validate()?;
 
         let base = match (params.token, base_path, &recipe.base.model) {
-            (Some(_), ..) => BaseVocabulary::Tokens(read_vocabulary(params)?),
+            (Some(token), ..) => read_vocabulary(params, token)?,
             (None, Some(path), _) => BaseVocabulary::File(path),
             (None, None, ModelName::File(path)) if !path.as_os_str().is_empty() => BaseVocabulary::File(path.clone()),
             _ => {
@@ -229,8 +231,8 @@ unsafe fn string(name: &'static str, text: *const c_char) -> Result<Option<Strin
     Ok(Some(text.to_owned()))
 }
 
-fn read_vocabulary(params: &pt_params) -> Result<Vec<(Box<[u8]>, u32)>, Error> {
-    let Some(token) = params.token else { return Ok(Vec::new()) };
+/// Reads the host's vocabulary, token by token.
+fn read_vocabulary(params: &pt_params, token: TokenFn) -> Result<BaseVocabulary, Error> {
     if !(1..=MAX_VOCAB).contains(&params.n_vocab) {
         return Err(Error::argument("n_vocab", params.n_vocab, format!("1 to {MAX_VOCAB}")));
     }
@@ -251,5 +253,5 @@ fn read_vocabulary(params: &pt_params) -> Result<Vec<(Box<[u8]>, u32)>, Error> {
         };
         Ok((bytes.into(), attr as u32))
     };
-    (0..params.n_vocab).map(read).collect()
+    (0..params.n_vocab).map(read).collect::<Result<_, _>>().map(BaseVocabulary::Tokens)
 }

@@ -72,7 +72,7 @@ pub fn words() -> String {
 /// Parameters with the strings that they point to.
 pub struct Params {
     pub raw: pt_params,
-    _strings: Vec<CString>,
+    strings: Vec<CString>,
 }
 
 impl Params {
@@ -82,14 +82,14 @@ impl Params {
             assert_eq!((plugin().default_params)(raw.as_mut_ptr(), size_of::<pt_params>()), 0);
             raw.assume_init()
         };
-        Self { raw: pt_params { n_threads: 1, n_ctx: 256, ..raw }, _strings: Vec::new() }
+        Self { raw: pt_params { n_threads: 1, n_ctx: 256, ..raw }, strings: Vec::new() }
     }
 
     /// Sets a string.
     pub fn with(mut self, field: impl FnOnce(&mut pt_params) -> &mut *const c_char, path: &Path) -> Self {
         let string = CString::new(path.to_str().expect("UTF-8")).expect("no NUL");
         *field(&mut self.raw) = string.as_ptr();
-        self._strings.push(string);
+        self.strings.push(string);
         self
     }
 
