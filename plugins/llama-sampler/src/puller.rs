@@ -61,11 +61,12 @@ impl Puller {
             return Err(Error::argument("role", format!("{side:?}"), "a side that the pair has"));
         }
         self.steering.check_tokens(side, tokens)?;
-        for (n, other) in self.n_tokens.iter_mut().zip([Side::Antiexperts, Side::Experts]) {
-            if side != other {
-                *n = tokens.len();
-            }
-        }
+        let [experts, antiexperts] = self.n_tokens;
+        self.n_tokens = match side {
+            Side::Both => [tokens.len(); 2],
+            Side::Experts => [tokens.len(), antiexperts],
+            Side::Antiexperts => [experts, tokens.len()],
+        };
         let tokens = tokens.to_vec();
         self.change(|stage| Message::Feed { stage, side, tokens });
         Ok(())
