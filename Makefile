@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-hostile lint bench setup
+.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python header lint bench setup
 
 demo: setup
 	cargo build
@@ -16,6 +16,34 @@ test: setup
 test-hostile: setup
 	PROXYTUNE_HOSTILE=$${PROXYTUNE_HOSTILE:-2000} cargo test --test it -- hostile
 
+# The plugin in a C program with a llama.cpp of its own, built as a shared library: some minutes the first time.
+test-plugin: setup
+	cargo build
+	cargo test -p proxytune-sampler --test it -- --ignored c_host
+
+# The same under AddressSanitizer: host, llama.cpp and plugin are built once more, each instrumented.
+test-plugin-asan: setup
+	scripts/asan-plugin.sh
+
+# The plugin's header, from its sources.
+header: setup
+	PROXYTUNE_WRITE_HEADER=1 cargo test -p proxytune-sampler --test it -- header
+	git diff --exit-code plugins/llama-sampler/include/proxytune.h
+
+# The Python package in a real llama-cpp-python, whose llama.cpp is compiled once, under target/: a quarter of an hour
+# and more. Not for the CPU at hand, as gcc 12 makes AMX code of it that crashes.
+PYTHON ?= python3
+VENV ?= target/python
+test-python: setup
+	cargo build -p proxytune -p proxytune-sampler
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON" \
+		$(VENV)/bin/python -m pip install --quiet -r plugins/llama-cpp-python/tests/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --no-deps --editable plugins/llama-cpp-python
+	cd plugins/llama-cpp-python && for check in 'ruff check' 'ruff format --check' mypy pytest; do \
+		$(abspath $(VENV))/bin/python -m $$check || exit 1; \
+	done
+
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -24,6 +52,7 @@ lint: setup
 # Writes models of 1.1 B and 0.12 B random parameters (0.9 GB) under target/ and times them: some minutes.
 bench: setup
 	cargo bench --profile dev --bench lockstep
+	cargo bench --profile dev -p proxytune-sampler
 
 setup:
 	@scripts/setup.sh

@@ -140,7 +140,13 @@ fn hint(error: &Error) -> Option<String> {
             steer::Error::TemplateFile { .. } => {
                 "a template is plain, model, expert, or the name of a file; none is known by another name"
             }
-            steer::Error::NotHere { .. } | steer::Error::OutOfStep => return None,
+            steer::Error::NotHere { .. }
+            | steer::Error::OutOfStep
+            // Of a plugin alone.
+            | steer::Error::OfBase { .. }
+            | steer::Error::OwnPrompt { .. }
+            | steer::Error::NothingFed { .. }
+            | steer::Error::NoSequence => return None,
         }
     } else if let Some(error) = error.downcast_ref::<gguf::Error>() {
         error.hint()?

@@ -316,6 +316,12 @@ impl Context {
         self.sequences[seq].timings
     }
 
+    /// Tokens decoded since the timings were reset, all sequences together.
+    #[must_use]
+    pub fn n_decoded(&self) -> usize {
+        self.sequences.iter().map(|sequence| sequence.timings.n_prompt + sequence.timings.n_decode).sum()
+    }
+
     pub fn reset_timings(&mut self) {
         self.sequences.iter_mut().for_each(|sequence| sequence.timings = Timings::default());
     }

@@ -7,6 +7,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::model::Model;
 use super::{Error, Token};
+use crate::vocab::Vocabulary;
 
 impl Model {
     /// Size of the vocabulary, padding included: the length of a row of logits.
@@ -14,6 +15,17 @@ impl Model {
     pub fn n_vocab(&self) -> usize {
         // SAFETY: the vocabulary is valid while the model is.
         unsafe { sys::llama_vocab_n_tokens(self.vocab()) }.try_into().unwrap_or(0)
+    }
+
+    /// Every token's text and type, as llama.cpp has settled them.
+    #[must_use]
+    pub fn vocabulary(&self) -> Vocabulary {
+        let token = |id: Token| {
+            // SAFETY: the vocabulary is valid, the id is one of its own.
+            let attr = unsafe { sys::llama_vocab_get_attr(self.vocab(), id) };
+            (self.raw_text(id).into(), attr as u32)
+        };
+        Vocabulary::of_attributes((0..self.n_vocab() as Token).map(token))
     }
 
     /// Whether a token ends the generation (EOS, EOT and their like).

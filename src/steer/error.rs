@@ -59,6 +59,21 @@ pub enum Error {
     #[error("{role}: the prompt has {n_prompt} tokens, a context of {n_ctx} leaves no room for an answer")]
     PromptTooLong { role: Role, n_prompt: usize, n_ctx: usize },
 
+    #[error(
+        "the {role} is the base, which the host runs: its logits are not at hand here, and it has no second prompt. \
+         Give the {role} a small model of its own, or leave that side out"
+    )]
+    OfBase { role: Role },
+
+    #[error("the recipe gives the {role} a template or prompt of its own; here the host feeds each role its tokens")]
+    OwnPrompt { role: Role },
+
+    #[error("the {role} has no tokens: none were fed or accepted")]
+    NothingFed { role: Role },
+
+    #[error("all sequences are in use")]
+    NoSequence,
+
     #[error("the lanes could not be brought back in step after an earlier error")]
     OutOfStep,
 }

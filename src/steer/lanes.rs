@@ -159,15 +159,20 @@ impl Lanes {
     /// Gives every lane its prompt; the last token of each puts out a row. What a lane holds already is kept as far
     /// as it is the same, and only the rest is decoded, in pieces. `go_on` is asked before each piece; the answer is
     /// whether all was decoded.
-    pub fn prefill(&mut self, prompts: &Prompts, mut go_on: impl FnMut() -> bool) -> Result<bool, Error> {
+    pub fn prefill(&mut self, prompts: &Prompts, go_on: impl FnMut() -> bool) -> Result<bool, Error> {
         for (lane, prompt) in self.iter().zip(&prompts.0) {
             let (role, n_prompt, n_ctx) = (lane.role(), prompt.len(), lane.n_ctx());
-            if prompt.is_empty() {
-                return Err(Error::EmptyPrompt { role });
-            }
             if n_prompt >= n_ctx {
                 return Err(Error::PromptTooLong { role, n_prompt, n_ctx });
             }
+        }
+        self.fill(prompts, go_on)
+    }
+
+    /// [`Self::prefill`] that may fill a lane to its last place.
+    pub(super) fn fill(&mut self, prompts: &Prompts, mut go_on: impl FnMut() -> bool) -> Result<bool, Error> {
+        if let Some((lane, _)) = self.iter().zip(&prompts.0).find(|(_, prompt)| prompt.is_empty()) {
+            return Err(Error::EmptyPrompt { role: lane.role() });
         }
         let cast = &mut self.cast;
         (cast.n_generated, cast.first_position) = (0, 0);

@@ -61,6 +61,19 @@ impl Models {
         Ok(found)
     }
 
+    /// A source's model and adapters, loaded unless they already are.
+    pub(super) fn computer(
+        &mut self,
+        backend: &Backend,
+        role: Role,
+        source: &ModelSource,
+        progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
+    ) -> Result<Computer, Error> {
+        let model = self.get(backend, role, source, progress)?;
+        let adapters = self.adapters(&model, source).map_err(in_lane(role))?;
+        Ok(Computer { model, adapters, params: source.context.clone() })
+    }
+
     /// How many models are loaded.
     #[must_use]
     pub fn n_loaded(&self) -> usize {
@@ -68,14 +81,14 @@ impl Models {
     }
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
+pub(super) fn same_file(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// What computes the logits of a lane.
 #[derive(Debug, Clone)]
-struct Computer {
-    model: Arc<Model>,
+pub(super) struct Computer {
+    pub model: Arc<Model>,
     adapters: Vec<Scaled>,
     params: ContextParams,
 }
@@ -90,30 +103,30 @@ impl PartialEq for Computer {
     }
 }
 
-/// The lanes of a plan before their contexts are made, each computed once.
+/// Lanes before their contexts are made, each computed once.
 #[derive(Default)]
-struct Seats(Vec<(Computer, Seat)>);
+pub(super) struct Seats(Vec<(Computer, Seat)>);
 
-struct Seat {
-    role: Role,
-    view: prompt::View,
-    ids: Option<IdMap>,
+#[derive(Clone)]
+pub(super) struct Seat {
+    pub role: Role,
+    pub view: prompt::View,
+    pub ids: Option<IdMap>,
 }
 
 impl Seats {
-    /// The lane that computes this under this view, a new one unless there is one.
-    fn of(&mut self, computer: Computer, seat: Seat) -> usize {
-        // The same model under the same prompt has the same logits.
-        let same = |(known, other): &(Computer, Seat)| *known == computer && other.view == seat.view;
-        self.0.iter().position(same).unwrap_or_else(|| {
+    /// The lane that computes this and is given the `same` to read, a new one unless there is one.
+    pub(super) fn of(&mut self, computer: Computer, seat: Seat, same: impl Fn(&Seat) -> bool) -> usize {
+        let known = self.0.iter().position(|(known, other)| *known == computer && same(other));
+        known.unwrap_or_else(|| {
             self.0.push((computer, seat));
             self.0.len() - 1
         })
     }
 
-    /// Opens a context for each computer, with a sequence for each of its lanes, and for the first lane's a spare one
-    /// if that is asked for. The spare lane comes too.
-    fn open(self, with_spare: bool) -> Result<(Lanes, Option<Lane>), Error> {
+    /// Opens a context for each computer, with a sequence for each of its lanes, and as many spare ones as `n_spare`
+    /// says of those lanes.
+    pub(super) fn open(self, n_spare: impl Fn(&[usize]) -> usize) -> Result<Lanes, Error> {
         let mut computers: Vec<Computer> = Vec::new();
         for (computer, _) in &self.0 {
             if !computers.contains(computer) {
@@ -130,22 +143,14 @@ impl Seats {
             lanes.push(Lane { role, context, seq: n_lanes[context], view, ids, held: Vec::new() });
             n_lanes[context] += 1;
         }
-        let spare = lanes.first().filter(|_| with_spare).map(|base| Lane {
-            role: base.role,
-            context: base.context,
-            seq: n_lanes[base.context],
-            view: base.view.clone(),
-            ids: None,
-            held: Vec::new(),
-        });
         let mut contexts = Vec::new();
         for (i, Computer { model, adapters, params }) in computers.iter().enumerate() {
-            let n_spare = usize::from(spare.as_ref().is_some_and(|spare| spare.context == i));
-            let sequences = Sequences { n: n_lanes[i], n_spare };
-            let role = lanes.iter().find(|lane| lane.context == i).map_or(Role::Base, |lane| lane.role);
+            let own: Vec<_> = (0..lanes.len()).filter(|&lane| lanes[lane].context == i).collect();
+            let sequences = Sequences { n: own.len(), n_spare: n_spare(&own) };
+            let role = own.first().map_or(Role::Base, |&lane| lanes[lane].role);
             contexts.push(Context::with(model.clone(), adapters, params, sequences).map_err(in_lane(role))?);
         }
-        Ok((Lanes { contexts, cast: Cast::of(lanes) }, spare))
+        Ok(Lanes { contexts, cast: Cast::of(lanes) })
     }
 }
 
@@ -161,14 +166,15 @@ impl Steered {
     ) -> Result<Self, Error> {
         let facts = plan.check()?;
         let view = |role| facts.view(role).cloned().unwrap_or_default();
-        let mut computer = |role, source: &ModelSource| {
-            let model = models.get(backend, role, source, progress)?;
-            let adapters = models.adapters(&model, source).map_err(in_lane(role))?;
-            Ok::<_, Error>(Computer { model, adapters, params: source.context.clone() })
-        };
+        let mut computer = |role, source: &ModelSource| models.computer(backend, role, source, progress);
         let base = computer(Role::Base, &plan.base)?;
         let mut seats = Seats::default();
-        seats.of(base.clone(), Seat { role: Role::Base, view: view(Role::Base), ids: None });
+        // The same model under the same prompt has the same logits.
+        let mut seat = |computer: Computer, seat: Seat| {
+            let view = seat.view.clone();
+            seats.of(computer, seat, |other| other.view == view)
+        };
+        seat(base.clone(), Seat { role: Role::Base, view: view(Role::Base), ids: None });
         let mut eog = eog_of(&base.model, None);
         let mut places = Vec::new();
         for (role, side) in plan.sides() {
@@ -179,7 +185,7 @@ impl Steered {
             if matches!(role, Role::Expert(_)) && !Arc::ptr_eq(&computer.model, &base.model) {
                 eog.extend(eog_of(&computer.model, ids));
             }
-            places.push((role, seats.of(computer, Seat { role, view: view(role), ids: ids.cloned() })));
+            places.push((role, seat(computer, Seat { role, view: view(role), ids: ids.cloned() })));
         }
         let place = |role| places.iter().find(|(of, _)| *of == role).map(|(_, lane)| *lane);
         let pairs = plan.pairs.iter().enumerate().map(|(i, pair)| Pair {
@@ -189,7 +195,13 @@ impl Steered {
             antiexpert: place(Role::Antiexpert(i)),
         });
         let offset = Offset { pairs: pairs.collect() };
-        let (lanes, spare) = seats.open(plan.compares)?;
+        // For the base by itself: its lane is the first one.
+        let lanes = seats.open(|lanes| usize::from(plan.compares && lanes.contains(&0)))?;
+        let spare = lanes.cast.lanes.first().filter(|_| plan.compares).map(|lane| {
+            let seq = lanes.cast.lanes.iter().filter(|other| other.context == lane.context).count();
+            let (role, context, view) = (lane.role, lane.context, lane.view.clone());
+            Lane { role, context, seq, view, ids: None, held: Vec::new() }
+        });
         eog.sort_unstable();
         eog.dedup();
         let never = offset::never(&lanes, base.model.n_vocab(), &eog);

@@ -11,6 +11,7 @@ pub mod lanes;
 pub mod load;
 pub mod offset;
 pub mod plan;
+pub mod pool;
 pub mod role;
 pub mod steered;
 
@@ -18,5 +19,6 @@ pub use error::Error;
 pub use lanes::Lanes;
 pub use offset::Offset;
 pub use plan::{ModelSource, PairPlan, Plan, SidePlan};
+pub use pool::Pool;
 pub use role::Role;
 pub use steered::{Prompts, Steered};

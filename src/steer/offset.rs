@@ -3,6 +3,7 @@
 use super::Error;
 use super::lanes::Lanes;
 use crate::arithmetic::offset::Term;
+use crate::arithmetic::row::Row;
 use crate::llama::Token;
 use crate::recipe::Schedule;
 
@@ -17,7 +18,7 @@ pub(super) struct Pair {
 }
 
 /// The pairs of a steered model. Sides that would compute the same share a lane, the base's too.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Offset {
     pub(super) pairs: Vec<Pair>,
 }
@@ -25,10 +26,17 @@ pub struct Offset {
 impl Offset {
     /// The terms at row `i` of the last decode.
     pub(super) fn terms<'a>(&self, lanes: &'a Lanes, i: usize) -> Result<Vec<Term<'a>>, Error> {
-        let position = lanes.position(i);
+        self.terms_of(lanes.position(i), |lane| lanes.row(lane, i))
+    }
+
+    /// The terms at a position of the answer, of each lane's row there.
+    pub(super) fn terms_of<'a>(
+        &self,
+        position: usize,
+        row: impl Fn(usize) -> Result<Row<'a>, Error>,
+    ) -> Result<Vec<Term<'a>>, Error> {
         let term = |pair: &Pair| {
-            let row = |lane: usize| lanes.row(lane, i);
-            let (expert, antiexpert) = (pair.expert.map(row).transpose()?, pair.antiexpert.map(row).transpose()?);
+            let (expert, antiexpert) = (pair.expert.map(&row).transpose()?, pair.antiexpert.map(&row).transpose()?);
             Ok(Term { alpha: pair.alpha.at(position), expert, antiexpert })
         };
         self.pairs.iter().map(term).collect()
@@ -45,7 +53,7 @@ impl Offset {
     }
 
     /// Steers by these from now on: one for each pair, or one for all; none for what was planned.
-    pub(super) fn set_alphas(&mut self, alphas: &[Schedule]) -> Result<(), Error> {
+    pub fn set_alphas(&mut self, alphas: &[Schedule]) -> Result<(), Error> {
         let n_pairs = self.pairs.len();
         if alphas.len() > 1 && alphas.len() != n_pairs {
             return Err(Error::Alphas { got: alphas.len(), n_pairs });

@@ -151,7 +151,7 @@ impl Plan {
                 }
                 facts.n_ctx_train = facts.n_ctx_train.min(file.header.n_ctx_train().map_err(in_file)?);
                 let base = files.first().map_or(&file.vocabulary, |base| &base.vocabulary);
-                facts.ids.push((path.clone(), self.map_ids(role, path, base, &file.vocabulary)?));
+                facts.ids.push((path.clone(), ids_of(role, path, base, &file.vocabulary, self.allow_drift)?));
                 files.push(file);
             }
             if let Some(file) = files.iter().find(|file| file.header.path() == path) {
@@ -166,25 +166,6 @@ impl Plan {
             facts.views.push((role, self.view(role, &find)?));
         }
         Ok(facts)
-    }
-
-    /// A file's ids for the base's tokens, where they are not the same.
-    fn map_ids(
-        &self,
-        role: Role,
-        path: &Path,
-        base: &Vocabulary,
-        vocabulary: &Vocabulary,
-    ) -> Result<Option<IdMap>, Error> {
-        match vocab::compare(base, vocabulary) {
-            Verdict::Different(differences) => {
-                Err(Error::Vocabulary { role, path: path.to_path_buf(), differences: Box::new(differences) })
-            }
-            Verdict::Drifted { differences, .. } if !self.allow_drift => {
-                Err(Error::Drift { role, path: path.to_path_buf(), differences: Box::new(differences) })
-            }
-            verdict => Ok(verdict.ids().cloned()),
-        }
     }
 
     /// What a role asks to see, and its file. What a side that is the base leaves open is as for the base.
@@ -255,14 +236,33 @@ impl Plan {
     }
 }
 
+/// A small model's ids for the base's tokens, where they are not the same.
+pub(super) fn ids_of(
+    role: Role,
+    path: &Path,
+    base: &Vocabulary,
+    vocabulary: &Vocabulary,
+    allow_drift: bool,
+) -> Result<Option<IdMap>, Error> {
+    match vocab::compare(base, vocabulary) {
+        Verdict::Different(differences) => {
+            Err(Error::Vocabulary { role, path: path.to_path_buf(), differences: Box::new(differences) })
+        }
+        Verdict::Drifted { differences, .. } if !allow_drift => {
+            Err(Error::Drift { role, path: path.to_path_buf(), differences: Box::new(differences) })
+        }
+        verdict => Ok(verdict.ids().cloned()),
+    }
+}
+
 /// A file's header and what was made of it.
-struct File {
-    header: Header,
-    vocabulary: Vocabulary,
+pub(super) struct File {
+    pub header: Header,
+    pub vocabulary: Vocabulary,
 }
 
 impl File {
-    fn read(path: &Path) -> Result<Self, gguf::Error> {
+    pub(super) fn read(path: &Path) -> Result<Self, gguf::Error> {
         let header = Header::read(path)?;
         let vocabulary = Vocabulary::of(&header)?;
         Ok(Self { header, vocabulary })

@@ -7,6 +7,9 @@ use crate::gguf::header::{Header, Value};
 
 /// llama.cpp's token types (`llama_token_type`), as far as this crate asks for them.
 pub const TYPE_NORMAL: i64 = 1;
+const TYPE_UNKNOWN: i64 = 2;
+const TYPE_CONTROL: i64 = 3;
+const TYPE_USER: i64 = 4;
 pub const TYPE_UNUSED: i64 = 5;
 pub const TYPE_BYTE: i64 = 6;
 
@@ -82,6 +85,14 @@ impl Vocabulary {
             vocabulary.check_first_bytes(header)?;
         }
         Ok(vocabulary)
+    }
+
+    /// The vocabulary that a running llama.cpp tells: each token's text, and its `llama_token_attr`. What decides how
+    /// text is cut into tokens is not told.
+    #[must_use]
+    pub fn of_attributes(tokens: impl IntoIterator<Item = (Box<[u8]>, u32)>) -> Self {
+        let (tokens, types) = tokens.into_iter().map(|(text, attr)| (text, type_of(attr))).unzip();
+        Self { tokens, types, ..Self::default() }
     }
 
     #[must_use]
@@ -164,6 +175,13 @@ impl Vocabulary {
             }
         }
     }
+}
+
+/// The type that a `llama_token_attr` began as. Tokens that llama.cpp finds to be special get that bit on top.
+fn type_of(attr: u32) -> i64 {
+    const BITS: [(u32, i64); 5] =
+        [(1 << 3, TYPE_CONTROL), (1 << 1, TYPE_UNUSED), (1 << 5, TYPE_BYTE), (1, TYPE_UNKNOWN), (1 << 4, TYPE_USER)];
+    BITS.into_iter().find(|(bit, _)| attr & bit != 0).map_or(TYPE_NORMAL, |(_, kind)| kind)
 }
 
 /// The id that a file, or llama.cpp's default for its tokenizer, gives a part.

@@ -7,6 +7,7 @@ mod gguf;
 #[path = "../support/hub_server.rs"]
 mod hub_server;
 
+mod alongside;
 mod arrangements;
 mod chain;
 mod chat;
