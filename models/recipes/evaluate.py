@@ -26,6 +26,26 @@ N_BATCH = 8
 ALPHAS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 
+def weights(reader: gguf.GGUFReader) -> dict[str, Tensor]:
+    """Every tensor in float32."""
+    return {
+        tensor.name: torch.from_numpy(
+            np.array(gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+        )
+        for tensor in reader.tensors
+    }
+
+
+def apply_adapter(model: Llama, path: Path) -> None:
+    """Adds scale · B·A to each matrix that the adapter has factors for."""
+    reader = gguf.GGUFReader(path)
+    factors, adapted = weights(reader), model.state_dict()
+    alpha = reader.get_field(gguf.Keys.Adapter.LORA_ALPHA).contents()
+    for name in (name.removesuffix(".lora_a") for name in factors if name.endswith(".lora_a")):
+        a, b = factors[f"{name}.lora_a"], factors[f"{name}.lora_b"]
+        adapted[name] += alpha / len(a) * b @ a
+
+
 def load(path: Path) -> tuple[Llama, Tokenizer]:
     reader = gguf.GGUFReader(path)
 
@@ -41,14 +61,7 @@ def load(path: Path) -> tuple[Llama, Tokenizer]:
         n_ctx=field("llama.context_length"),
     )
     model = Llama(shape)
-    model.load_state_dict(
-        {
-            tensor.name: torch.from_numpy(
-                np.array(gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-            )
-            for tensor in reader.tensors
-        }
-    )
+    model.load_state_dict(weights(reader))
     tokenizer = Tokenizer(
         models.BPE(
             vocab={token: i for i, token in enumerate(tokens)},
@@ -61,13 +74,17 @@ def load(path: Path) -> tuple[Llama, Tokenizer]:
 
 
 class Trio:
-    """The models of one setting; `tuned` is the base fine-tuned directly, where there is one to compare with."""
+    """The models of one setting. The expert may be an adapter of the antiexpert; `tuned` is the base fine-tuned
+    directly, where there is one to compare with."""
 
     def __init__(self, folder: Path, expert: str = "expert", tuned: str | None = None) -> None:
-        files = {"base": "base", "antiexpert": "antiexpert", "expert": expert}
+        adapter = folder / f"{expert}.gguf" if expert.endswith("-lora") else None
+        files = {"base": "base", "antiexpert": "antiexpert", "expert": "antiexpert" if adapter else expert}
         self.models: dict[str, Llama] = {}
         for role, file in (files | ({"tuned": tuned} if tuned else {})).items():
             self.models[role], self.tokenizer = load(folder / f"{file}.gguf")
+        if adapter:
+            apply_adapter(self.models["expert"], adapter)
 
     @torch.no_grad()
     def logits(self, tokens: Tensor, alphas: tuple[float, ...]) -> dict[str, Tensor]:
@@ -161,7 +178,7 @@ def table(results: dict[str, dict], alphas: tuple[float, ...]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("trio", type=Path, help="folder with base.gguf, antiexpert.gguf and the expert")
-    parser.add_argument("--expert", default="expert", help="file name of the expert, without .gguf")
+    parser.add_argument("--expert", default="expert", help="file name without .gguf; an adapter ends in -lora")
     parser.add_argument("--tuned", help="file name of the directly tuned base, where there is one")
     parser.add_argument("--text", type=Path, nargs="+", required=True)
     parser.add_argument("--greedy", metavar="PROMPT", help="also show what each model writes after this")

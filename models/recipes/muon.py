@@ -15,15 +15,15 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(gradient: Tensor) -> Tensor:
-    """Five Newton–Schulz steps towards the nearest semi-orthogonal matrix, in bfloat16."""
+    """Five Newton–Schulz steps towards the nearest semi-orthogonal matrix."""
     a, b, c = NEWTON_SCHULZ
     tall = gradient.shape[0] > gradient.shape[1]
-    x = gradient.T.bfloat16() if tall else gradient.bfloat16()
+    x = gradient.T if tall else gradient
     x = x / (x.norm() + 1e-7)
     for _ in range(5):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return (x.T if tall else x).to(gradient.dtype)
+    return x.T if tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -46,11 +46,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimizers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-    """`rate` scales both learning rates; 1 is right for training from scratch."""
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embd" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embd" in name]
-    adamw = torch.optim.AdamW(others, lr=rate * ADAMW_RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    built = [Muon(matrices, lr=rate * MUON_RATE), adamw]
+    """`rate` scales both learning rates; 1 is right for training from scratch. What is frozen stays out."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in trained if p.ndim == 2 and "embd" not in name]
+    others = [p for name, p in trained if p.ndim != 2 or "embd" in name]
+    built: list[torch.optim.Optimizer] = [Muon(matrices, lr=rate * MUON_RATE)]
+    if others:
+        built.append(torch.optim.AdamW(others, lr=rate * ADAMW_RATE, betas=(0.9, 0.95), weight_decay=0.0))
     for optimizer in built:
         for group in optimizer.param_groups:
             group["full_lr"] = group["lr"]

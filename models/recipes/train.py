@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import BOS_ID
-from model import Llama, Shape
+from lora import adapt
+from model import Llama, Shape, keep_blocks
 from muon import optimizers
 
 N_SEQUENCE = 512
@@ -35,7 +36,8 @@ MAX_GRAD_NORM = 1.0
 @dataclass(frozen=True)
 class Run:
     """`domain_share`: the part of the batches that is text of the domain; 1 is fine-tuning. `patience`: evaluations
-    without a better validation loss before the run stops early."""
+    without a better validation loss before the run stops early. `blocks`: start from these blocks of `init` only.
+    `rank`: train a LoRA adapter of that rank and leave the weights of `init` as they are."""
 
     data: Path
     out: Path
@@ -45,9 +47,11 @@ class Run:
     domain: str = "stories"
     domain_share: float = 0.0
     init: Path | None = None
+    blocks: tuple[int, ...] = ()
     rate: float = 1.0
     eval_every: int = 100
     patience: int = 1_000_000
+    rank: int = 0
     seed: int = 0
 
 
@@ -94,8 +98,14 @@ def fixed_windows(stream: np.ndarray, n_max: int) -> Tensor:
     return torch.from_numpy(np.concatenate((np.full((n, 1), BOS_ID), rows), axis=1))
 
 
+def has_bfloat16(device: str) -> bool:
+    """Without such instructions a CPU multiplies in float32 several times faster."""
+    return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
 def cross_entropy(model: Llama, batch: Tensor) -> Tensor:
-    with torch.autocast(batch.device.type, torch.bfloat16):
+    device = batch.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
         logits = model(batch[:, :-1])
     return F.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
 
@@ -139,7 +149,13 @@ class Training:
         torch.compiler.reset()  # the model before this one may have had another shape
         self.run = run
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = Llama(run.shape).to(self.device)
+        self.model = Llama(run.shape)
+        if run.init:
+            weights = torch.load(run.init, map_location="cpu")["model"]
+            self.model.load_state_dict(keep_blocks(weights, run.blocks) if run.blocks else weights)
+        if run.rank:
+            adapt(self.model, run.rank)
+        self.model.to(self.device)
         self.optims = optimizers(self.model, run.rate)
         self.loss = torch.compile(cross_entropy, dynamic=False)
         self.mix = Mix(run.data, run.domain, run.domain_share, run.seed)
@@ -151,8 +167,6 @@ class Training:
         self.at = Position()
         if (run.out / "state.pt").exists():
             self.resume()
-        elif run.init:
-            self.model.load_state_dict(torch.load(run.init, map_location=self.device)["model"])
 
     def resume(self) -> None:
         state = torch.load(self.run.out / "state.pt", map_location=self.device)
@@ -175,11 +189,12 @@ class Training:
         at.since_best = 0 if losses[self.watched] < at.best else at.since_best + 1
         at.best = min(at.best, losses[self.watched])
         at.log.append({"step": at.step, "tokens": at.tokens, "seconds": round(at.seconds), **losses})
-        left = at.seconds / progress * (1 - progress) if progress else math.nan
+        left = at.seconds / progress * (1 - progress) if progress else 0
         shown = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+        end = time.strftime("%H:%M", time.localtime(time.time() + left)) if progress else "unknown"
         print(
             f"{run.out.name}: {at.tokens / 1e6:.2f} M tokens, {at.tokens / max(at.seconds, 1):,.0f} tokens/s, "
-            f"validation loss: {shown}; {at.seconds / 60:.1f} min, {left / 60:.1f} min left",
+            f"validation loss: {shown}; {at.seconds / 60:.1f} min, expected end {end}",
             flush=True,
         )
 
@@ -237,9 +252,11 @@ def main() -> None:
     parser.add_argument("--domain", choices=("stories", "plays"), default="stories")
     parser.add_argument("--domain-share", type=float, default=0.0, help="1 is fine-tuning")
     parser.add_argument("--init", type=Path, help="model.pt to start from")
+    parser.add_argument("--blocks", type=int, nargs="+", default=(), help="the blocks of --init to start from")
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     parser.add_argument("--eval-every", type=int, default=100, help="steps")
     parser.add_argument("--patience", type=int, default=1_000_000, help="evaluations")
+    parser.add_argument("--rank", type=int, default=0, help="train a LoRA adapter for --init")
     parser.add_argument("--seed", type=int, default=0)
     arguments = vars(parser.parse_args())
     train(Run(**{**arguments, "shape": Shape(*arguments["shape"])}))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data import prepare
 from evaluate import Trio, best_alpha, evaluate, table
-from export import export
+from export import FILE_TYPES, export, export_adapter
 from model import Shape
+from plot import plot
 from train import Run, train
 from verify import verify
 
@@ -21,84 +22,99 @@ DESCRIPTIONS = {
     "expert": "The antiexpert, fine-tuned on children's stories.",
     "tuned": "The base, fine-tuned on children's stories; to compare with.",
     "expert-plays": "The antiexpert, fine-tuned on plays.",
+    "expert-lora": "Fine-tuning on children's stories, as an adapter of the antiexpert.",
 }
-PROMPTS = {"expert": "The dog was", "expert-plays": "First Citizen:\n"}
+PROMPTS = {"expert": "The dog was", "expert-lora": "The dog was", "expert-plays": "First Citizen:\n"}
 REPORTED_ALPHAS = {0.5, 1.0, 1.5}
+LORA_RANK, LORA_RATE = 32, 1.0
+PATIENCE = 6
+# Trained on the way to the antiexpert, and not exported.
+DEEP = "antiexpert-deep"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of everything. Base and antiexpert see about the same number of tokens of stories."""
+    """Sizes of everything; a share is the part of pre-training that is stories. The antiexpert starts from the `kept`
+    blocks of a deeper model."""
 
     base: Shape
-    pair: Shape
     base_tokens: float
-    pair_tokens: float
-    tuning_tokens: float
     base_share: float
+    deep: Shape
+    deep_tokens: float
+    deep_share: float
+    kept: tuple[int, ...]
+    pair_tokens: float
     pair_share: float
+    expert_tokens: float
+    lora_tokens: float
+    plays_tokens: float
+    tuned_tokens: float
     eval_every: int
-    tuning_eval_every: int
     max_book_chars: int | None = None
 
 
 FULL = Plan(
     base=Shape(n_embd=320, n_layer=6, n_ff=896),
-    pair=Shape(n_embd=128, n_layer=4, n_ff=384),
     base_tokens=11e6,
-    pair_tokens=6e6,
-    tuning_tokens=3.3e6,
     base_share=0.008,
-    pair_share=0.015,
-    eval_every=100,
-    tuning_eval_every=50,
+    deep=Shape(n_embd=128, n_layer=4, n_ff=384),
+    deep_tokens=6e6,
+    deep_share=0.015,
+    kept=(0, 3),
+    pair_tokens=1.2e6,
+    pair_share=0.0225,
+    expert_tokens=2.3e6,
+    lora_tokens=1.4e6,
+    plays_tokens=1.4e6,
+    tuned_tokens=1.6e6,
+    eval_every=25,
 )
 SMALL = Plan(
-    base=Shape(n_embd=192, n_layer=4, n_ff=512),
-    pair=Shape(n_embd=128, n_layer=2, n_ff=384),
-    base_tokens=1e6,
-    pair_tokens=0.5e6,
-    tuning_tokens=0.3e6,
-    base_share=0.01,
+    base=Shape(n_embd=96, n_layer=2, n_ff=256),
+    base_tokens=0.2e6,
+    base_share=0.02,
+    deep=Shape(n_embd=64, n_layer=2, n_ff=192),
+    deep_tokens=0.1e6,
+    deep_share=0.02,
+    kept=(0,),
+    pair_tokens=0.1e6,
     pair_share=0.02,
-    eval_every=50,
-    tuning_eval_every=20,
-    max_book_chars=150_000,
+    expert_tokens=0.1e6,
+    lora_tokens=0.1e6,
+    plays_tokens=0.1e6,
+    tuned_tokens=0.1e6,
+    eval_every=5,
+    max_book_chars=60_000,
 )
 
 
 def runs(plan: Plan, data: Path, out: Path, base_minutes: float, plays: bool) -> list[Run]:
-    def from_scratch(role: str, shape: Shape, tokens: float, share: float, minutes: float = math.inf) -> Run:
+    def run(role: str, shape: Shape, tokens: float, share: float, start: str = "", **more) -> Run:
         return Run(
             data=data,
             out=out / role,
             shape=shape,
             tokens=tokens,
-            minutes=minutes,
             domain_share=share,
+            init=out / start / "model.pt" if start else None,
             eval_every=plan.eval_every,
+            **more,
         )
 
-    def tuned(role: str, shape: Shape, start: str, rate: float, domain: str = "stories") -> Run:
-        return Run(
-            data=data,
-            out=out / role,
-            shape=shape,
-            tokens=plan.tuning_tokens,
-            domain=domain,
-            domain_share=1.0,
-            init=out / start / "model.pt",
-            rate=rate,
-            eval_every=plan.tuning_eval_every,
-            patience=4,
-        )
+    def tuned(role: str, tokens: float, start: str = "antiexpert", rate: float = 0.5, **more) -> Run:
+        shape = plan.base if start == "base" else pair
+        return run(role, shape, tokens, 1.0, start, rate=rate, patience=PATIENCE, **more)
 
+    pair = replace(plan.deep, n_layer=len(plan.kept))
     return [
-        from_scratch("antiexpert", plan.pair, plan.pair_tokens, plan.pair_share),
-        tuned("expert", plan.pair, "antiexpert", rate=0.5),
-        *([tuned("expert-plays", plan.pair, "antiexpert", rate=0.5, domain="plays")] if plays else []),
-        from_scratch("base", plan.base, plan.base_tokens, plan.base_share, base_minutes),
-        tuned("tuned", plan.base, "base", rate=0.4),
+        run(DEEP, plan.deep, plan.deep_tokens, plan.deep_share),
+        run("antiexpert", pair, plan.pair_tokens, plan.pair_share, DEEP, blocks=plan.kept, rate=0.5),
+        tuned("expert", plan.expert_tokens),
+        tuned("expert-lora", plan.lora_tokens, rate=LORA_RATE, rank=LORA_RANK),
+        *([tuned("expert-plays", plan.plays_tokens, domain="plays")] if plays else []),
+        run("base", plan.base, plan.base_tokens, plan.base_share, minutes=base_minutes),
+        tuned("tuned", plan.tuned_tokens, "base", rate=0.4),
     ]
 
 
@@ -141,21 +157,28 @@ def main() -> None:
 
     prose = (data / "heldout-prose.txt").read_text(encoding="utf-8")
     tokenizer = data / "tokenizer.json"
-    for run in todo:
+    exported = [run for run in todo if run.out.name != DEEP]
+    for run in exported:
         role, checkpoint = run.out.name, run.out / "model.pt"
-        for file_type in ("F32", "Q8_0"):
+        name, description = f"proxytune demo: {role}", DESCRIPTIONS[role]
+        for file_type in FILE_TYPES:
             (out / file_type).mkdir(exist_ok=True)
             file = out / file_type / f"{role}.gguf"
-            export(checkpoint, tokenizer, file, file_type, f"proxytune demo: {role}", DESCRIPTIONS[role])
-        difference = verify(checkpoint, out / "F32" / f"{role}.gguf", tokenizer, prose)
+            if run.rank:
+                export_adapter(checkpoint, file, file_type, name, description)
+            else:
+                export(checkpoint, tokenizer, file, file_type, name, description)
+        f32 = out / "F32" / f"{role}.gguf"
+        model, adapter = (f32.with_stem("antiexpert"), f32) if run.rank else (f32, None)
+        difference = verify(checkpoint, model, tokenizer, prose, adapter)
         print(f"{role}: llama.cpp finds the same tokens, and the same logits within {difference:.1e}", flush=True)
 
-    experts = [run.out.name for run in todo if run.out.name.startswith("expert")]
+    experts = [run.out.name for run in exported if run.out.name.startswith("expert")]
     figures = {
-        file_type: {expert: measure(out / file_type, data, expert) for expert in experts}
-        for file_type in ("F32", "Q8_0")
+        file_type: {expert: measure(out / file_type, data, expert) for expert in experts} for file_type in FILE_TYPES
     }
     (out / "figures.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "alpha.svg").write_text(plot(figures["Q8_0"]["expert"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

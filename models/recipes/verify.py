@@ -12,16 +12,28 @@ from llama_cpp import Llama as LlamaCpp
 from tokenizers import Tokenizer
 
 from data import BOS_ID
+from lora import adapt, factors
 from model import Llama, Shape
 
 N_CTX = 512
 TOLERANCE = 1e-3
 
 
-def verify(checkpoint: Path, f32_gguf: Path, tokenizer_json: Path, text: str) -> float:
-    """The largest difference of any logit; raises where tokens or logits differ."""
+def trained(checkpoint: Path) -> Llama:
+    content = torch.load(checkpoint, map_location="cpu")
+    model, adapter = Llama(Shape(**content["shape"])), factors(content["model"])
+    if adapter:
+        adapt(model, min(next(iter(adapter.values())).shape))
+    model.load_state_dict(content["model"])
+    return model
+
+
+def verify(checkpoint: Path, f32_gguf: Path, tokenizer_json: Path, text: str, adapter: Path | None = None) -> float:
+    """The largest difference of any logit; raises where tokens or logits differ. With an adapter, the file is what the
+    adapter belongs to."""
     runtime = LlamaCpp(
         str(f32_gguf),
+        lora_path=str(adapter) if adapter else None,
         n_ctx=N_CTX,
         n_batch=N_CTX,
         logits_all=True,
@@ -37,11 +49,8 @@ def verify(checkpoint: Path, f32_gguf: Path, tokenizer_json: Path, text: str) ->
     runtime.eval(tokens)
     theirs = np.array(runtime.scores[: len(tokens)])
 
-    content = torch.load(checkpoint, map_location="cpu")
-    model = Llama(Shape(**content["shape"]))
-    model.load_state_dict(content["model"])
     with torch.no_grad():
-        ours = model(torch.tensor([tokens]))[0].numpy()
+        ours = trained(checkpoint)(torch.tensor([tokens]))[0].numpy()
     difference = float(np.abs(ours - theirs).max())
     if not difference <= TOLERANCE:
         raise SystemExit(f"{f32_gguf}: logits differ by {difference:.2g}, more than {TOLERANCE:g}")
@@ -52,11 +61,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="model.pt")
     parser.add_argument("gguf", type=Path, help="the same model, exported as F32")
+    parser.add_argument("--adapter", type=Path, help="the checkpoint's LoRA adapter, exported as F32")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
     parser.add_argument("--text", type=Path, required=True)
     arguments = parser.parse_args()
     text = arguments.text.read_text(encoding="utf-8")
-    difference = verify(arguments.checkpoint, arguments.gguf, arguments.tokenizer, text)
+    difference = verify(arguments.checkpoint, arguments.gguf, arguments.tokenizer, text, arguments.adapter)
     print(f"{arguments.gguf.name}: same tokens, logits within {difference:.1e}")
 
 
