@@ -35,7 +35,7 @@ DEEP = "antiexpert-deep"
 @dataclass(frozen=True)
 class Plan:
     """Sizes of everything; a share is the part of pre-training that is stories. The antiexpert starts from the `kept`
-    blocks of a deeper model."""
+    blocks of a deeper model. `max_chars` limits each book and each text that is measured on."""
 
     base: Shape
     base_tokens: float
@@ -51,7 +51,7 @@ class Plan:
     plays_tokens: float
     tuned_tokens: float
     eval_every: int
-    max_book_chars: int | None = None
+    max_chars: int | None = None
 
 
 FULL = Plan(
@@ -85,7 +85,7 @@ SMALL = Plan(
     plays_tokens=0.1e6,
     tuned_tokens=0.1e6,
     eval_every=5,
-    max_book_chars=60_000,
+    max_chars=60_000,
 )
 
 
@@ -118,12 +118,12 @@ def runs(plan: Plan, data: Path, out: Path, base_minutes: float, plays: bool) ->
     ]
 
 
-def measure(folder: Path, data: Path, expert: str) -> dict:
+def measure(folder: Path, data: Path, expert: str, max_chars: int | None) -> dict:
     """α comes from the validation text, everything else from held-out text."""
     domain, tuned = ("plays", None) if expert == "expert-plays" else ("stories", "tuned")
     trio = Trio(folder, expert, tuned)
     results = {
-        name: evaluate(trio, (data / f"{name}.txt").read_text(encoding="utf-8"))
+        name: evaluate(trio, (data / f"{name}.txt").read_text(encoding="utf-8")[:max_chars])
         for name in (f"validation-{domain}", f"heldout-{domain}", "heldout-prose")
     }
     alpha = best_alpha(results[f"validation-{domain}"])
@@ -150,7 +150,7 @@ def main() -> None:
     data, checkpoints = out / "data", out / "checkpoints"
 
     general = [file for path in arguments.general for file in (path.rglob("*.txt") if path.is_dir() else [path])]
-    prepare(general, arguments.stories, arguments.plays, data, plan.max_book_chars)
+    prepare(general, arguments.stories, arguments.plays, data, plan.max_chars)
     todo = runs(plan, data, checkpoints, arguments.base_minutes, arguments.plays is not None)
     for run in todo:
         train(run)
@@ -175,7 +175,8 @@ def main() -> None:
 
     experts = [run.out.name for run in exported if run.out.name.startswith("expert")]
     figures = {
-        file_type: {expert: measure(out / file_type, data, expert) for expert in experts} for file_type in FILE_TYPES
+        file_type: {expert: measure(out / file_type, data, expert, plan.max_chars) for expert in experts}
+        for file_type in FILE_TYPES
     }
     (out / "figures.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (out / "alpha.svg").write_text(plot(figures["Q8_0"]["expert"]), encoding="utf-8")
