@@ -99,16 +99,3 @@ class Llama(nn.Module):
 
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
-
-
-def keep_blocks(weights: dict[str, Tensor], kept: tuple[int, ...]) -> dict[str, Tensor]:
-    """The weights of a shallower model: these blocks, in this order, and all that is no block."""
-    shallow = {name: tensor for name, tensor in weights.items() if not name.startswith("blk.")}
-    for new, old in enumerate(kept):
-        prefix = f"blk.{old}."
-        shallow |= {
-            f"blk.{new}.{name.removeprefix(prefix)}": tensor
-            for name, tensor in weights.items()
-            if name.startswith(prefix)
-        }
-    return shallow

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from data import BOS_ID
 from lora import adapt
-from model import Llama, Shape, keep_blocks
+from model import Llama, Shape
 from muon import optimizers
 
 N_SEQUENCE = 512
@@ -36,8 +36,8 @@ MAX_GRAD_NORM = 1.0
 @dataclass(frozen=True)
 class Run:
     """`domain_share`: the part of the batches that is text of the domain; 1 is fine-tuning. `patience`: evaluations
-    without a better validation loss before the run stops early. `blocks`: start from these blocks of `init` only.
-    `rank`: train a LoRA adapter of that rank and leave the weights of `init` as they are."""
+    without a better validation loss before the run stops early. `rank`: train a LoRA adapter of that rank and leave
+    the weights of `init` as they are."""
 
     data: Path
     out: Path
@@ -47,7 +47,6 @@ class Run:
     domain: str = "stories"
     domain_share: float = 0.0
     init: Path | None = None
-    blocks: tuple[int, ...] = ()
     rate: float = 1.0
     eval_every: int = 100
     patience: int = 1_000_000
@@ -151,8 +150,7 @@ class Training:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = Llama(run.shape)
         if run.init:
-            weights = torch.load(run.init, map_location="cpu")["model"]
-            self.model.load_state_dict(keep_blocks(weights, run.blocks) if run.blocks else weights)
+            self.model.load_state_dict(torch.load(run.init, map_location="cpu")["model"])
         if run.rank:
             adapt(self.model, run.rank)
         self.model.to(self.device)
@@ -252,7 +250,6 @@ def main() -> None:
     parser.add_argument("--domain", choices=("stories", "plays"), default="stories")
     parser.add_argument("--domain-share", type=float, default=0.0, help="1 is fine-tuning")
     parser.add_argument("--init", type=Path, help="model.pt to start from")
-    parser.add_argument("--blocks", type=int, nargs="+", default=(), help="the blocks of --init to start from")
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     parser.add_argument("--eval-every", type=int, default=100, help="steps")
     parser.add_argument("--patience", type=int, default=1_000_000, help="evaluations")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from data import prepare
@@ -28,22 +28,17 @@ PROMPTS = {"expert": "The dog was", "expert-lora": "The dog was", "expert-plays"
 REPORTED_ALPHAS = {0.5, 1.0, 1.5}
 LORA_RANK, LORA_RATE = 32, 1.0
 PATIENCE = 6
-# Trained on the way to the antiexpert, and not exported.
-DEEP = "antiexpert-deep"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of everything; a share is the part of pre-training that is stories. The antiexpert starts from the `kept`
-    blocks of a deeper model. `max_chars` limits each book and each text that is measured on."""
+    """Sizes of everything; a share is the part of pre-training that is stories. `max_chars` limits each book and each
+    text that is measured on."""
 
     base: Shape
     base_tokens: float
     base_share: float
-    deep: Shape
-    deep_tokens: float
-    deep_share: float
-    kept: tuple[int, ...]
+    pair: Shape
     pair_tokens: float
     pair_share: float
     expert_tokens: float
@@ -58,58 +53,49 @@ FULL = Plan(
     base=Shape(n_embd=320, n_layer=6, n_ff=896),
     base_tokens=11e6,
     base_share=0.008,
-    deep=Shape(n_embd=128, n_layer=4, n_ff=384),
-    deep_tokens=6e6,
-    deep_share=0.015,
-    kept=(0, 3),
-    pair_tokens=1.2e6,
-    pair_share=0.0225,
-    expert_tokens=2.3e6,
-    lora_tokens=1.4e6,
-    plays_tokens=1.4e6,
+    pair=Shape(n_embd=128, n_layer=4, n_ff=384),
+    pair_tokens=6e6,
+    pair_share=0.015,
+    expert_tokens=3.3e6,
+    lora_tokens=1e6,
+    plays_tokens=1e6,
     tuned_tokens=1.6e6,
     eval_every=25,
 )
 SMALL = Plan(
     base=Shape(n_embd=96, n_layer=2, n_ff=256),
-    base_tokens=0.2e6,
+    base_tokens=0.15e6,
     base_share=0.02,
-    deep=Shape(n_embd=64, n_layer=2, n_ff=192),
-    deep_tokens=0.1e6,
-    deep_share=0.02,
-    kept=(0,),
+    pair=Shape(n_embd=64, n_layer=1, n_ff=192),
     pair_tokens=0.1e6,
     pair_share=0.02,
-    expert_tokens=0.1e6,
-    lora_tokens=0.1e6,
-    plays_tokens=0.1e6,
-    tuned_tokens=0.1e6,
+    expert_tokens=0.08e6,
+    lora_tokens=0.08e6,
+    plays_tokens=0.08e6,
+    tuned_tokens=0.08e6,
     eval_every=5,
     max_chars=60_000,
 )
 
 
 def runs(plan: Plan, data: Path, out: Path, base_minutes: float, plays: bool) -> list[Run]:
-    def run(role: str, shape: Shape, tokens: float, share: float, start: str = "", **more) -> Run:
+    def run(role: str, shape: Shape, tokens: float, share: float, **more) -> Run:
         return Run(
             data=data,
             out=out / role,
             shape=shape,
             tokens=tokens,
             domain_share=share,
-            init=out / start / "model.pt" if start else None,
             eval_every=plan.eval_every,
             **more,
         )
 
     def tuned(role: str, tokens: float, start: str = "antiexpert", rate: float = 0.5, **more) -> Run:
-        shape = plan.base if start == "base" else pair
-        return run(role, shape, tokens, 1.0, start, rate=rate, patience=PATIENCE, **more)
+        shape, init = plan.base if start == "base" else plan.pair, out / start / "model.pt"
+        return run(role, shape, tokens, 1.0, init=init, rate=rate, patience=PATIENCE, **more)
 
-    pair = replace(plan.deep, n_layer=len(plan.kept))
     return [
-        run(DEEP, plan.deep, plan.deep_tokens, plan.deep_share),
-        run("antiexpert", pair, plan.pair_tokens, plan.pair_share, DEEP, blocks=plan.kept, rate=0.5),
+        run("antiexpert", plan.pair, plan.pair_tokens, plan.pair_share),
         tuned("expert", plan.expert_tokens),
         tuned("expert-lora", plan.lora_tokens, rate=LORA_RATE, rank=LORA_RANK),
         *([tuned("expert-plays", plan.plays_tokens, domain="plays")] if plays else []),
@@ -157,8 +143,7 @@ def main() -> None:
 
     prose = (data / "heldout-prose.txt").read_text(encoding="utf-8")
     tokenizer = data / "tokenizer.json"
-    exported = [run for run in todo if run.out.name != DEEP]
-    for run in exported:
+    for run in todo:
         role, checkpoint = run.out.name, run.out / "model.pt"
         name, description = f"proxytune demo: {role}", DESCRIPTIONS[role]
         for file_type in FILE_TYPES:
@@ -173,7 +158,7 @@ def main() -> None:
         difference = verify(checkpoint, model, tokenizer, prose, adapter)
         print(f"{role}: llama.cpp finds the same tokens, and the same logits within {difference:.1e}", flush=True)
 
-    experts = [run.out.name for run in exported if run.out.name.startswith("expert")]
+    experts = [run.out.name for run in todo if run.out.name.startswith("expert")]
     figures = {
         file_type: {expert: measure(out / file_type, data, expert, plan.max_chars) for expert in experts}
         for file_type in FILE_TYPES
