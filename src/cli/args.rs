@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use super::draft::DraftArgs;
 use super::models::{HubArgs, Models};
 use super::sampling::SamplingArgs;
 use super::text::escaped;
@@ -76,6 +77,8 @@ pub struct Run {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub alpha: Alpha,
+    #[command(flatten)]
+    pub draft: DraftArgs,
     /// Print one JSON object
     #[arg(long, help_heading = "Output")]
     pub json: bool,
@@ -117,6 +120,8 @@ pub struct Chat {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub alpha: Alpha,
+    #[command(flatten)]
+    pub draft: DraftArgs,
     #[command(flatten)]
     pub end: End,
     /// Take stop texts and DRY's breakers as they are typed

@@ -8,6 +8,7 @@ mod check;
 mod compare;
 mod devices;
 mod download;
+mod draft;
 mod generate;
 mod interrupt;
 mod models;

@@ -4,6 +4,7 @@ use llama_cpp_sys_2::{llama_token_data, llama_token_data_array};
 
 use super::{Error, Token};
 use crate::arithmetic::offset::{self, Candidate};
+use crate::arithmetic::row::Row;
 
 /// Room for one row of candidates, reused from position to position.
 #[derive(Debug, Default)]
@@ -32,6 +33,13 @@ impl Candidates {
         let with_id = |(id, &logit)| llama_token_data { id: id as Token, logit, p: 0.0 };
         self.data.extend(row.iter().enumerate().map(with_id));
         Ok(())
+    }
+
+    /// Takes the logits that another model has for the base's tokens, those that are numbers.
+    pub(super) fn fill_known(&mut self, row: Row<'_>, n_vocab: usize) {
+        self.data.clear();
+        let known = (0..n_vocab).filter_map(|id| Some((id, row.get(id).filter(|logit| logit.is_finite())?)));
+        self.data.extend(known.map(|(id, logit)| llama_token_data { id: id as Token, logit, p: 0.0 }));
     }
 
     /// Drops what was masked. Some of llama.cpp's samplers (typical, Mirostat) stumble over a logit of −inf.

@@ -27,14 +27,14 @@ pub struct Chain {
     /// Logit bias and grammar.
     masks: RawChain,
     /// The named samplers and the one that chooses.
-    named: RawChain,
-    stage: Option<Stage>,
+    pub(super) named: RawChain,
+    pub(super) stage: Option<Stage>,
     /// Place of the grammar among the masks.
     grammar: Option<i32>,
     /// The grammar refused a token; llama.cpp aborts if it is asked again.
     stuck: Option<Token>,
     can_clone: bool,
-    candidates: Candidates,
+    pub(super) candidates: Candidates,
     /// Grammar and DRY point into its vocabulary, so it goes last.
     model: Arc<Model>,
 }
@@ -215,8 +215,15 @@ impl Chain {
         self.stage = unsafe { Stage::of(sampler) };
     }
 
-    fn n_vocab(&self) -> i32 {
+    pub(super) fn n_vocab(&self) -> i32 {
         self.model.n_vocab() as i32
+    }
+
+    /// Place of the stage among the named samplers.
+    pub(super) fn stage_at(&self) -> Option<i32> {
+        // SAFETY: the samplers are valid while they are looked at.
+        let at = self.named.samplers().position(|sampler| unsafe { Stage::of(sampler) }.is_some());
+        at.map(|i| i as i32)
     }
 
     /// What the samplers call themselves, in order; a `?` in front marks one that its parameters switch off.
@@ -239,6 +246,11 @@ impl Chain {
             return Err(Error::RowSize { got: row.len(), expected });
         }
         self.candidates.fill(row)?;
+        self.choose(terms)
+    }
+
+    /// Chooses from the candidates that are filled in.
+    pub(super) fn choose(&mut self, terms: &[Term<'_>]) -> Result<Token, Error> {
         if self.masks.len() > 0 {
             self.masks.apply(&mut self.candidates.array());
             self.candidates.drop_masked();
@@ -333,7 +345,7 @@ impl Chain {
 
 /// A `llama_sampler_chain` and the samplers it owns.
 #[derive(Debug)]
-struct RawChain(NonNull<sys::llama_sampler>);
+pub(super) struct RawChain(NonNull<sys::llama_sampler>);
 
 impl RawChain {
     fn new() -> Self {
@@ -346,17 +358,23 @@ impl RawChain {
     }
 
     /// Hands a sampler over to the chain.
-    fn add(&mut self, sampler: *mut sys::llama_sampler) {
+    pub(super) fn add(&mut self, sampler: *mut sys::llama_sampler) {
         // SAFETY: llama.cpp's constructors return a sampler nobody owns, or throw; the chain takes it.
         unsafe { sys::llama_sampler_chain_add(self.0.as_ptr(), sampler) };
     }
 
-    fn len(&self) -> i32 {
+    /// Takes a sampler out of the chain and frees it.
+    pub(super) fn remove(&mut self, i: i32) {
+        // SAFETY: the chain is valid; what it gives out is a sampler that nobody else owns, or NULL, which is not freed.
+        unsafe { sys::llama_sampler_free(sys::llama_sampler_chain_remove(self.0.as_ptr(), i)) };
+    }
+
+    pub(super) fn len(&self) -> i32 {
         // SAFETY: the chain is valid.
         unsafe { sys::llama_sampler_chain_n(self.0.as_ptr()) }
     }
 
-    fn samplers(&self) -> impl Iterator<Item = NonNull<sys::llama_sampler>> {
+    pub(super) fn samplers(&self) -> impl Iterator<Item = NonNull<sys::llama_sampler>> {
         // SAFETY: the chain is valid and the index in range.
         (0..self.len()).filter_map(|i| NonNull::new(unsafe { sys::llama_sampler_chain_get(self.0.as_ptr(), i) }))
     }

@@ -24,6 +24,7 @@ pub mod context;
 pub mod device;
 pub mod error;
 pub mod grammar;
+pub mod guess;
 pub mod log;
 pub mod model;
 mod pieces;

@@ -261,6 +261,14 @@ impl Model {
         self.uses_devices
     }
 
+    /// Whether a text can be taken back a part at a time. A recurrent state cannot.
+    #[must_use]
+    pub fn can_roll_back(&self) -> bool {
+        let model = self.raw.as_ptr();
+        // SAFETY: the model is valid.
+        unsafe { !sys::llama_model_is_recurrent(model) && !sys::llama_model_is_hybrid(model) }
+    }
+
     pub(super) fn raw(&self) -> NonNull<sys::llama_model> {
         self.raw
     }

@@ -73,7 +73,7 @@ fn without_models_the_demo_runs_its_own_prompt() {
 
 #[test]
 fn the_json_object_has_every_part() {
-    let object = json(&["generate", "-p", PROMPT, "-n", "6", "-s", "5", "--json", "--n-probs", "3"]);
+    let object = json(&["generate", "-p", PROMPT, "-n", "6", "-s", "5", "--draft", "off", "--json", "--n-probs", "3"]);
     assert_eq!(object["tokens"].as_array().map(Vec::len), Some(6));
     assert_eq!(object["finish_reason"], "length");
     assert_eq!(object["seed"], 5);
