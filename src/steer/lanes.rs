@@ -153,6 +153,15 @@ impl Lanes {
         self.iter().map(|lane| lane.prompt(conversation)).collect::<Result<_, _>>().map(Prompts)
     }
 
+    /// The same tokens, by the base's ids, for every lane.
+    pub fn same(&self, tokens: &[Token]) -> Result<Prompts, Error> {
+        let own = |lane: LaneRef<'_>| {
+            let id = |&token| lane.id(token).ok_or(Error::Lacking { role: lane.role(), token });
+            tokens.iter().map(id).collect::<Result<Vec<_>, _>>()
+        };
+        self.iter().map(own).collect::<Result<_, _>>().map(Prompts)
+    }
+
     /// Contexts that the lanes live in: one for each model with its adapters.
     #[must_use]
     pub fn n_contexts(&self) -> usize {
