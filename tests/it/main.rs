@@ -21,6 +21,7 @@ mod layering;
 mod perplexity;
 mod prompts;
 mod rpc;
+mod speculation;
 mod steering;
 mod trio;
 mod vocabularies;

@@ -4,14 +4,18 @@
 //! kept. In the long run the most tokens a second, `R`, come from steps that maximise `G(n) − R·C(n)` (renewal-reward,
 //! Dinkelbach); `R` is what was reached lately, `C` is measured, and `p` is what became of guesses that looked alike
 //! (`SpecDec`++, arXiv 2405.19715, has the threshold form of the rule).
+//!
+//! A model's first guess is free: its row is needed whatever comes of it. So is the next guess behind one that is taken.
 
 use crate::steer::lanes::{Costs, Step};
 
 /// What a guess looked like before it was checked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Sign {
-    /// Its probability to the model that made it.
-    Probability(f32),
+    /// Its probability to the model that made it, where that held it for the likeliest.
+    Likeliest(f32),
+    /// The same where it is another one, which was drawn.
+    Drawn(f32),
     /// Tokens at the end of the text that stood before it the last time.
     Match(usize),
 }
@@ -25,35 +29,40 @@ const MATCH_CHANCES: [f64; 5] = [0.4, 0.5, 0.6, 0.75, 0.9];
 /// What the cost of a further token is taken for, as a share of the first one's, before it was measured: little, so
 /// that it is tried.
 const HOPED_COST: f64 = 0.15;
-/// Tokens without a guess after which guesses are tried again, since texts change.
+/// Tokens without asking a model after which one is asked again, since texts change.
 const PATIENCE: usize = 64;
-/// How many guesses are tried then.
-pub(super) const TRIED: usize = 3;
+/// How much slower asking a model may seem before it counts as slower.
+const DOUBT: f64 = 0.95;
 /// What is kept of older steps at each new one, for the rate that was reached.
-const MEMORY: f64 = 0.9;
+const MEMORY: f64 = 0.95;
 
 #[derive(Debug, Clone)]
 pub(super) struct Policy {
-    by_probability: [Chance; PROBABILITIES.len()],
+    likeliest: [Chance; PROBABILITIES.len()],
+    drawn: [Chance; PROBABILITIES.len()],
     by_match: [Chance; MATCHES.len()],
     /// A model's next guess, of which nothing is known yet.
     unseen: Chance,
-    /// Tokens and seconds of the last steps.
-    reached: (f64, f64),
+    /// Of the last steps; of those in which a model was asked, and of those without any guess.
+    reached: Pace,
+    asking: Pace,
+    plain: Pace,
     n_quiet: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let mut below = 0.0;
-        let by_probability = PROBABILITIES.map(|upper| {
+        let likeliest = PROBABILITIES.map(|upper| {
             let middle = f64::from(below + upper) / 2.0;
             below = upper;
             Chance::expected(middle, 2.0, 0.99)
         });
+        let drawn = [Chance::expected(0.3, 2.0, 0.98); PROBABILITIES.len()];
         let by_match = MATCH_CHANCES.map(|chance| Chance::expected(chance, 2.0, 0.98));
         let unseen = Chance::expected(0.75, 4.0, 0.97);
-        Self { by_probability, by_match, unseen, reached: (0.0, 0.0), n_quiet: 0 }
+        let [reached, asking, plain] = [Pace::default(); 3];
+        Self { likeliest, drawn, by_match, unseen, reached, asking, plain, n_quiet: 0 }
     }
 }
 
@@ -61,27 +70,41 @@ impl Policy {
     /// The chance that a guess is kept, if those before it are.
     pub fn chance(&self, sign: Sign) -> f64 {
         match sign {
-            Sign::Probability(p) => self.by_probability[range(&PROBABILITIES, p)].get(),
+            Sign::Likeliest(p) => self.likeliest[range(&PROBABILITIES, p)].get(),
+            Sign::Drawn(p) => self.drawn[range(&PROBABILITIES, p)].get(),
             Sign::Match(length) => self.by_match[range(&MATCHES, length)].get(),
         }
     }
 
-    /// What it is worth, in tokens, to let a model go on guessing behind `n` tokens of a step: the chosen one and guesses
-    /// that are all kept with a chance of `reach`. Nothing or less: decode what there is.
-    pub fn worth(&self, costs: &Costs, lane: usize, n: usize, n_max: usize, reach: f64) -> f64 {
-        let chance = self.unseen.get();
+    /// Whether to ask a model for a guess. That is not free where the lanes would compute at the same time.
+    pub fn asks(&self) -> bool {
+        match (self.asking.get(), self.plain.get()) {
+            (_, None) => false,
+            (None, _) => true,
+            (Some(asking), Some(plain)) => asking > plain * DOUBT || self.n_quiet >= PATIENCE,
+        }
+    }
+
+    /// What it is worth, in tokens, to take a guess that is kept with a chance of `chance` behind the `n` tokens of a step that
+    /// are all kept with a chance of `reach`, and others behind it as far as they pay.
+    pub fn worth(&self, costs: &Costs, lane: usize, n: usize, n_max: usize, reach: f64, chance: f64) -> f64 {
         let ahead = costs.ahead(lane).unwrap_or(0.0);
         let now = step_cost(costs, Step::Behind, n);
         let mut gain = 0.0;
-        let mut next = reach;
+        let mut next = reach * chance;
         let mut best = f64::NEG_INFINITY;
         for m in n + 1..=n_max {
-            next *= chance;
             gain += next;
+            next *= self.unseen.get();
             let spent = (m - n) as f64 * ahead + step_cost(costs, Step::Behind, m) - now;
             best = best.max(gain - self.rate(costs) * spent);
         }
         best
+    }
+
+    /// What a model's guesses are worth, in tokens, before it is asked.
+    pub fn hope(&self, costs: &Costs, lane: usize, n_max: usize) -> f64 {
+        self.worth(costs, lane, 1, n_max, 1.0, self.unseen.get())
     }
 
     /// Of guesses that the text gives, how many to take, with what they are worth in tokens.
@@ -101,33 +124,33 @@ impl Policy {
         best
     }
 
-    /// Whether guesses were left out for so long that some are tried whatever they seem worth.
-    pub fn is_curious(&self) -> bool {
-        self.n_quiet >= PATIENCE
-    }
-
     /// Tokens a second, as reached lately; before anything was reached, as far as a step of one token goes.
     fn rate(&self, costs: &Costs) -> f64 {
-        let (tokens, seconds) = self.reached;
-        if seconds > 0.0 { tokens / seconds } else { step_cost(costs, Step::AtOnce, 1).recip().min(f64::MAX) }
+        self.reached.get().unwrap_or_else(|| step_cost(costs, Step::AtOnce, 1).recip().min(f64::MAX))
     }
 
     /// Takes in a step: the guesses' signs in order, how many were kept, whether the next one was refused (else nobody
-    /// asked), and what it all took.
-    pub fn learn(&mut self, signs: &[Sign], n_accept: usize, refused: bool, seconds: f64) {
+    /// asked), whether a model was asked, and what it all took.
+    pub fn learn(&mut self, signs: &[Sign], n_accept: usize, refused: bool, asked: bool, seconds: f64) {
         for (i, &sign) in signs.iter().enumerate().take(n_accept + usize::from(refused)) {
             let kept = i < n_accept;
             match sign {
-                Sign::Probability(p) => {
-                    self.by_probability[range(&PROBABILITIES, p)].learn(kept);
-                    self.unseen.learn(kept);
-                }
+                Sign::Likeliest(p) => self.likeliest[range(&PROBABILITIES, p)].learn(kept),
+                Sign::Drawn(p) => self.drawn[range(&PROBABILITIES, p)].learn(kept),
                 Sign::Match(length) => self.by_match[range(&MATCHES, length)].learn(kept),
+            }
+            if !matches!(sign, Sign::Match(_)) {
+                self.unseen.learn(kept);
             }
         }
         let n = 1 + n_accept;
-        self.n_quiet = if signs.is_empty() { self.n_quiet + n } else { 0 };
-        self.reached = (self.reached.0 * MEMORY + n as f64, self.reached.1 * MEMORY + seconds);
+        self.reached.add(n, seconds);
+        if asked {
+            self.asking.add(n, seconds);
+        } else if signs.is_empty() {
+            self.plain.add(n, seconds);
+        }
+        self.n_quiet = if asked { 0 } else { self.n_quiet + n };
     }
 }
 
@@ -140,7 +163,7 @@ fn step_cost(costs: &Costs, step: Step, n: usize) -> f64 {
     if let Some(seconds) = costs.step(step, n) {
         return seconds;
     }
-    let one = costs.step(Step::AtOnce, 1);
+    let one = costs.step(step, 1).or_else(|| costs.step(Step::AtOnce, 1));
     let first = one.map(|seconds| (1, seconds));
     let points = || first.into_iter().chain(costs.measured(step).filter(|(n, _)| *n > 1));
     let below = points().filter(|(m, _)| *m < n).last();
@@ -155,6 +178,25 @@ fn step_cost(costs: &Costs, step: Step, n: usize) -> f64 {
         }
         (None, Some((_, above))) => above,
         (None, None) => 0.0,
+    }
+}
+
+/// Tokens and seconds, of which the last count most.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    tokens: f64,
+    seconds: f64,
+}
+
+impl Pace {
+    /// Tokens a second; `None` before the first.
+    fn get(self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.tokens / self.seconds)
+    }
+
+    fn add(&mut self, n: usize, seconds: f64) {
+        self.tokens = self.tokens * MEMORY + n as f64;
+        self.seconds = self.seconds * MEMORY + seconds;
     }
 }
 

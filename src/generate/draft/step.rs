@@ -1,7 +1,7 @@
 //! A step: guess, decode on every lane, and hear what became of it.
 
 use super::lookup::look_up;
-use super::policy::{Policy, Sign, TRIED};
+use super::policy::{Policy, Sign};
 use super::{Draft, Drafter, Length, MAX_STEP_ON_DEVICES, Stats};
 use crate::arithmetic::softmax;
 use crate::llama::Token;
@@ -25,6 +25,8 @@ pub struct Drafting {
     tokens: Vec<Token>,
     signs: Vec<Sign>,
     found: Vec<Token>,
+    /// A model was asked in the running step.
+    asked: bool,
 }
 
 impl Drafting {
@@ -54,6 +56,7 @@ impl Drafting {
             tokens: Vec::new(),
             signs: Vec::new(),
             found: Vec::new(),
+            asked: false,
         }
     }
 
@@ -81,6 +84,7 @@ impl Drafting {
         self.tokens.clear();
         self.tokens.push(chosen);
         self.signs.clear();
+        self.asked = false;
         let n_max = self.n_max.min(n_max);
         if n_max > 1 && !self.take_from_text(steered, n_max, &mut ends) {
             self.take_from_model(steered, chain, n_max, &mut ends, &mut goes_on)?;
@@ -107,7 +111,7 @@ impl Drafting {
         let n = if self.draft.length == Length::Auto {
             let costs = steered.costs();
             let (n, worth) = self.policy.of_match(costs, length, n_max);
-            let other = self.lane.map_or(0.0, |lane| self.policy.worth(costs, lane, 1, n_max, 1.0));
+            let other = self.lane.map_or(0.0, |lane| self.policy.hope(costs, lane, n_max));
             if worth > other { n } else { 0 }
         } else {
             self.found.len()
@@ -134,22 +138,15 @@ impl Drafting {
     ) -> Result<(), Error> {
         let Some(lane) = self.lane else { return Ok(()) };
         let is_auto = self.draft.length == Length::Auto;
-        let n_tried = if self.policy.is_curious() { TRIED } else { 0 };
+        if is_auto && !self.policy.asks() {
+            return Ok(());
+        }
+        // A chain that cannot be copied guesses nothing.
+        let Ok(mut guesser) = chain.guesser(self.draw) else { return Ok(()) };
+        self.asked = true;
         let mut reach = 1.0;
-        let mut guesser = None;
-        while self.tokens.len() < n_max && goes_on() {
+        while goes_on() {
             let n = self.tokens.len();
-            if is_auto && n > n_tried && self.policy.worth(steered.costs(), lane, n, n_max, reach) <= 0.0 {
-                break;
-            }
-            let guesser = match &mut guesser {
-                Some(guesser) => guesser,
-                // A chain that cannot be copied guesses nothing.
-                none => match chain.guesser(self.draw) {
-                    Ok(made) => none.insert(made),
-                    Err(_) => break,
-                },
-            };
             let row = match steered.ahead(lane, self.tokens[n - 1]) {
                 Ok(row) => row,
                 Err(error) => {
@@ -157,14 +154,24 @@ impl Drafting {
                     return Err(error);
                 }
             };
-            // What a guesser cannot guess, such as the end of a grammar, the chain will tell by itself.
-            let Ok(guess) = guesser.guess(row) else { break };
-            let p = row.get(guess as usize).map_or(0.0, |logit| softmax::probability(row.logits(), logit));
-            if p < self.draft.min_p || steered.is_eog(guess) || ends(guess) || guesser.accept(guess).is_err() {
+            if n == n_max {
                 break;
             }
-            let sign = Sign::Probability(p);
-            reach *= self.policy.chance(sign);
+            // What a guesser cannot guess, such as the end of a grammar, the chain will tell by itself.
+            let Ok(guess) = guesser.guess(row) else { break };
+            let (p, best) = softmax::probabilities(row.logits(), row.get(guess as usize).unwrap_or(f32::NEG_INFINITY));
+            if p < self.draft.min_p || steered.is_eog(guess) || ends(guess) {
+                break;
+            }
+            let sign = if p < best { Sign::Drawn(p) } else { Sign::Likeliest(p) };
+            let chance = self.policy.chance(sign);
+            if is_auto && self.policy.worth(steered.costs(), lane, n, n_max, reach, chance) <= 0.0 {
+                break;
+            }
+            if guesser.accept(guess).is_err() {
+                break;
+            }
+            reach *= chance;
             self.tokens.push(guess);
             self.signs.push(sign);
         }
@@ -180,7 +187,7 @@ impl Drafting {
         let by_lookup = matches!(self.signs.first(), Some(Sign::Match(_)));
         self.stats.count(self.signs.len(), n_accept, by_lookup);
         self.text.extend_from_slice(&self.tokens[1..=n_accept]);
-        self.policy.learn(&self.signs, n_accept, refused, seconds);
+        self.policy.learn(&self.signs, n_accept, refused, self.asked, seconds);
         self.tokens.clear();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Costs {
     /// One token on one lane before the others, by lane.
     ahead: Vec<Mean>,
-    /// As many tokens on every lane at once; and where one lane had all but the last of them already.
+    /// As many tokens on every lane at once; and on all lanes but one, which had them already.
     at_once: Vec<Mean>,
     behind: Vec<Mean>,
 }
@@ -17,7 +17,7 @@ pub struct Costs {
 pub enum Step {
     /// All lanes decode all tokens.
     AtOnce,
-    /// One lane guessed them one by one, the others follow.
+    /// One lane had them, one by one, and the others follow.
     Behind,
 }
 
@@ -51,8 +51,10 @@ impl Costs {
     }
 
     pub(super) fn add_step(&mut self, step: Step, n: usize, spent: Duration) {
-        // A step of one token has nothing to guess.
-        let means = if n > 1 && step == Step::Behind { &mut self.behind } else { &mut self.at_once };
+        let means = match step {
+            Step::AtOnce => &mut self.at_once,
+            Step::Behind => &mut self.behind,
+        };
         at(means, n).add(spent.as_secs_f64());
     }
 }
@@ -73,10 +75,19 @@ struct Mean {
 impl Mean {
     /// What the newest measurement counts for, once there are enough.
     const WEIGHT: f64 = 0.125;
+    /// Measurements of which the shortest counts.
+    const N_FIRST: u32 = 3;
 
     fn add(&mut self, x: f64) {
         self.n = self.n.saturating_add(1);
-        self.mean += (x - self.mean) * Self::WEIGHT.max(1.0 / f64::from(self.n));
+        // The first ones build graphs and warm caches, and nothing is ever faster than it is.
+        self.mean = if self.n == 1 {
+            x
+        } else if self.n <= Self::N_FIRST {
+            self.mean.min(x)
+        } else {
+            self.mean + (x - self.mean) * Self::WEIGHT
+        };
     }
 
     fn get(self) -> Option<f64> {
