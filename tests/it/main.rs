@@ -9,6 +9,7 @@ mod hub_server;
 
 mod alongside;
 mod arrangements;
+mod bench;
 mod chain;
 mod chat;
 mod check;

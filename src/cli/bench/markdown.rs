@@ -25,7 +25,7 @@ fn runs(rows: &[Row]) -> String {
     if !on_cpu {
         names.insert(4, "ngl");
     }
-    let mut table = Table::new(names, 1);
+    let mut table = Table::new(names, &["backend", "role"]);
     for row in rows {
         let models = &row.models;
         let n_layers = models.source.model.n_gpu_layers.map_or(-1, i64::from);
@@ -64,7 +64,7 @@ fn ratios(derived: &Derived) -> String {
     ];
     let lines = lines.into_iter().filter_map(|(name, median)| Some((name.to_owned(), median?)));
     let shares = derived.shares.iter().map(|share| (format!("r: {} / base, time", share.role), share.r));
-    let mut table = Table::new(["ratio within a round", "median", "95 % interval", "rounds"], 1);
+    let mut table = Table::new(["ratio within a round", "median", "95 % interval", "rounds"], &[]);
     let mut is_empty = true;
     for (name, Median { median, interval, n }) in lines.chain(shares) {
         let interval = interval.map_or("–".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}"));
@@ -77,7 +77,7 @@ fn ratios(derived: &Derived) -> String {
 fn steps(costs: &[StepCosts]) -> String {
     let Some(most) = costs.iter().max_by_key(|costs| costs.steps.len()) else { return String::new() };
     let names = most.steps.iter().map(|step| format!("K = {}", step.n_tokens));
-    let mut table = Table::new(["c(K): step of K / step of 1".to_owned()].into_iter().chain(names), 1);
+    let mut table = Table::new(["c(K): step of K / step of 1".to_owned()].into_iter().chain(names), &[]);
     for StepCosts { role, steps, .. } in costs {
         let cells = steps.iter().map(|step| {
             let c = step.c.median;
@@ -91,7 +91,7 @@ fn steps(costs: &[StepCosts]) -> String {
 fn guesses(guesses: &Guesses) -> String {
     let Guesses { all, by_model, by_lookup, by_place, n_steps, n_tokens, steps, n_texts, n_same } = guesses;
     let rate = |kept: &Kept| kept.rate.map_or("–".to_owned(), |rate| format!("{:.1} %", rate * 100.0));
-    let mut table = Table::new(["guesses", "drafted", "kept", "rate"], 1);
+    let mut table = Table::new(["guesses", "drafted", "kept", "rate"], &[]);
     let mut add = |name: String, kept: &Kept| {
         table.add([name, kept.n_drafted.to_string(), kept.n_accept.to_string(), rate(kept)]);
     };
@@ -103,7 +103,7 @@ fn guesses(guesses: &Guesses) -> String {
     }
     let used: Vec<_> = steps.iter().enumerate().filter(|(_, n)| **n > 0).collect();
     let names = used.iter().map(|(n, _)| n.to_string());
-    let mut histogram = Table::new(["tokens in a step".to_owned()].into_iter().chain(names), 1);
+    let mut histogram = Table::new(["tokens in a step".to_owned()].into_iter().chain(names), &[]);
     histogram.add(["steps".to_owned()].into_iter().chain(used.iter().map(|(_, n)| n.to_string())));
     let per_step = *n_tokens as f64 / *n_steps as f64;
     let same = format!("{n_same} of {n_texts} texts are what lockstep wrote, token by token.");
@@ -113,7 +113,7 @@ fn guesses(guesses: &Guesses) -> String {
 fn memory(memory: &Memory) -> String {
     let Memory { bandwidth, subjects } = memory;
     let gb = |bytes: f64| format!("{:.1}", bytes / 1e9);
-    let mut table = Table::new(["read for each token", "weights", "KV cache", "GB/s", "roofline"], 1);
+    let mut table = Table::new(["read for each token", "weights", "KV cache", "GB/s", "roofline"], &[]);
     for traffic in subjects {
         let name = match traffic.of {
             How::Alone(_) => traffic.role.clone(),

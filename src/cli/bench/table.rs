@@ -1,15 +1,18 @@
 //! Markdown tables that can be read as they are.
 
-/// A table with a line of names; numbers stand to the right.
+/// A table with a line of names.
 pub(super) struct Table {
     lines: Vec<Vec<String>>,
-    /// The columns that stand to the left, from the first on.
-    n_left: usize,
+    /// Columns of words stand to the left, those of numbers to the right.
+    words: Vec<usize>,
 }
 
 impl Table {
-    pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>, n_left: usize) -> Self {
-        Self { lines: vec![names.into_iter().map(Into::into).collect()], n_left }
+    /// The first column and those called in `words` are of words.
+    pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>, words: &[&str]) -> Self {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let is_words = |&i: &usize| i == 0 || words.contains(&names[i].as_str());
+        Self { words: (0..names.len()).filter(is_words).collect(), lines: vec![names] }
     }
 
     /// Adds a line; what it lacks stays empty.
@@ -28,12 +31,13 @@ impl Table {
         for (i, line) in self.lines.iter().enumerate() {
             for (column, &width) in widths.iter().enumerate() {
                 let cell = line.get(column).map_or("", String::as_str);
-                text += &if column < self.n_left { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") };
+                let is_words = self.words.contains(&column);
+                text += &if is_words { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") };
             }
             text += "|\n";
             if i == 0 {
                 for (column, &width) in widths.iter().enumerate() {
-                    let end = if column < self.n_left { "-" } else { ":" };
+                    let end = if self.words.contains(&column) { "-" } else { ":" };
                     text += &format!("| {}{end} ", "-".repeat(width - 1));
                 }
                 text += "|\n";
@@ -49,14 +53,14 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let mut table = Table::new(["model", "t/s"], 1);
-        table.add(["a", "1234.5 ± 6"]);
+        let mut table = Table::new(["model", "t/s", "role"], &["role"]);
+        table.add(["a", "1234.5 ± 6", "base"]);
         table.add(["b"]);
         let expected = "\
-| model |        t/s |
-| ----- | ---------: |
-| a     | 1234.5 ± 6 |
-| b     |            |
+| model |        t/s | role |
+| ----- | ---------: | ---- |
+| a     | 1234.5 ± 6 | base |
+| b     |            |      |
 ";
         assert_eq!(table.text(), expected);
     }
