@@ -95,7 +95,8 @@ impl<'a> Runner<'a> {
         let reading = if self.settings.n_prompt > 0 { reading } else { Vec::new() };
         let generating = if self.settings.n_gen > 0 { generating } else { Vec::new() };
         let n_generating = n_repetitions * self.prompts.len();
-        self.n_all = reading.len() * n_repetitions + generating.len() * n_generating + reading.len().max(1);
+        let n_of_steps = self.subjects.all().count();
+        self.n_all = reading.len() * n_repetitions + generating.len() * n_generating + n_of_steps;
 
         let n_tokens: usize = self.prompts.iter().map(|of| of[0].base().len()).sum();
         let n_prompt = n_tokens as f64 / self.prompts.len().max(1) as f64;

@@ -55,14 +55,14 @@ pub fn run(args: &args::Bench) -> Result<Done> {
     });
     bar.finish_and_clear();
     let report = measured.or_else(with_hint)?;
+    // Stopped before anything was measured, there is nothing to print.
     if !report.rows.is_empty() {
+        if interrupt::stopped() {
+            eprintln!("note: stopped; this is what was measured until then");
+        }
         print(&report, args.output)?;
     }
-    if interrupt::stopped() {
-        eprintln!("note: stopped, and what was measured until then is printed");
-        return Ok(Done::Interrupted);
-    }
-    Ok(Done::Fine)
+    Ok(if interrupt::stopped() { Done::Interrupted } else { Done::Fine })
 }
 
 /// The prompts as every role is given them: the recipe's first and those that are built in, or those of a text.
