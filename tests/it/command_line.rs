@@ -72,6 +72,38 @@ fn without_models_the_demo_runs_its_own_prompt() {
 }
 
 #[test]
+fn guesses_are_counted_and_change_nothing() {
+    let ask = |draft: &[&str]| {
+        let args = ["generate", "--deterministic", "-p", PROMPT, "-n", "40", "-s", "5", "--json"];
+        json(&[&args[..], draft].concat())
+    };
+    let lockstep = ask(&["--draft", "off"]);
+    assert_eq!((&lockstep["generation"]["n_drafted"], &lockstep["generation"]["n"]), (&0.into(), &40.into()));
+    for draft in [&["--draft", "4"][..], &["--draft-max", "7", "--drafter", "base"], &["--drafter", "lookup"], &[]] {
+        let object = ask(draft);
+        assert_eq!(object["tokens"], lockstep["tokens"], "{draft:?}");
+        let count = |key: &str| object["generation"][key].as_u64().expect("a count");
+        assert!(count("n_accept") <= count("n_drafted"), "{draft:?}");
+        assert!(count("n_steps") + count("n_accept") >= 39, "{draft:?}");
+    }
+}
+
+#[test]
+fn drafts_that_make_no_sense_are_refused() {
+    for (args, expected) in [
+        (["--draft", "16"], "auto, off, or 0 to 15"),
+        (["--draft", "some"], "auto, off, or 0 to 15"),
+        (["--draft-min-p", "1.5"], "from 0 to 1"),
+        (["--draft-min-p", "NaN"], "from 0 to 1"),
+        (["--drafter", "oracle"], "lookup, expert and base"),
+    ] {
+        let output = run(&[&["generate", "-p", PROMPT][..], &args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn the_json_object_has_every_part() {
     let object = json(&["generate", "-p", PROMPT, "-n", "6", "-s", "5", "--draft", "off", "--json", "--n-probs", "3"]);
     assert_eq!(object["tokens"].as_array().map(Vec::len), Some(6));
