@@ -24,12 +24,14 @@ pub mod context;
 pub mod device;
 pub mod error;
 pub mod grammar;
+mod gumbel;
 pub mod log;
 pub mod model;
 mod pieces;
 pub mod probe;
 pub mod rpc;
 pub mod stage;
+mod table;
 pub mod text;
 
 pub use error::Error;
