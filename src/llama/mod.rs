@@ -25,6 +25,7 @@ pub mod device;
 pub mod error;
 pub mod grammar;
 mod gumbel;
+pub mod invariance;
 pub mod log;
 pub mod model;
 mod pieces;
