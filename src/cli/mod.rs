@@ -6,6 +6,7 @@ mod args;
 mod chat;
 mod check;
 mod compare;
+mod deterministic;
 mod devices;
 mod download;
 mod draft;

@@ -556,3 +556,48 @@ fn recipes_are_listed_shown_and_validated() {
     );
     refused(&["recipe", "validate", "no-such-recipe"], 2);
 }
+
+/// Prompts in batches, and token by token.
+#[test]
+fn the_deterministic_set_up_writes_the_same_text_however_tokens_are_batched() {
+    for sampling in [&["--temp", "0"][..], &["-s", "3", "--samplers", "min_p;temperature;gumbel"]] {
+        let tokens = |batch: &str| {
+            let args = ["generate", "--deterministic", "--json", "-p", PROMPT, "-n", "40", "-b", batch];
+            json(&[&args[..], sampling].concat())["tokens"].clone()
+        };
+        assert_eq!(tokens("1"), tokens("512"));
+    }
+}
+
+#[test]
+fn what_contradicts_the_deterministic_set_up_is_refused() {
+    for (option, value, words) in [
+        ("-fa", "off", "flash attention is off"),
+        ("-ngl", "3", "the base has 3 layers on devices"),
+        ("-ngl", "all", "the base has all layers on devices"),
+        ("-dev", "CUDA0", "the base has layers on CUDA0"),
+        ("-ctk", "f16", "the base has a cache in f16"),
+        ("-ctv", "q4_0", "the base has a cache in q4_0"),
+        ("--expert-ngl", "1", "the expert has 1 layers on devices"),
+        ("--antiexpert-ctv", "f32", "the antiexpert has a cache in f32"),
+        ("--rpc", "127.0.0.1:1", "there are devices at 127.0.0.1:1"),
+    ] {
+        let said = refused(&["generate", "--deterministic", "-p", "a", "-n", "1", option, value], 2);
+        assert!(said.contains(words) && said.contains("hint: "), "{option} {value}: {said}");
+    }
+    for same in [&["-ngl", "0", "-dev", "none"][..], &["-fa", "on", "--expert-ctk", "q8_0"]] {
+        assert!(run(&[&["generate", "--deterministic", "-p", "a", "-n", "1"], same].concat()).status.success());
+    }
+}
+
+#[test]
+fn weights_that_the_deterministic_set_up_does_not_cover_are_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("tiny.gguf");
+    Spec::tiny().write(&path).expect("writable");
+    let path = path.to_str().expect("UTF-8");
+    let output = run(&["generate", "--deterministic", "-m", path, "-me", path, "-ma", "none", "-p", "a", "-n", "1"]);
+    let said = stderr(&output);
+    assert!(output.status.success() && said.matches("has matrices in f32").count() == 1, "{said}");
+    assert!(!stderr(&run(&["generate", "--deterministic", "-p", "a", "-n", "1"])).contains("note: "));
+}

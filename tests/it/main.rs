@@ -17,6 +17,7 @@ mod download;
 mod faults;
 mod hostile;
 mod hub;
+mod invariance;
 mod layering;
 mod perplexity;
 mod prompts;
