@@ -51,7 +51,7 @@ lint: setup
 
 # Writes models of 1.1 B and 0.12 B random parameters (0.9 GB) under target/ and times them: some minutes.
 bench: setup
-	cargo bench --profile dev --bench lockstep
+	cargo bench --profile dev --bench offset --bench lockstep
 	cargo bench --profile dev -p proxytune-sampler
 
 setup:

@@ -234,7 +234,8 @@ pub enum RecipeCommand {
 
 #[derive(Debug, ClapArgs)]
 pub struct Check {
-    /// Load the weights too: refuse those that are not finite, and decode one token with every model
+    /// Load the weights too: refuse those that are not finite, decode with every model, and tell whether its logits
+    /// depend on how tokens are batched
     #[arg(long)]
     pub deep: bool,
     /// Print one JSON object

@@ -7,6 +7,7 @@ mod bench;
 mod chat;
 mod check;
 mod compare;
+mod deterministic;
 mod devices;
 mod download;
 mod draft;

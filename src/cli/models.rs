@@ -91,6 +91,10 @@ pub struct Models {
     /// -ctv: type of the V cache [default: f16]
     #[arg(long, value_name = "TYPE", help_heading = "Computing")]
     pub cache_type_v: Option<CacheType>,
+    /// Logits that do not depend on how tokens are batched: the CPU alone, flash attention and a KV cache in q8_0; for
+    /// weights in q4_0 and q8_0. Speculation then writes the very same text
+    #[arg(long, help_heading = "Computing")]
+    pub deterministic: bool,
     /// -nkvo: keep the KV cache in main memory
     #[arg(long, help_heading = "Computing")]
     pub no_kv_offload: bool,
@@ -303,6 +307,11 @@ pub enum LoadModeArg {
 }
 
 impl Models {
+    /// `--flash-attn`, which `--deterministic` needs.
+    pub fn flash_attention(&self) -> FlashAttention {
+        if self.deterministic { FlashAttention::On } else { self.flash_attn }
+    }
+
     /// `--load-mode`, or what llama.cpp's older flags meant.
     pub fn load_mode(&self) -> LoadMode {
         match (self.load_mode, self.no_mmap, self.mlock) {

@@ -10,7 +10,7 @@ use super::args::{self, Prompt};
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
 use super::text::{escaped, read_text, without_last_newline};
-use super::{download, draft, progress, roles};
+use super::{deterministic, download, draft, progress, roles};
 use crate::generate::Request;
 use crate::llama::backend::{self, Backend};
 use crate::llama::context::ContextParams;
@@ -97,6 +97,9 @@ impl Resolved {
         }
         let mut plan = Plan::of_recipe(&recipe, &defaults(args), &backend)?;
         plan.allow_drift = args.allow_vocab_drift;
+        if args.deterministic {
+            deterministic::note_weights(&plan)?;
+        }
         Ok(Self { recipe, plan, backend, models: Loaded::default() })
     }
 
@@ -133,7 +136,7 @@ fn defaults(args: &Models) -> ModelSource {
                 .and_then(|n| usize::try_from(n).ok())
                 .filter(|&n| n > 0)
                 .unwrap_or(defaults.n_threads),
-            flash_attention: args.flash_attn,
+            flash_attention: args.flash_attention(),
             offload_kqv: !args.no_kv_offload,
             ..defaults
         },

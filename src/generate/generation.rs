@@ -130,7 +130,7 @@ impl<'a> Generation<'a> {
         let began = Instant::now();
         if self.finish.is_none() && self.cancel.load(Ordering::Relaxed) {
             self.finish = Some(Finish::Cancelled);
-            self.settle(false)?;
+            self.settle(None)?;
         }
         if self.finish.is_some() {
             return Ok(None);
@@ -140,7 +140,7 @@ impl<'a> Generation<'a> {
         }
         let Some((token, position)) = self.choose()? else {
             self.finish = Some(Finish::Stop);
-            self.settle(false)?;
+            self.settle(None)?;
             return Ok(None);
         };
         let mut text = self.append(token)?;
@@ -155,7 +155,7 @@ impl<'a> Generation<'a> {
         self.spent += began.elapsed();
         if self.finish.is_some() {
             text += &self.text.finish();
-            self.settle(false)?;
+            self.settle(None)?;
         } else {
             self.pending = Some(token);
         }
@@ -169,7 +169,7 @@ impl<'a> Generation<'a> {
             self.row += 1;
             return Ok(());
         }
-        self.settle(guess.is_some())?;
+        self.settle(Some(token))?;
         let Self { drafting, steered, chain, text, cancel, piece, .. } = self;
         let model = steered.base().model().clone();
         let mut ahead = if text.has_no_end() { None } else { Some(text.clone()) };
@@ -188,9 +188,9 @@ impl<'a> Generation<'a> {
         Ok(())
     }
 
-    /// Ends the running round: what was guessed behind the row leaves the lanes.
-    fn settle(&mut self, refused: bool) -> Result<(), Error> {
-        self.drafting.settle(self.row, refused, std::mem::take(&mut self.spent).as_secs_f64());
+    /// Ends the running round, `next` chosen from its row or nothing: what was guessed behind the row leaves the lanes.
+    fn settle(&mut self, next: Option<Token>) -> Result<(), Error> {
+        self.drafting.settle(self.row, next, std::mem::take(&mut self.spent).as_secs_f64());
         self.n_rows = self.row + 1;
         self.steered.keep(self.n_rows)
     }

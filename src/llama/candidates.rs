@@ -3,7 +3,7 @@
 use llama_cpp_sys_2::{llama_token_data, llama_token_data_array};
 
 use super::{Error, Token};
-use crate::arithmetic::offset::{self, Candidate};
+use crate::arithmetic::offset::{Candidate, Exponents};
 use crate::arithmetic::row::Row;
 
 /// Room for one row of candidates, reused from position to position.
@@ -26,13 +26,17 @@ impl Candidate for llama_token_data {
 impl Candidates {
     /// Takes a row of the base's logits `[n_vocab]`, in id order.
     pub(super) fn fill(&mut self, row: &[f32]) -> Result<(), Error> {
-        if let Some(id) = offset::first_non_finite_logit(row) {
-            return Err(Error::NotFinite { id, value: row[id] });
-        }
+        let mut exponents = Exponents::default();
         self.data.clear();
-        let with_id = |(id, &logit)| llama_token_data { id: id as Token, logit, p: 0.0 };
-        self.data.extend(row.iter().enumerate().map(with_id));
-        Ok(())
+        self.data.extend(row.iter().zip(0..).map(|(&logit, id)| {
+            exponents.see(logit);
+            llama_token_data { id, logit, p: 0.0 }
+        }));
+        if exponents.all_finite() {
+            return Ok(());
+        }
+        let id = row.iter().position(|logit| !logit.is_finite()).unwrap_or_default();
+        Err(Error::NotFinite { id, value: row[id] })
     }
 
     /// Takes the logits that another model has for the base's tokens, those that are numbers.

@@ -9,7 +9,7 @@ use llama_cpp_sys_2 as sys;
 use super::candidates::Candidates;
 use super::model::Model;
 use super::stage::Stage;
-use super::{Error, Token, grammar};
+use super::{Error, Token, grammar, gumbel};
 use crate::arithmetic::offset::Term;
 use crate::recipe::sampling::Sampler;
 use crate::recipe::{self, Sampling};
@@ -149,8 +149,8 @@ impl Chain {
                         self.add_stage(s.plausibility);
                         continue;
                     }
-                    // Like dist it chooses, so it stands last wherever it was named.
-                    Sampler::AdaptiveP => continue,
+                    // Like dist they choose, so they stand last wherever they were named.
+                    Sampler::AdaptiveP | Sampler::Gumbel => continue,
                     Sampler::Penalties => sys::llama_sampler_init_penalties(
                         n_vocab,
                         last_n(s.repeat_last_n),
@@ -179,6 +179,8 @@ impl Chain {
                 sys::llama_sampler_init_adaptive_p(s.adaptive_target, s.adaptive_decay, seed)
             } else if s.temp <= 0.0 {
                 sys::llama_sampler_init_greedy()
+            } else if s.samplers.order().contains(&Sampler::Gumbel) {
+                gumbel::create(s.seed.unwrap_or_else(recipe::sampling::random_seed)).as_ptr()
             } else {
                 sys::llama_sampler_init_dist(seed)
             }
@@ -409,7 +411,7 @@ impl Drop for RawChain {
 }
 
 /// A sampler that llama.cpp made: its `new` gives memory or ends the process.
-fn allocated(raw: *mut sys::llama_sampler) -> NonNull<sys::llama_sampler> {
+pub(super) fn allocated(raw: *mut sys::llama_sampler) -> NonNull<sys::llama_sampler> {
     match NonNull::new(raw) {
         Some(raw) => raw,
         None => unreachable!("llama.cpp returned no sampler"),

@@ -25,12 +25,15 @@ pub mod device;
 pub mod error;
 pub mod grammar;
 pub mod guess;
+mod gumbel;
+pub mod invariance;
 pub mod log;
 pub mod model;
 mod pieces;
 pub mod probe;
 pub mod rpc;
 pub mod stage;
+mod table;
 pub mod text;
 
 pub use error::Error;

@@ -18,6 +18,7 @@ mod download;
 mod faults;
 mod hostile;
 mod hub;
+mod invariance;
 mod layering;
 mod perplexity;
 mod prompts;

@@ -129,25 +129,25 @@ impl Policy {
         self.reached.get().unwrap_or_else(|| step_cost(costs, Step::AtOnce, 1).recip().min(f64::MAX))
     }
 
-    /// Takes in a step: the guesses' signs in order, how many were kept, whether the next one was refused (else nobody
-    /// asked), whether a model was asked, and what it all took.
-    pub fn learn(&mut self, signs: &[Sign], n_accept: usize, refused: bool, asked: bool, seconds: f64) {
-        for (i, &sign) in signs.iter().enumerate().take(n_accept + usize::from(refused)) {
-            let kept = i < n_accept;
-            match sign {
-                Sign::Likeliest(p) => self.likeliest[range(&PROBABILITIES, p)].learn(kept),
-                Sign::Drawn(p) => self.drawn[range(&PROBABILITIES, p)].learn(kept),
-                Sign::Match(length) => self.by_match[range(&MATCHES, length)].learn(kept),
-            }
-            if !matches!(sign, Sign::Match(_)) {
-                self.unseen.learn(kept);
-            }
+    /// Hears what became of a guess, taken or not.
+    pub fn learn(&mut self, sign: Sign, kept: bool) {
+        let (chances, i) = match sign {
+            Sign::Likeliest(p) => (&mut self.likeliest[..], range(&PROBABILITIES, p)),
+            Sign::Drawn(p) => (&mut self.drawn[..], range(&PROBABILITIES, p)),
+            Sign::Match(length) => (&mut self.by_match[..], range(&MATCHES, length)),
+        };
+        chances[i].learn(kept);
+        if !matches!(sign, Sign::Match(_)) {
+            self.unseen.learn(kept);
         }
-        let n = 1 + n_accept;
+    }
+
+    /// Hears how many tokens a step gave, whether a model was asked, whether nothing was guessed, and what it all took.
+    pub fn learn_pace(&mut self, n: usize, asked: bool, is_plain: bool, seconds: f64) {
         self.reached.add(n, seconds);
         if asked {
             self.asking.add(n, seconds);
-        } else if signs.is_empty() {
+        } else if is_plain {
             self.plain.add(n, seconds);
         }
         self.n_quiet = if asked { 0 } else { self.n_quiet + n };
@@ -220,5 +220,112 @@ impl Chance {
     fn learn(&mut self, good: bool) {
         self.good = self.good * self.memory + f64::from(u8::from(good));
         self.all = self.all * self.memory + 1.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What a machine's steps cost, in seconds, a step of the base alone being one.
+    struct Machine {
+        ahead: f64,
+        others: fn(usize) -> f64,
+    }
+
+    /// Two cores: the cost of further tokens as measured for a base in Q4_0, with a pair of a fifth of it.
+    const CORES: Machine = Machine { ahead: 0.2, others: |n| [1.2, 1.95, 2.75, 2.85, 3.75, 4.65, 5.2, 5.65][n - 1] };
+    /// A device that reads weights once for up to eight tokens.
+    const DEVICE: Machine = Machine { ahead: 0.1, others: |n| 1.1 + 0.1 * (n - 1) as f64 };
+
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> f64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 40) as f64 / f64::from(1 << 24)
+        }
+    }
+
+    /// Probabilities that a model gives its guesses, and how often they are right then.
+    type Text = &'static [(f32, f64)];
+    const MIXED: Text = &[(0.99, 0.98), (0.99, 0.98), (0.8, 0.85), (0.5, 0.5), (0.3, 0.25)];
+    const SURE: Text = &[(0.99, 0.97)];
+    const HOPELESS: Text = &[(0.5, 0.1), (0.9, 0.15)];
+
+    /// Tokens a second over a text, taking every guess for which `takes` says so.
+    fn pace(
+        machine: &Machine,
+        text: Text,
+        n_max: usize,
+        mut policy: Policy,
+        takes: impl Fn(&Policy, &Costs, usize, f64, f32) -> bool,
+    ) -> f64 {
+        let mut random = Random(7);
+        let mut costs = Costs::default();
+        let (mut tokens, mut seconds) = (0, 0.0);
+        while tokens < 6000 {
+            let asked = policy.asks();
+            let (mut n, mut reach, mut n_kept, mut missed) = (1, 1.0, 0, false);
+            let (mut taken, mut passed) = (Vec::new(), None);
+            while asked {
+                let (p, right) = text[(random.next() * text.len() as f64) as usize];
+                let is_right = random.next() < right;
+                costs.add_ahead(0, Duration::from_secs_f64(machine.ahead));
+                if n == n_max {
+                    break;
+                }
+                if !takes(&policy, &costs, n, reach, p) {
+                    passed = Some((p, is_right));
+                    break;
+                }
+                reach *= policy.chance(Sign::Likeliest(p));
+                taken.push(p);
+                missed |= !is_right;
+                n_kept += usize::from(!missed);
+                n += 1;
+            }
+            let step = (machine.others)(n);
+            let (kind, alone) = if asked { (Step::Behind, 0.0) } else { (Step::AtOnce, machine.ahead) };
+            costs.add_step(kind, n, Duration::from_secs_f64(step + alone));
+            let spent = step + machine.ahead * n as f64;
+            for (i, &p) in taken.iter().enumerate().take(n_kept + 1) {
+                policy.learn(Sign::Likeliest(p), i < n_kept);
+            }
+            if let Some((p, is_right)) = passed.filter(|_| !missed) {
+                policy.learn(Sign::Likeliest(p), is_right);
+            }
+            policy.learn_pace(1 + n_kept, asked, !asked, spent);
+            tokens += 1 + n_kept;
+            seconds += spent;
+        }
+        tokens as f64 / seconds
+    }
+
+    fn adaptive(machine: &Machine, text: Text) -> f64 {
+        pace(machine, text, 8, Policy::default(), |policy, costs, n, reach, p| {
+            policy.worth(costs, 0, n, 8, reach, policy.chance(Sign::Likeliest(p))) > 0.0
+        })
+    }
+
+    #[test]
+    fn it_comes_near_the_best_that_can_be_fixed() {
+        for (machine, text) in [(CORES, MIXED), (CORES, SURE), (DEVICE, MIXED), (DEVICE, SURE)] {
+            let thresholds = [0.0, 0.4, 0.7, 0.9].into_iter().flat_map(|least| (1..=8).map(move |n| (least, n)));
+            let fixed = thresholds
+                .map(|(least, n_max)| pace(&machine, text, n_max, Policy::default(), |_, _, _, _, p| p >= least));
+            let best = fixed.fold(0.0, f64::max);
+            let adaptive = adaptive(&machine, text);
+            assert!(adaptive > 0.94 * best, "{adaptive} where {best} can be reached");
+        }
+    }
+
+    #[test]
+    fn where_guesses_fail_it_is_lockstep() {
+        let adaptive = adaptive(&CORES, HOPELESS);
+        let lockstep = 1.0 / (CORES.ahead + (CORES.others)(1));
+        assert!(adaptive > 0.97 * lockstep, "{adaptive} against {lockstep}");
     }
 }

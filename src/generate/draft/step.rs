@@ -25,8 +25,9 @@ pub struct Drafting {
     tokens: Vec<Token>,
     signs: Vec<Sign>,
     found: Vec<Token>,
-    /// A model was asked in the running step.
+    /// A model was asked in the running step; its last guess, where that was not taken.
     asked: bool,
+    passed: Option<(Token, Sign)>,
 }
 
 impl Drafting {
@@ -57,6 +58,7 @@ impl Drafting {
             signs: Vec::new(),
             found: Vec::new(),
             asked: false,
+            passed: None,
         }
     }
 
@@ -84,7 +86,7 @@ impl Drafting {
         self.tokens.clear();
         self.tokens.push(chosen);
         self.signs.clear();
-        self.asked = false;
+        (self.asked, self.passed) = (false, None);
         let n_max = self.n_max.min(n_max);
         if n_max > 1 && !self.take_from_text(steered, n_max, &mut ends) {
             self.take_from_model(steered, chain, n_max, &mut ends, &mut goes_on)?;
@@ -166,6 +168,7 @@ impl Drafting {
             let sign = if p < best { Sign::Drawn(p) } else { Sign::Likeliest(p) };
             let chance = self.policy.chance(sign);
             if is_auto && self.policy.worth(steered.costs(), lane, n, n_max, reach, chance) <= 0.0 {
+                self.passed = Some((guess, sign));
                 break;
             }
             if guesser.accept(guess).is_err() {
@@ -178,16 +181,23 @@ impl Drafting {
         Ok(())
     }
 
-    /// Hears that the running step is over: so many guesses were kept, the next one `refused` or not asked for, and it
-    /// took so many seconds.
-    pub fn settle(&mut self, n_accept: usize, refused: bool, seconds: f64) {
+    /// Hears that the running step is over: so many guesses were kept, and it took so many seconds. `next` is what was
+    /// chosen behind them, where somebody asked.
+    pub fn settle(&mut self, n_accept: usize, next: Option<Token>, seconds: f64) {
         if self.tokens.is_empty() {
             return;
         }
         let by_lookup = matches!(self.signs.first(), Some(Sign::Match(_)));
         self.stats.count(self.signs.len(), n_accept, by_lookup);
         self.text.extend_from_slice(&self.tokens[1..=n_accept]);
-        self.policy.learn(&self.signs, n_accept, refused, self.asked, seconds);
+        for &sign in &self.signs[..n_accept] {
+            self.policy.learn(sign, true);
+        }
+        let last = self.signs.get(n_accept).map(|&sign| (self.tokens[n_accept + 1], sign)).or(self.passed);
+        if let (Some((guess, sign)), Some(next)) = (last, next) {
+            self.policy.learn(sign, guess == next);
+        }
+        self.policy.learn_pace(1 + n_accept, self.asked, self.signs.is_empty(), seconds);
         self.tokens.clear();
     }
 }

@@ -46,11 +46,13 @@ impl Costs {
         }
     }
 
-    pub(super) fn add_ahead(&mut self, lane: usize, spent: Duration) {
+    /// Takes in a guess.
+    pub fn add_ahead(&mut self, lane: usize, spent: Duration) {
         at(&mut self.ahead, lane).add(spent.as_secs_f64());
     }
 
-    pub(super) fn add_step(&mut self, step: Step, n: usize, spent: Duration) {
+    /// Takes in a step.
+    pub fn add_step(&mut self, step: Step, n: usize, spent: Duration) {
         let means = match step {
             Step::AtOnce => &mut self.at_once,
             Step::Behind => &mut self.behind,
@@ -75,6 +77,8 @@ struct Mean {
 impl Mean {
     /// What the newest measurement counts for, once there are enough.
     const WEIGHT: f64 = 0.125;
+    /// A measurement counts for no more than this many means.
+    const MOST: f64 = 1.5;
     /// Measurements of which the shortest counts.
     const N_FIRST: u32 = 3;
 
@@ -86,7 +90,8 @@ impl Mean {
         } else if self.n <= Self::N_FIRST {
             self.mean.min(x)
         } else {
-            self.mean + (x - self.mean) * Self::WEIGHT
+            // Somebody else had the machine.
+            self.mean + (x.min(self.mean * Self::MOST) - self.mean) * Self::WEIGHT
         };
     }
 
