@@ -77,6 +77,13 @@ pub struct NotFinite {
     pub id: usize,
 }
 
+/// What is NaN or infinite, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damaged {
+    Base { id: usize },
+    Offset(NotFinite),
+}
+
 /// Adds the offset to `row[id]` for every id of a dense row `[n_vocab]`; leaves the row alone on an error.
 pub fn add_dense(row: &mut [f32], terms: &[Term<'_>]) -> Result<(), NotFinite> {
     check(row.len(), terms)?;
@@ -88,11 +95,44 @@ pub fn add_dense(row: &mut [f32], terms: &[Term<'_>]) -> Result<(), NotFinite> {
     Ok(())
 }
 
+/// The base's logits with the offset added, as candidates in id order: the formula in one pass. `None` where it takes
+/// more than one: unless there is one pair, both sides in the base's own ids and no shorter than `row`.
+pub fn compose<C>(
+    row: &[f32],
+    terms: &[Term<'_>],
+    out: &mut Vec<C>,
+    candidate: impl Fn(usize, f32) -> C,
+) -> Option<Result<(), Damaged>> {
+    let [Term { alpha, expert, antiexpert }] = terms else { return None };
+    let dense = |side: &Option<Row<'_>>| side.as_ref()?.in_order()?.get(..row.len());
+    let (expert, antiexpert) = (dense(expert)?, dense(antiexpert)?);
+    let (mut base, mut offsets) = (Exponents::default(), Exponents::default());
+    out.clear();
+    out.extend(row.iter().zip(expert).zip(antiexpert).enumerate().map(|(id, ((logit, e), a))| {
+        let offset = alpha * (e - a);
+        base.see(*logit);
+        offsets.see(offset);
+        candidate(id, logit + offset)
+    }));
+    Some(if !base.all_finite() {
+        Err(Damaged::Base { id: row.iter().position(|logit| !logit.is_finite()).unwrap_or_default() })
+    } else if !offsets.all_finite() {
+        let is_damaged = |(e, a): (&f32, &f32)| !(alpha * (e - a)).is_finite();
+        let id = expert.iter().zip(antiexpert).position(is_damaged).unwrap_or_default();
+        Err(Damaged::Offset(NotFinite { id }))
+    } else {
+        Ok(())
+    })
+}
+
 /// Adds the offset to every candidate by its token id; leaves the candidates alone on an error.
 ///
 /// A full array in id order, which is what a chain starts from, takes the dense kernel; an array that other
 /// samplers have sorted or truncated goes id by id.
 pub fn add_by_id<C: Candidate>(candidates: &mut [C], terms: &[Term<'_>]) -> Result<(), NotFinite> {
+    if terms.is_empty() {
+        return Ok(());
+    }
     if in_id_order(candidates) {
         check(candidates.len(), terms)?;
         for term in terms {

@@ -2,8 +2,9 @@
 
 use llama_cpp_sys_2::{llama_token_data, llama_token_data_array};
 
+use super::stage::Failure;
 use super::{Error, Token};
-use crate::arithmetic::offset::{Candidate, Exponents};
+use crate::arithmetic::offset::{self, Candidate, Damaged, Exponents, NotFinite, Term};
 use crate::arithmetic::row::Row;
 
 /// Room for one row of candidates, reused from position to position.
@@ -37,6 +38,16 @@ impl Candidates {
         }
         let id = row.iter().position(|logit| !logit.is_finite()).unwrap_or_default();
         Err(Error::NotFinite { id, value: row[id] })
+    }
+
+    /// Takes a row of the base's logits, in id order, with the offset added already, where that is one pass.
+    pub(super) fn fill_steered(&mut self, row: &[f32], terms: &[Term<'_>]) -> Option<Result<(), Error>> {
+        let entry = |id, logit| llama_token_data { id: id as Token, logit, p: 0.0 };
+        let done = offset::compose(row, terms, &mut self.data, entry)?;
+        Some(done.map_err(|damaged| match damaged {
+            Damaged::Base { id } => Error::NotFinite { id, value: row[id] },
+            Damaged::Offset(NotFinite { id }) => Failure::NotFinite { id }.into(),
+        }))
     }
 
     /// Takes the logits that another model has for the base's tokens, those that are numbers.

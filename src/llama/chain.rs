@@ -29,6 +29,8 @@ pub struct Chain {
     /// The named samplers and the one that chooses.
     pub(super) named: RawChain,
     pub(super) stage: Option<Stage>,
+    /// Nothing happens to a row before the stage adds to it, and the stage does nothing else.
+    is_stage_first: bool,
     /// Place of the grammar among the masks.
     grammar: Option<i32>,
     /// The grammar refused a token; llama.cpp aborts if it is asked again.
@@ -57,6 +59,7 @@ impl Chain {
             masks: RawChain::new(),
             named: RawChain::new(),
             stage: None,
+            is_stage_first: false,
             grammar: None,
             stuck: None,
             can_clone: true,
@@ -66,6 +69,7 @@ impl Chain {
         chain.add_logit_bias(sampling, never)?;
         chain.add_grammar(sampling)?;
         chain.add_named(sampling, n_ctx)?;
+        chain.is_stage_first = chain.masks.len() == 0 && chain.stage_at() == Some(0) && sampling.plausibility == 0.0;
         Ok(chain)
     }
 
@@ -247,6 +251,12 @@ impl Chain {
         if row.len() != expected {
             return Err(Error::RowSize { got: row.len(), expected });
         }
+        // Where the stage comes first anyway, its sum is made while the candidates are.
+        let steered = if self.is_stage_first { self.candidates.fill_steered(row, terms) } else { None };
+        if let Some(filled) = steered {
+            filled?;
+            return self.choose(&[]);
+        }
         self.candidates.fill(row)?;
         self.choose(terms)
     }
@@ -336,6 +346,7 @@ impl Chain {
             masks: self.masks.duplicate(),
             named,
             stage,
+            is_stage_first: self.is_stage_first,
             grammar: self.grammar,
             stuck: self.stuck,
             can_clone: true,

@@ -1,9 +1,10 @@
 //! Is the offset added near memory speed? The stage's kernel against a plain copy, in turns, on vocabularies of today.
 //!
 //! The copy moves 24 bytes an entry: 12 are read and 12 are written, which is what the formula needs to read (a logit of
-//! base, expert and antiexpert) and to write (a candidate). The kernel works in place on candidates that are filled
-//! already, as the stage finds them in a chain: it reads the candidate where the formula reads the base's logit, and it
-//! looks at everything before it changes anything.
+//! base, expert and antiexpert) and to write (a candidate). Where the stage comes first, as it does unless it is placed,
+//! a chain makes its candidates with the offset added. Elsewhere the kernel works in place on candidates that other
+//! samplers have seen: it reads the candidate where the formula reads the base's logit, and it looks at everything before
+//! it changes anything.
 //!
 //!     make bench
 
@@ -11,7 +12,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use llama_cpp_sys_2::llama_token_data;
-use proxytune::arithmetic::offset::{Term, add_by_id};
+use proxytune::arithmetic::offset::{Term, add_by_id, compose};
 
 mod measured;
 
@@ -42,7 +43,8 @@ fn measure(n_vocab: usize) {
     fill(&mut candidates);
     fill(&mut copy);
     let source = candidates.clone();
-    let (mut ratios, mut kernels, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+    let mut composed = Vec::with_capacity(n_vocab);
+    let mut times = [const { Vec::new() }; 5];
     for turn in 0..N_WARM_UP + N_TURNS {
         let began = Instant::now();
         copy.copy_from_slice(black_box(&source));
@@ -54,13 +56,23 @@ fn measure(n_vocab: usize) {
         add_by_id(black_box(&mut candidates), black_box(&terms)).expect("finite rows");
         black_box(&mut candidates);
         let added = began.elapsed().as_secs_f64();
+        let began = Instant::now();
+        let entry = |id, logit| llama_token_data { id: id as i32, logit, p: 0.0 };
+        let done = compose(black_box(&base), black_box(&terms), &mut composed, entry);
+        assert_eq!(done, Some(Ok(())));
+        black_box(&mut composed);
+        let made = began.elapsed().as_secs_f64();
         if turn >= N_WARM_UP {
-            ratios.push(added / copied);
-            kernels.push(added * 1e6);
-            copies.push(copied * 1e6);
+            let numbers = [copied * 1e6, made * 1e6, added * 1e6, made / copied, added / copied];
+            times.iter_mut().zip(numbers).for_each(|(times, number)| times.push(number));
         }
     }
-    print("copy of 24 bytes an entry, µs", &mut copies);
-    print("offset of one pair, µs", &mut kernels);
-    print("offset / copy", &mut ratios);
+    let names = [
+        "copy of 24 bytes an entry, µs",
+        "candidates with the offset added, µs",
+        "offset added in place, µs",
+        "candidates with the offset / copy",
+        "offset in place / copy",
+    ];
+    times.iter_mut().zip(names).for_each(|(times, name)| print(name, times));
 }
