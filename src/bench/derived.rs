@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::batches::Batches;
 use super::costs::StepCosts;
 use super::memory::Memory;
 use super::row::How;
@@ -121,6 +122,7 @@ pub struct Derived {
     pub ratios: Ratios,
     pub shares: Vec<Share>,
     pub step_costs: Vec<StepCosts>,
+    pub batches: Vec<Batches>,
     pub guesses: Option<Guesses>,
     pub memory: Option<Memory>,
 }
@@ -132,6 +134,7 @@ impl Derived {
             shares: Share::all(&timed.generating, subjects),
             guesses: Guesses::of(&timed, settings.n_gen),
             step_costs: timed.costs,
+            batches: timed.batches,
             memory,
         }
     }

@@ -4,6 +4,7 @@
 //! them. Subjects take turns at every prompt, so that ratios are of neighbours in time. Nothing here prints.
 
 mod bandwidth;
+mod batches;
 mod bytes;
 mod costs;
 mod derived;
@@ -17,6 +18,7 @@ mod subjects;
 
 use std::sync::atomic::AtomicBool;
 
+pub use batches::Batches;
 pub use costs::StepCosts;
 pub use derived::{Derived, Guesses, Kept, Ratios, Share};
 pub use error::Error;

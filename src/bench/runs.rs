@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::batches::Batches;
 use super::costs::{self, StepCosts};
 use super::row::How;
 use super::{Error, Progress, Settings, Subjects};
 use crate::generate::draft::{Draft, Stats};
 use crate::generate::{Finish, Generation, Request};
 use crate::llama::Token;
+use crate::llama::invariance::Invariance;
 use crate::prompt::Conversation;
 use crate::steer::{self, Prompts, Steered};
 
@@ -30,6 +32,7 @@ pub(super) struct Timed {
     /// Tokens of a prompt, on average.
     pub n_prompt: f64,
     pub costs: Vec<StepCosts>,
+    pub batches: Vec<Batches>,
 }
 
 /// Rounds of one kind of run; in each every subject has its turn.
@@ -96,14 +99,16 @@ impl<'a> Runner<'a> {
         let generating = if self.settings.n_gen > 0 { generating } else { Vec::new() };
         let n_generating = n_repetitions * self.prompts.len();
         let n_of_steps = self.subjects.all().count();
-        self.n_all = reading.len() * n_repetitions + generating.len() * n_generating + n_of_steps;
+        let n_probes = self.subjects.alone.len();
+        self.n_all = reading.len() * n_repetitions + generating.len() * n_generating + n_of_steps + n_probes;
 
         let n_tokens: usize = self.prompts.iter().map(|of| of[0].base().len()).sum();
         let n_prompt = n_tokens as f64 / self.prompts.len().max(1) as f64;
         let mut timed = Timed { n_prompt, ..Timed::default() };
-        self.read_prompts(reading, &mut timed.reading)?;
-        self.generate_texts(generating, &mut timed)?;
+        self.read_prompts(&reading, &mut timed.reading)?;
+        self.generate_texts(&generating, &mut timed)?;
         self.measure_steps(&mut timed.costs)?;
+        self.compare_batches(&mut timed.batches)?;
         Ok(timed)
     }
 
@@ -123,10 +128,13 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn read_prompts(&mut self, subjects: Vec<How>, test: &mut Test) -> Result<(), Error> {
+    fn read_prompts(&mut self, subjects: &[How], test: &mut Test) -> Result<(), Error> {
         let Settings { n_prompt, n_repetitions, warms_up, .. } = *self.settings;
-        test.subjects = subjects;
+        test.subjects = subjects.to_vec();
         test.began = Timestamp::now();
+        if test.subjects.is_empty() {
+            return Ok(());
+        }
         for repetition in usize::from(!warms_up)..=n_repetitions {
             let mut round = vec![0; test.subjects.len()];
             for at in turns(test.subjects.len(), repetition) {
@@ -158,12 +166,15 @@ impl<'a> Runner<'a> {
         Ok(done.then_some(ns))
     }
 
-    fn generate_texts(&mut self, subjects: Vec<How>, timed: &mut Timed) -> Result<(), Error> {
+    fn generate_texts(&mut self, subjects: &[How], timed: &mut Timed) -> Result<(), Error> {
         let Settings { n_gen, n_repetitions, warms_up, .. } = *self.settings;
-        timed.generating.subjects.clone_from(&subjects);
+        timed.generating.subjects = subjects.to_vec();
         timed.generating.began = Timestamp::now();
+        if subjects.is_empty() {
+            return Ok(());
+        }
         if warms_up {
-            for &how in &subjects {
+            for &how in subjects {
                 if self.generate(how, 0, n_gen.min(N_WARM_UP))?.is_none() {
                     return Ok(());
                 }
@@ -244,6 +255,22 @@ impl<'a> Runner<'a> {
             if !self.goes_on() {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Looks whether each model's logits depend on how tokens are batched.
+    fn compare_batches(&mut self, found: &mut Vec<Batches>) -> Result<(), Error> {
+        for i in 0..self.subjects.alone.len() {
+            if !self.goes_on() {
+                break;
+            }
+            let role = self.subjects.role(How::Alone(i));
+            self.tell(&format!("batches against single tokens, {role}"));
+            let Invariance { n_kv, widths, difference } = self.subjects.alone[i].steered.invariance()?;
+            let looked = !n_kv.is_empty() && !widths.is_empty();
+            let batch_invariant = looked.then_some(difference.is_none());
+            found.push(Batches { role, batch_invariant, n_kv, widths });
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::{Prompts, Role};
 use crate::arithmetic::offset::first_non_finite_logit;
 use crate::arithmetic::row::Row;
 use crate::llama::context::{Context, Timings};
+use crate::llama::invariance::{self, Invariance};
 use crate::llama::model::Model;
 use crate::llama::{self, Token};
 use crate::prompt::{self, Conversation, Piece};
@@ -211,6 +212,13 @@ impl Lanes {
             lane.roll_back(&mut contexts[lane.context], 0);
         }
         (cast.n_generated, cast.first_position, cast.n_rows, cast.out_of_step) = (0, 0, 0, false);
+    }
+
+    /// Whether the logits of the first context depend on how tokens are batched. The lanes are empty afterwards.
+    pub fn invariance(&mut self) -> Result<Invariance, Error> {
+        self.clear();
+        let role = self.cast.lanes.first().map_or(Role::Base, |lane| lane.role);
+        self.contexts.first_mut().map_or(Ok(Invariance::default()), invariance::probe).map_err(in_lane(role))
     }
 
     pub fn reset_timings(&mut self) {

@@ -7,8 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// One thread, since tests run beside one another; rows that do not depend on how tokens are batched.
-const QUICK: [&str; 16] =
-    ["-p", "16", "-n", "8", "-r", "2", "-t", "1", "-fa", "on", "-ctk", "q8_0", "-ctv", "q8_0", "--draft", "4"];
+const QUICK: [&str; 11] = ["-p", "16", "-n", "8", "-r", "2", "-t", "1", "--deterministic", "--draft", "4"];
 
 fn bench(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
@@ -107,6 +106,8 @@ fn the_json_object_adds_up() {
         assert_eq!(widths, [1, 2, 4, 8, 16]);
         assert_eq!(steps[0]["c"]["median"], 1.0);
     }
+    let batches = derived["batches"].as_array().expect("models");
+    assert!(batches.len() == 3 && batches.iter().all(|model| model["batch_invariant"] == true), "{batches:?}");
     let memory = &derived["memory"];
     assert!(memory["bandwidth"]["bytes_per_s"].as_f64().is_some_and(|rate| rate > 0.0));
     let subjects = memory["subjects"].as_array().expect("subjects");

@@ -2,15 +2,16 @@
 
 use super::table::Table;
 use crate::arithmetic::statistics::Median;
-use crate::bench::{Derived, Guesses, How, Kept, Memory, Report, Row, StepCosts, System};
+use crate::bench::{Batches, Derived, Guesses, How, Kept, Memory, Report, Row, StepCosts, System};
 
 pub(super) fn report(report: &Report) -> String {
     let Report { rows, derived, system } = report;
-    let Derived { step_costs, guesses, memory, .. } = derived;
+    let Derived { step_costs, batches, guesses, memory, .. } = derived;
     let parts = [
         runs(rows),
         ratios(derived),
         steps(step_costs),
+        self::batches(batches),
         guesses.as_ref().map(self::guesses).unwrap_or_default(),
         memory.as_ref().map(self::memory).unwrap_or_default(),
         self::system(system),
@@ -86,6 +87,20 @@ fn steps(costs: &[StepCosts]) -> String {
         table.add([role.clone()].into_iter().chain(cells));
     }
     table.text()
+}
+
+fn batches(batches: &[Batches]) -> String {
+    let list = |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let mut table = Table::new(["logits in a batch", "as one by one", "tokens in the batch", "behind tokens"], &[]);
+    for Batches { role, batch_invariant, n_kv, widths } in batches {
+        let holds = match batch_invariant {
+            None => "–",
+            Some(true) => "bit by bit",
+            Some(false) => "rounded otherwise",
+        };
+        table.add([role.as_str(), holds, &list(widths), &list(n_kv)]);
+    }
+    if batches.is_empty() { String::new() } else { table.text() }
 }
 
 fn guesses(guesses: &Guesses) -> String {

@@ -139,19 +139,13 @@ fn print(report: &Report, output: BenchOutput) -> Result<()> {
 
 /// As llama-bench writes it: names, then values in quotes.
 fn csv(rows: &[Row]) -> String {
-    let mut text = String::new();
-    for row in rows {
-        let fields = row.fields();
-        if text.is_empty() {
-            let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
-            text += &format!("{}\n", names.join(","));
-        }
-        let quoted = |value: &Value| {
-            let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            format!("\"{}\"", plain.replace('"', "\"\""))
-        };
-        let values: Vec<_> = fields.iter().map(|(_, value)| quoted(value)).collect();
-        text += &format!("{}\n", values.join(","));
-    }
-    text
+    let Some(first) = rows.first() else { return String::new() };
+    let names: Vec<_> = first.fields().into_iter().map(|(name, _)| name).collect();
+    let quoted = |value: &Value| {
+        let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("\"{}\"", plain.replace('"', "\"\""))
+    };
+    let values = |row: &Row| row.fields().iter().map(|(_, value)| quoted(value)).collect::<Vec<_>>().join(",");
+    let lines: Vec<_> = std::iter::once(names.join(",")).chain(rows.iter().map(values)).collect();
+    lines.join("\n") + "\n"
 }

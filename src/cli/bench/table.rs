@@ -27,23 +27,21 @@ impl Table {
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
         };
         let widths: Vec<_> = (0..n_columns).map(width).collect();
-        let mut text = String::new();
-        for (i, line) in self.lines.iter().enumerate() {
-            for (column, &width) in widths.iter().enumerate() {
-                let cell = line.get(column).map_or("", String::as_str);
-                let is_words = self.words.contains(&column);
-                text += &if is_words { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") };
-            }
-            text += "|\n";
-            if i == 0 {
-                for (column, &width) in widths.iter().enumerate() {
-                    let end = if self.words.contains(&column) { "-" } else { ":" };
-                    text += &format!("| {}{end} ", "-".repeat(width - 1));
-                }
-                text += "|\n";
-            }
-        }
-        text
+        let is_words = |column: usize| self.words.contains(&column);
+        let line = |cells: &Vec<String>| {
+            let cell = |(column, &width): (usize, &usize)| {
+                let cell = cells.get(column).map_or("", String::as_str);
+                if is_words(column) { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") }
+            };
+            widths.iter().enumerate().map(cell).collect::<String>() + "|\n"
+        };
+        let rule = |(column, &width): (usize, &usize)| {
+            let end = if is_words(column) { "-" } else { ":" };
+            format!("| {}{end} ", "-".repeat(width - 1))
+        };
+        let rule = widths.iter().enumerate().map(rule).collect::<String>() + "|\n";
+        let (names, lines) = self.lines.split_at(1);
+        names.iter().map(line).chain([rule]).chain(lines.iter().map(line)).collect()
     }
 }
 
