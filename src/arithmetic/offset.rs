@@ -104,8 +104,8 @@ pub fn compose<C>(
     candidate: impl Fn(usize, f32) -> C,
 ) -> Option<Result<(), Damaged>> {
     let [Term { alpha, expert, antiexpert }] = terms else { return None };
-    let dense = |side: &Option<Row<'_>>| side.as_ref()?.in_order()?.get(..row.len());
-    let (expert, antiexpert) = (dense(expert)?, dense(antiexpert)?);
+    let expert = expert.as_ref()?.in_order()?.get(..row.len())?;
+    let antiexpert = antiexpert.as_ref()?.in_order()?.get(..row.len())?;
     let (mut base, mut offsets) = (Exponents::default(), Exponents::default());
     out.clear();
     out.extend(row.iter().zip(expert).zip(antiexpert).enumerate().map(|(id, ((logit, e), a))| {

@@ -10,7 +10,6 @@ last token; loading and the prompt are in nobody's. Ratios are taken within a ro
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -30,7 +29,6 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
 DTYPES = ("float32", "bfloat16")
 N_CTX = 512
-N_PROMPT_WORDS = 16
 N_TRIAL = 16
 N_TRIALS = 3
 # Arms whose texts part earlier than this do not compute the same; later, it is rounding at a near tie.
@@ -151,16 +149,6 @@ class Proxytune:
         generation = answer["generation"]
         details = {name: generation[name] for name in ("n_steps", "n_drafted", "n_accept")}
         return Run(answer["tokens"], generation["ms"], details)
-
-
-def prompts(text: Path, n: int) -> list[str]:
-    """The beginnings of `n` paragraphs, chosen by hash."""
-    paragraphs = [" ".join(p.split()) for p in text.read_text(encoding="utf-8").split("\n\n")]
-    long = [p for p in paragraphs if len(p.split()) > 2 * N_PROMPT_WORDS]
-    if len(long) < n:
-        raise SystemExit(f"{text} has {len(long)} long paragraphs, fewer than {n}")
-    chosen = sorted(long, key=lambda paragraph: hashlib.sha256(paragraph.encode()).digest())[:n]
-    return [" ".join(paragraph.split()[:N_PROMPT_WORDS]) for paragraph in chosen]
 
 
 def better_transformers(trio: Trio, threads: int, text: str, prompt: list[int]) -> tuple[str, Worker, dict[str, float]]:
