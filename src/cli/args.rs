@@ -51,6 +51,9 @@ pub enum Command {
     /// How well each role, and the steered model at several α, predict a text.
     Perplexity(Perplexity),
     /// How fast it is and where the time goes: each model alone, steered in lockstep, and steered with guesses.
+    ///
+    /// They take turns, prompt by prompt, so that ratios are of neighbours in time. Sampling is greedy unless flags say
+    /// otherwise: neither a recipe's sampling nor llama.cpp's defaults are used, and no text ends before its time.
     Bench(Bench),
     /// Tell before loading whether files can work together, and what memory they take.
     Check(Check),
@@ -167,8 +170,6 @@ pub struct Perplexity {
     pub models: Models,
 }
 
-/// Everything takes turns, prompt by prompt, so that ratios are of neighbours in time. Sampling is greedy unless flags
-/// say otherwise: neither a recipe's sampling nor llama.cpp's defaults are used, and no text ends before its time.
 #[derive(Debug, ClapArgs)]
 pub struct Bench {
     /// Tokens of a prompt to read (pp); 0 for none
@@ -179,7 +180,7 @@ pub struct Bench {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 128, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u32).range(0..=MAX_BENCH_TOKENS))]
     pub n_gen: u32,
-    /// How often to do everything, every prompt each time
+    /// How often to do everything, every prompt each time; 1 gives figures too
     #[arg(short, long, value_name = "N", default_value_t = 5, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub repetitions: u32,

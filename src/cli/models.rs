@@ -65,7 +65,7 @@ pub struct Models {
     pub allow_vocab_drift: bool,
 
     /// Tokens that the context holds, prompt and answer; 0 for what the models were trained on
-    /// [default: that, at most 4096; perplexity: windows of 512]
+    /// [default: that, at most 4096; perplexity: windows of 512; bench: what its tests need]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_TOKENS),
           allow_negative_numbers = true, help_heading = "Computing")]
     pub ctx_size: Option<u32>,

@@ -91,7 +91,8 @@ fn steps(costs: &[StepCosts]) -> String {
 
 fn batches(batches: &[Batches]) -> String {
     let list = |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    let mut table = Table::new(["logits in a batch", "as one by one", "tokens in the batch", "behind tokens"], &[]);
+    let names = ["logits in a batch", "as one by one", "tokens in the batch", "behind tokens"];
+    let mut table = Table::new(names, &names);
     for Batches { role, batch_invariant, n_kv, widths } in batches {
         let holds = match batch_invariant {
             None => "–",
