@@ -154,8 +154,8 @@ impl Policy {
     }
 }
 
-fn range<T: PartialOrd>(upper: &[T], x: T) -> usize {
-    upper.iter().position(|upper| x <= *upper).unwrap_or(upper.len() - 1)
+fn range<T: PartialOrd + Copy>(upper: &[T], x: T) -> usize {
+    upper.iter().position(|&upper| x <= upper).unwrap_or(upper.len() - 1)
 }
 
 /// Seconds of a step of `n` tokens: as measured, else on the line between or through the nearest that were.
@@ -270,7 +270,10 @@ mod tests {
             let asked = policy.asks();
             let (mut n, mut reach, mut n_kept, mut missed) = (1, 1.0, 0, false);
             let (mut taken, mut passed) = (Vec::new(), None);
-            while asked {
+            loop {
+                if !asked {
+                    break;
+                }
                 let (p, right) = text[(random.next() * text.len() as f64) as usize];
                 let is_right = random.next() < right;
                 costs.add_ahead(0, Duration::from_secs_f64(machine.ahead));
