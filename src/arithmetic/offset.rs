@@ -106,14 +106,18 @@ pub fn compose<C>(
     let [Term { alpha, expert, antiexpert }] = terms else { return None };
     let expert = expert.as_ref()?.in_order()?.get(..row.len())?;
     let antiexpert = antiexpert.as_ref()?.in_order()?.get(..row.len())?;
+    if out.len() != row.len() {
+        out.clear();
+        out.extend(row.iter().enumerate().map(|(id, &logit)| candidate(id, logit)));
+    }
     let (mut base, mut offsets) = (Exponents::default(), Exponents::default());
-    out.clear();
-    out.extend(row.iter().zip(expert).zip(antiexpert).enumerate().map(|(id, ((logit, e), a))| {
+    // Over what is there already: that is vectorised, and pushing is not.
+    for (id, (((entry, logit), e), a)) in out.iter_mut().zip(row).zip(expert).zip(antiexpert).enumerate() {
         let offset = alpha * (e - a);
         base.see(*logit);
         offsets.see(offset);
-        candidate(id, logit + offset)
-    }));
+        *entry = candidate(id, logit + offset);
+    }
     Some(if !base.all_finite() {
         Err(Damaged::Base { id: row.iter().position(|logit| !logit.is_finite()).unwrap_or_default() })
     } else if !offsets.all_finite() {
