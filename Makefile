@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python header lint bench setup
+.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python header lint bench bench-peers grown setup
 
 demo: setup
 	cargo build
@@ -34,11 +34,11 @@ header: setup
 # and more. Not for the CPU at hand, as gcc 12 makes AMX code of it that crashes.
 PYTHON ?= python3
 VENV ?= target/python
+CMAKE_ARGS ?= -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON
 test-python: setup
 	cargo build -p proxytune -p proxytune-sampler
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON" \
-		$(VENV)/bin/python -m pip install --quiet -r plugins/llama-cpp-python/tests/requirements.txt
+	CMAKE_ARGS="$(CMAKE_ARGS)" $(VENV)/bin/python -m pip install --quiet -r plugins/llama-cpp-python/tests/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --no-deps --editable plugins/llama-cpp-python
 	cd plugins/llama-cpp-python && for check in 'ruff check' 'ruff format --check' mypy pytest; do \
 		$(abspath $(VENV))/bin/python -m $$check || exit 1; \
@@ -49,10 +49,27 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Writes models of 1.1 B and 0.12 B random parameters (0.9 GB) under target/ and times them: some minutes.
+# The profile of the tests, so that llama.cpp is compiled once, without the checks that only they need: those keep loops
+# from being vectorised. Writes models of 1.1 B and 0.12 B random parameters (0.9 GB) under target/ and times them: some
+# minutes.
+BENCH = cargo bench --profile dev --config profile.dev.package.proxytune.debug-assertions=false \
+	--config profile.dev.package.proxytune.overflow-checks=false
 bench: setup
-	cargo bench --profile dev --bench lockstep
-	cargo bench --profile dev -p proxytune-sampler
+	$(BENCH) --bench offset --bench lockstep
+	$(BENCH) -p proxytune-sampler
+
+# The demo trio at 1.1 B and 0.12 B parameters, with the same function, under target/: 2.1 GB, about a minute.
+grown:
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -c models/recipes/requirements.txt gguf numpy tokenizers
+	$(VENV)/bin/python models/recipes/grow.py --verify
+
+# Tokens per second beside transformers and llama-cpp-python, on the demo trio and on the grown ones: some ten minutes on
+# an idle machine. The first time it installs both, as test-python does.
+bench-peers: setup grown
+	cargo build
+	CMAKE_ARGS="$(CMAKE_ARGS)" $(VENV)/bin/python -m pip install --quiet -r tests/bench/peers/requirements.txt
+	$(VENV)/bin/python tests/bench/peers/bench.py models/demo/recipe.toml target/grown/recipe.toml target/grown/recipe-Q8_0.toml
 
 setup:
 	@scripts/setup.sh

@@ -8,13 +8,14 @@
 //! ```
 //!
 //! The modules, each using only those behind it in the list:
-//! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures, [`inspect`] looks at files before they are
-//! loaded; [`generate`] runs one sequence; [`steer`] keeps the lanes of base and pairs in step; [`llama`] is the boundary
+//! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures how well, [`bench`] how fast, [`inspect`]
+//! looks at files before they are loaded; [`generate`] runs one sequence; [`steer`] keeps the lanes of base and pairs in step; [`llama`] is the boundary
 //! to llama.cpp and the library's only `unsafe`; [`prompt`] is what each role sees of a conversation; [`vocab`] compares
 //! vocabularies; [`recipe`] holds what is asked for; [`hub`] downloads; [`gguf`] reads a file's header; [`arithmetic`] is
 //! the formula.
 
 pub mod arithmetic;
+pub mod bench;
 pub mod cli;
 pub mod eval;
 pub mod generate;

@@ -115,6 +115,15 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
+def tokenizer_of(tokens: list[str], merges: list[str]) -> Tokenizer:
+    """The same tokenizer from a GGUF file's lists."""
+    vocab = {token: i for i, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[tuple(merge.split(" ")) for merge in merges]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
 def encode_stream(tokenizer: Tokenizer, documents: list[str], seed: int) -> np.ndarray:
     """All documents one after the other, in a random order."""
     random = Random(seed)

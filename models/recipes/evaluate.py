@@ -15,10 +15,10 @@ import gguf
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from data import BOS_ID, EOS_ID
+from data import BOS_ID, EOS_ID, tokenizer_of
 from model import Llama, Shape
 
 N_CTX = 512
@@ -62,15 +62,7 @@ def load(path: Path) -> tuple[Llama, Tokenizer]:
     )
     model = Llama(shape)
     model.load_state_dict(weights(reader))
-    tokenizer = Tokenizer(
-        models.BPE(
-            vocab={token: i for i, token in enumerate(tokens)},
-            merges=[tuple(merge.split(" ")) for merge in merges],
-        )
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    return model.eval(), tokenizer
+    return model.eval(), tokenizer_of(tokens, merges)
 
 
 class Trio:

@@ -1,7 +1,8 @@
-//! Pure numbers on plain slices: the formula, log-softmax, running statistics.
+//! Pure numbers on plain slices: the formula, log-softmax, running statistics, reproducible noise.
 //!
 //! In: rows of logits `[n_vocab]`. Out: rows and scalars. No I/O, no `unsafe`, nothing that names llama.cpp.
 
+pub mod noise;
 pub mod offset;
 pub mod plausibility;
 pub mod row;

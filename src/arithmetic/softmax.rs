@@ -18,6 +18,16 @@ pub fn logprob(row: &[f32], id: usize) -> f64 {
     f64::from(row[id]) - log_sum_exp(row)
 }
 
+/// The probabilities that the softmax of `row` gives a logit of it and the highest one, within 1e-6 times the number of
+/// logits: what is far below the highest is not looked at closer, which makes it cheap.
+#[must_use]
+pub fn probabilities(row: &[f32], logit: f32) -> (f32, f32) {
+    const FAR: f32 = 14.0;
+    let max = max(row);
+    let sum: f32 = row.iter().map(|x| x - max).filter(|x| *x > -FAR).map(f32::exp).sum();
+    ((logit - max).exp() / sum, sum.recip())
+}
+
 /// The id with the highest logit, the lowest id among equals; `None` for an empty row.
 #[must_use]
 pub fn argmax(row: &[f32]) -> Option<usize> {
@@ -73,6 +83,16 @@ mod tests {
     fn a_large_vocabulary_agrees_with_f64() {
         let row: Vec<f32> = (0..151_936).map(|i| ((i as f32 * 0.618).sin() * 8.0) - 4.0).collect();
         assert!((log_sum_exp(&row) - oracle(&row)).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_probability_is_the_log_probability_nearly() {
+        let row: Vec<f32> = (0..4096).map(|i| (i as f32 * 0.618).sin() * 12.0).collect();
+        for id in [0, 2, 3, 4095] {
+            let (got, expected) = (probabilities(&row, row[id]).0, logprob(&row, id).exp());
+            assert!((f64::from(got) - expected).abs() < 1e-4 * expected.max(0.1), "{got} for {expected}");
+        }
+        assert_eq!(probabilities(&[3.0, -200.0], -200.0), (0.0, 1.0));
     }
 
     #[test]

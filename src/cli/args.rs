@@ -6,8 +6,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::draft::DraftArgs;
 use super::models::{HubArgs, Models};
 use super::sampling::SamplingArgs;
 use super::text::escaped;
@@ -31,6 +32,7 @@ impl Args {
             Command::Chat(args) => args.models.verbose,
             Command::Compare(args) => args.models.verbose,
             Command::Perplexity(args) => args.models.verbose,
+            Command::Bench(args) => args.models.verbose,
             Command::Check(args) => args.models.verbose,
             Command::Recipe(_) | Command::Pull(_) | Command::Devices => false,
             Command::Probe { verbose } => *verbose,
@@ -48,6 +50,11 @@ pub enum Command {
     Compare(Run),
     /// How well each role, and the steered model at several α, predict a text.
     Perplexity(Perplexity),
+    /// How fast it is and where the time goes: each model alone, steered in lockstep, and steered with guesses.
+    ///
+    /// They take turns, prompt by prompt, so that ratios are of neighbours in time. Sampling is greedy unless flags say
+    /// otherwise: neither a recipe's sampling nor llama.cpp's defaults are used, and no text ends before its time.
+    Bench(Bench),
     /// Tell before loading whether files can work together, and what memory they take.
     Check(Check),
     /// Look at recipes: what there is, what one says, whether its files are there.
@@ -76,6 +83,8 @@ pub struct Run {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub alpha: Alpha,
+    #[command(flatten)]
+    pub draft: DraftArgs,
     /// Print one JSON object
     #[arg(long, help_heading = "Output")]
     pub json: bool,
@@ -118,6 +127,8 @@ pub struct Chat {
     #[command(flatten)]
     pub alpha: Alpha,
     #[command(flatten)]
+    pub draft: DraftArgs,
+    #[command(flatten)]
     pub end: End,
     /// Take stop texts and DRY's breakers as they are typed
     #[arg(long)]
@@ -159,6 +170,51 @@ pub struct Perplexity {
     pub models: Models,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct Bench {
+    /// Tokens of a prompt to read (pp); 0 for none
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 512, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(0..=MAX_BENCH_TOKENS))]
+    pub n_prompt: u32,
+    /// Tokens to generate behind each prompt (tg); 0 for none
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(0..=MAX_BENCH_TOKENS))]
+    pub n_gen: u32,
+    /// How often to do everything, every prompt each time; 1 gives figures too
+    #[arg(short, long, value_name = "N", default_value_t = 5, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub repetitions: u32,
+    /// A file of prompts to continue, one a paragraph, or one a line where there is no empty line; `-` for stdin
+    /// [default: the recipe's and seven of several kinds]
+    #[arg(short, long, value_name = "FNAME")]
+    pub file: Option<PathBuf>,
+    /// How to print: a table and what follows from it, or llama-bench's fields
+    #[arg(short, long, value_name = "FORMAT", default_value = "md", help_heading = "Output")]
+    pub output: BenchOutput,
+    /// Leave out the runs that come before the measured ones
+    #[arg(long)]
+    pub no_warmup: bool,
+    #[command(flatten)]
+    pub models: Models,
+    #[command(flatten)]
+    pub alpha: Alpha,
+    #[command(flatten)]
+    pub draft: DraftArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// llama.cpp counts tokens in an i32.
+const MAX_BENCH_TOKENS: i64 = i32::MAX as i64 / 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchOutput {
+    Md,
+    Json,
+    Jsonl,
+    Csv,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum RecipeCommand {
     /// The recipes that -R knows by name
@@ -179,7 +235,8 @@ pub enum RecipeCommand {
 
 #[derive(Debug, ClapArgs)]
 pub struct Check {
-    /// Load the weights too: refuse those that are not finite, and decode one token with every model
+    /// Load the weights too: refuse those that are not finite, decode with every model, and tell whether its logits
+    /// depend on how tokens are batched
     #[arg(long)]
     pub deep: bool,
     /// Print one JSON object

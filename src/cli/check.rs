@@ -219,6 +219,9 @@ fn object(inspection: &Inspection, plan: &Plan) -> Value {
             value["add_bos"] = json!(vocabulary.add_bos);
             value["eog"] = vocabulary.eog.iter().map(|(id, _)| json!(id)).collect();
         }
+        if let Some(Ok(invariance)) = model.report().and_then(|report| report.decoded.as_ref()) {
+            value["batch_invariant"] = json!(invariance.holds());
+        }
         if let Some(need) = inspection.needs[i] {
             value["memory"] = json!({"weights": need.weights, "kv": need.kv, "compute": need.compute});
         }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use super::args;
 use super::report::shown;
 use super::resolve::Run;
-use super::{Done, interrupt};
+use super::{Done, draft, interrupt};
+use crate::generate::draft::Stats;
 use crate::generate::probs::{Logprob, Position};
 use crate::generate::{Finish, Generation, Request};
 use crate::llama::Token;
@@ -27,6 +28,7 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     }
     let plan = resolved.plan.clone();
     let mut steered = resolved.load(&plan)?;
+    draft::note_where_impossible(&steered, &request.draft);
     let prompts = steered.prompts(&conversation)?;
 
     let mut out = std::io::stdout().lock();
@@ -71,6 +73,7 @@ pub struct Answer {
     /// From the end of the prompt to the end of the text.
     pub seconds: f64,
     finish: Option<Finish>,
+    stats: Stats,
 }
 
 impl Answer {
@@ -110,6 +113,7 @@ impl Answer {
         self.text += &rest;
         self.seconds = began.elapsed().as_secs_f64();
         self.finish = generation.finish();
+        self.stats = generation.stats().clone();
         ended?;
         Ok(())
     }
@@ -125,7 +129,16 @@ impl Answer {
         if self.finish == Some(Finish::Cancelled) { Done::Interrupted } else { Done::Fine }
     }
 
-    /// `text`, `tokens`, `finish_reason`, `prompt_tokens`, `timings` and, where they were asked for, `probs`. The
+    /// The text's own pace, prompt left out, and what became of the guesses.
+    fn generation(&self) -> Value {
+        let (n, guesses) = (self.tokens.len(), self.stats.all());
+        json!({
+            "n": n, "ms": self.seconds * 1e3, "per_second": n as f64 / self.seconds.max(f64::MIN_POSITIVE),
+            "n_steps": self.stats.n_steps(), "n_drafted": guesses.n_drafted, "n_accept": guesses.n_accept,
+        })
+    }
+
+    /// `text`, `tokens`, `finish_reason`, `prompt_tokens`, `timings`, `generation` and, where they were asked for, `probs`. The
     /// first of a steered model's roles goes by the name `base`, unless it stands for another.
     pub fn json(&self, steered: &Steered, prompts: &Prompts, base: &str) -> Map<String, Value> {
         let mut prompt_tokens = Map::new();
@@ -144,6 +157,7 @@ impl Answer {
         object.insert("finish_reason".to_owned(), json!(self.finish.map(Finish::name)));
         object.insert("prompt_tokens".to_owned(), Value::Object(prompt_tokens));
         object.insert("timings".to_owned(), Value::Object(timings));
+        object.insert("generation".to_owned(), self.generation());
         if !self.positions.is_empty() {
             let model = steered.base().model();
             let entry = |p: &Logprob| {

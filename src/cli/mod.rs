@@ -3,11 +3,14 @@
 //! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C.
 
 mod args;
+mod bench;
 mod chat;
 mod check;
 mod compare;
+mod deterministic;
 mod devices;
 mod download;
+mod draft;
 mod generate;
 mod interrupt;
 mod models;
@@ -50,6 +53,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Perplexity(args) => perplexity::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Check(args) => check::run(args),
         Command::Recipe(command) => recipe::run(command),
         Command::Pull(args) => download::run(args),

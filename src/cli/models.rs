@@ -65,7 +65,7 @@ pub struct Models {
     pub allow_vocab_drift: bool,
 
     /// Tokens that the context holds, prompt and answer; 0 for what the models were trained on
-    /// [default: that, at most 4096; perplexity: windows of 512]
+    /// [default: that, at most 4096; perplexity: windows of 512; bench: what its tests need]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_TOKENS),
           allow_negative_numbers = true, help_heading = "Computing")]
     pub ctx_size: Option<u32>,
@@ -91,6 +91,10 @@ pub struct Models {
     /// -ctv: type of the V cache [default: f16]
     #[arg(long, value_name = "TYPE", help_heading = "Computing")]
     pub cache_type_v: Option<CacheType>,
+    /// Logits that do not depend on how tokens are batched: the CPU alone, flash attention and a KV cache in q8_0; for
+    /// weights in q4_0 and q8_0. Speculation then writes the very same text
+    #[arg(long, help_heading = "Computing")]
+    pub deterministic: bool,
     /// -nkvo: keep the KV cache in main memory
     #[arg(long, help_heading = "Computing")]
     pub no_kv_offload: bool,
@@ -303,6 +307,11 @@ pub enum LoadModeArg {
 }
 
 impl Models {
+    /// `--flash-attn`, which `--deterministic` needs.
+    pub fn flash_attention(&self) -> FlashAttention {
+        if self.deterministic { FlashAttention::On } else { self.flash_attn }
+    }
+
     /// `--load-mode`, or what llama.cpp's older flags meant.
     pub fn load_mode(&self) -> LoadMode {
         match (self.load_mode, self.no_mmap, self.mlock) {

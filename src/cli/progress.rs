@@ -44,6 +44,13 @@ pub fn tokens(len: usize) -> ProgressBar {
     bar(len as u64, "{wide_bar} {pos} of {len} tokens, {eta} left")
 }
 
+/// A bar that counts runs, with what is run.
+pub fn runs() -> ProgressBar {
+    let bar = bar(0, "{msg} {wide_bar} {pos} of {len}, {eta} left");
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    bar
+}
+
 /// A message that moves while something takes its time.
 pub fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner();

@@ -10,7 +10,7 @@ use super::args::{self, Prompt};
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
 use super::text::{escaped, read_text, without_last_newline};
-use super::{download, progress, roles};
+use super::{deterministic, download, draft, progress, roles};
 use crate::generate::Request;
 use crate::llama::backend::{self, Backend};
 use crate::llama::context::ContextParams;
@@ -50,8 +50,9 @@ impl Run {
         conversation.messages.push(Message::new(Speaker::User, prompt.as_str()));
         let (n_predict, stop) = args.prompt.end.limits(escape);
         let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
-        let request = Request { sampling, n_predict, stop, ..Request::default() };
+        let request = Request { sampling, n_predict, stop, draft: args.draft.get()?, ..Request::default() };
         set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_CTX)?;
+        draft::make_room(&mut resolved.plan, &request.draft);
         Ok(Self { resolved, prompt, conversation, is_example, request })
     }
 }
@@ -96,6 +97,9 @@ impl Resolved {
         }
         let mut plan = Plan::of_recipe(&recipe, &defaults(args), &backend)?;
         plan.allow_drift = args.allow_vocab_drift;
+        if args.deterministic {
+            deterministic::note_weights(&plan)?;
+        }
         Ok(Self { recipe, plan, backend, models: Loaded::default() })
     }
 
@@ -132,7 +136,7 @@ fn defaults(args: &Models) -> ModelSource {
                 .and_then(|n| usize::try_from(n).ok())
                 .filter(|&n| n > 0)
                 .unwrap_or(defaults.n_threads),
-            flash_attention: args.flash_attn,
+            flash_attention: args.flash_attention(),
             offload_kqv: !args.no_kv_offload,
             ..defaults
         },

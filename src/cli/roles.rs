@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::deterministic;
 use super::models::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
 use super::resolve::Pairs;
@@ -79,6 +80,9 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
             return Err(BadUsage(format!("{} values of α are given for {n_pairs} {pairs}", each.len())))
                 .hint("give one for all pairs, or one for each");
         }
+    }
+    if args.deterministic {
+        deterministic::place(args, &mut recipe)?;
     }
     recipe.validate()?;
     Ok(recipe)

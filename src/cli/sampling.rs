@@ -8,17 +8,18 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 
 use super::text::{escaped, read_text};
-use crate::recipe::sampling::Samplers;
+use crate::recipe::sampling::{Samplers, random_seed};
 use crate::recipe::{self, Sampling};
 
 /// llama.cpp's sampling parameters; what is not given is the recipe's, else llama.cpp's default.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
-    /// Order of the samplers between semicolons; `proxy` stands first unless it is placed
+    /// Order of the samplers between semicolons; `proxy` stands first unless it is placed. `gumbel` among them draws
+    /// by noise that depends on seed, position and token alone
     #[arg(long, value_name = "NAMES")]
     pub samplers: Option<String>,
-    /// The same by llama.cpp's letters; `P` is proxy
+    /// The same by llama.cpp's letters; `P` is proxy, `g` is gumbel
     #[arg(long, alias = "sampling-seq", value_name = "LETTERS", conflicts_with = "samplers")]
     pub sampler_seq: Option<String>,
     /// Keep tokens of at least N times the best one's probability to the base, where `proxy` stands and before the
@@ -190,13 +191,6 @@ fn text_or_file(text: Option<&String>, file: Option<&Path>) -> Result<Option<Str
         (None, Some(path)) => read_text(path).map(Some),
         (None, None) => Ok(None),
     }
-}
-
-/// A number that differs from run to run.
-fn random_seed() -> u32 {
-    use std::hash::{BuildHasher, Hasher};
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    (random >> 33) as u32
 }
 
 fn logit_bias(text: &str) -> Result<(i32, f32), String> {

@@ -1,7 +1,7 @@
 //! Bytes of tokens become text for a reader: whole characters only, and nothing of a stop string.
 
 /// Takes the bytes of one token after another and gives out what is safe to show.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TextStream {
     stop: Vec<Vec<u8>>,
     /// Bytes that were not given out yet.
@@ -15,6 +15,12 @@ impl TextStream {
     pub fn new(stop: &[String]) -> Self {
         let stop = stop.iter().filter(|stop| !stop.is_empty()).map(|stop| stop.clone().into_bytes()).collect();
         Self { stop, held: Vec::new(), stopped: false }
+    }
+
+    /// Whether no text can stop it.
+    #[must_use]
+    pub fn has_no_end(&self) -> bool {
+        self.stop.is_empty()
     }
 
     /// Whether a stop string came; the text ends before it.

@@ -1,8 +1,9 @@
 //! How a file's weights are stored, in llama.cpp's words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::header::Header;
+use super::tensors::Tensor;
 
 /// llama.cpp's `llama_ftype`; numbers that are missing belong to removed ones.
 const FILE_TYPES: [(i64, &str); 36] = [
@@ -51,6 +52,18 @@ impl Header {
         let given = self.integer("general.file_type");
         let known = FILE_TYPES.iter().find(|(number, _)| given == Some(*number)).map(|(_, name)| (*name).to_owned());
         known.or_else(|| self.commonest_type()).unwrap_or_default()
+    }
+
+    /// The types of the matrices that a token is multiplied with, by name. Of an embedding that is not the output as well,
+    /// rows are only copied.
+    #[must_use]
+    pub fn matrix_types(&self) -> BTreeSet<&'static str> {
+        let has_output = self.tensors().iter().any(|tensor| tensor.name == "output.weight");
+        let is_matrix = |tensor: &&Tensor| {
+            let is_copied = has_output && tensor.name == "token_embd.weight";
+            tensor.shape.iter().filter(|&&n| n > 1).count() > 1 && !is_copied
+        };
+        self.tensors().iter().filter(is_matrix).map(|tensor| tensor.kind.name).collect()
     }
 
     fn commonest_type(&self) -> Option<String> {

@@ -100,7 +100,12 @@ pub fn check(
             fits && !file.header.tensors().is_empty()
         };
         if model.file.as_ref().is_ok_and(is_worth_it) {
-            model.probed = Some(probe(model.role, source));
+            let mut source = ModelSource::clone(source);
+            // llama.cpp does not survive every damaged adapter, and those were refused already.
+            if facts.is_err() {
+                source.adapters.clear();
+            }
+            model.probed = Some(probe(model.role, &source));
         }
     }
     let both = || models.iter().zip(sources.iter().copied());

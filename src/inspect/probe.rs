@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::llama::backend::Backend;
+use crate::llama::invariance::Invariance;
 use crate::llama::probe::{self, Layout, Vocabulary};
 use crate::llama::{Error, rpc};
 use crate::steer::ModelSource;
@@ -13,7 +14,7 @@ pub struct Request {
     pub source: ModelSource,
     /// Servers whose devices the source may name.
     pub rpc: Vec<String>,
-    /// Load the weights and decode a token.
+    /// Load the weights and decode.
     pub deep: bool,
 }
 
@@ -23,7 +24,7 @@ pub struct Report {
     pub vocabulary: Result<Vocabulary, String>,
     pub layout: Result<Layout, String>,
     /// `None` where it was not asked for, or where the layout failed already.
-    pub decoded: Option<Result<(), String>>,
+    pub decoded: Option<Result<Invariance, String>>,
 }
 
 /// Asks the llama.cpp of this process.
@@ -37,7 +38,7 @@ pub fn run(backend: &Backend, request: &Request) -> Report {
     let vocabulary = probe::vocabulary(backend, &source.path).map_err(words);
     let servers = rpc.iter().try_for_each(|endpoint| rpc::add_server(backend, endpoint));
     let layout = servers.and_then(|()| probe::layout(backend, &source.path, &source.model, &source.context));
-    let decode = || probe::decode_once(backend, &source.path, &source.model, &source.context).map_err(words);
-    let decoded = (*deep && layout.is_ok()).then(decode);
+    let decode = || probe::decode(backend, &source.path, &source.adapters, &source.model, &source.context);
+    let decoded = (*deep && layout.is_ok()).then(|| decode().map_err(words));
     Report { vocabulary, layout: layout.map_err(words), decoded }
 }

@@ -3,6 +3,7 @@
 use super::check::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
+use crate::llama::invariance::{Difference, Invariance};
 use crate::recipe::Schedule;
 use crate::steer::plan::Facts;
 use crate::steer::{Error, Plan, Role, SidePlan};
@@ -112,8 +113,41 @@ impl Findings {
                 let text = format!("the weights are damaged: {reason}");
                 self.tell(Level::Refused, "weights", role, text, "download or convert the file again");
             }
-            (None, Some(Ok(()))) => self.ok("weights", role, "all weights are finite, and a token was decoded"),
+            (None, Some(Ok(invariance))) => {
+                self.ok("weights", role, "all weights are finite, and a token was decoded");
+                self.batch(model.role, invariance);
+            }
             (None, None) => self.ok("file", role, "well-formed, and llama.cpp can lay it out"),
+        }
+    }
+
+    /// What speculation, which decodes several tokens at once, can promise.
+    fn batch(&mut self, role: Role, invariance: &Invariance) {
+        const TOPIC: &str = "batch";
+        let Invariance { n_kv, widths, difference } = invariance;
+        let behind: Vec<_> = n_kv.iter().map(usize::to_string).collect();
+        let behind = behind.join(" and ");
+        match (difference, widths.last()) {
+            (None, Some(most)) => {
+                let text = format!(
+                    "up to {most} tokens at once get the logits that each gets by itself, bit by bit, behind {behind} \
+                     tokens: speculation writes the very same text"
+                );
+                self.ok(TOPIC, Some(role), text);
+            }
+            (Some(Difference { n_kv, width, row, max }), _) => {
+                let text = format!(
+                    "{width} tokens at once get other logits than each by itself, behind {n_kv} tokens and from row {row} \
+                     on (looked at behind {behind}; by up to {max:.1e}): speculation draws from the same distribution up \
+                     to rounding, and may write another text"
+                );
+                let advice = "--deterministic, with weights in Q4_0 or Q8_0, writes the very same";
+                self.tell(Level::Note, TOPIC, Some(role), text, advice);
+            }
+            (None, None) => {
+                let text = "the context is too small to see whether logits depend on how tokens are batched";
+                self.add(Level::Note, TOPIC, Some(role), text);
+            }
         }
     }
 

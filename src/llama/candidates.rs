@@ -2,8 +2,10 @@
 
 use llama_cpp_sys_2::{llama_token_data, llama_token_data_array};
 
+use super::stage::Failure;
 use super::{Error, Token};
-use crate::arithmetic::offset::{self, Candidate};
+use crate::arithmetic::offset::{self, Candidate, Damaged, Exponents, NotFinite, Term};
+use crate::arithmetic::row::Row;
 
 /// Room for one row of candidates, reused from position to position.
 #[derive(Debug, Default)]
@@ -25,13 +27,34 @@ impl Candidate for llama_token_data {
 impl Candidates {
     /// Takes a row of the base's logits `[n_vocab]`, in id order.
     pub(super) fn fill(&mut self, row: &[f32]) -> Result<(), Error> {
-        if let Some(id) = offset::first_non_finite_logit(row) {
-            return Err(Error::NotFinite { id, value: row[id] });
-        }
+        let mut exponents = Exponents::default();
         self.data.clear();
-        let with_id = |(id, &logit)| llama_token_data { id: id as Token, logit, p: 0.0 };
-        self.data.extend(row.iter().enumerate().map(with_id));
-        Ok(())
+        self.data.extend(row.iter().zip(0..).map(|(&logit, id)| {
+            exponents.see(logit);
+            llama_token_data { id, logit, p: 0.0 }
+        }));
+        if exponents.all_finite() {
+            return Ok(());
+        }
+        let id = row.iter().position(|logit| !logit.is_finite()).unwrap_or_default();
+        Err(Error::NotFinite { id, value: row[id] })
+    }
+
+    /// Takes a row of the base's logits, in id order, with the offset added already, where that is one pass.
+    pub(super) fn fill_steered(&mut self, row: &[f32], terms: &[Term<'_>]) -> Option<Result<(), Error>> {
+        let entry = |id, logit| llama_token_data { id: id as Token, logit, p: 0.0 };
+        let done = offset::compose(row, terms, &mut self.data, entry)?;
+        Some(done.map_err(|damaged| match damaged {
+            Damaged::Base { id } => Error::NotFinite { id, value: row[id] },
+            Damaged::Offset(NotFinite { id }) => Failure::NotFinite { id }.into(),
+        }))
+    }
+
+    /// Takes the logits that another model has for the base's tokens, those that are numbers.
+    pub(super) fn fill_known(&mut self, row: Row<'_>, n_vocab: usize) {
+        self.data.clear();
+        let known = (0..n_vocab).filter_map(|id| Some((id, row.get(id).filter(|logit| logit.is_finite())?)));
+        self.data.extend(known.map(|(id, logit)| llama_token_data { id: id as Token, logit, p: 0.0 }));
     }
 
     /// Drops what was masked. Some of llama.cpp's samplers (typical, Mirostat) stumble over a logit of −inf.

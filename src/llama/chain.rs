@@ -9,7 +9,7 @@ use llama_cpp_sys_2 as sys;
 use super::candidates::Candidates;
 use super::model::Model;
 use super::stage::Stage;
-use super::{Error, Token, grammar};
+use super::{Error, Token, grammar, gumbel};
 use crate::arithmetic::offset::Term;
 use crate::recipe::sampling::Sampler;
 use crate::recipe::{self, Sampling};
@@ -27,14 +27,16 @@ pub struct Chain {
     /// Logit bias and grammar.
     masks: RawChain,
     /// The named samplers and the one that chooses.
-    named: RawChain,
-    stage: Option<Stage>,
+    pub(super) named: RawChain,
+    pub(super) stage: Option<Stage>,
+    /// Nothing happens to a row before the stage adds to it, and the stage does nothing else.
+    is_stage_first: bool,
     /// Place of the grammar among the masks.
     grammar: Option<i32>,
     /// The grammar refused a token; llama.cpp aborts if it is asked again.
     stuck: Option<Token>,
     can_clone: bool,
-    candidates: Candidates,
+    pub(super) candidates: Candidates,
     /// Grammar and DRY point into its vocabulary, so it goes last.
     model: Arc<Model>,
 }
@@ -57,6 +59,7 @@ impl Chain {
             masks: RawChain::new(),
             named: RawChain::new(),
             stage: None,
+            is_stage_first: false,
             grammar: None,
             stuck: None,
             can_clone: true,
@@ -66,6 +69,7 @@ impl Chain {
         chain.add_logit_bias(sampling, never)?;
         chain.add_grammar(sampling)?;
         chain.add_named(sampling, n_ctx)?;
+        chain.is_stage_first = chain.masks.len() == 0 && chain.stage_at() == Some(0) && sampling.plausibility == 0.0;
         Ok(chain)
     }
 
@@ -149,8 +153,8 @@ impl Chain {
                         self.add_stage(s.plausibility);
                         continue;
                     }
-                    // Like dist it chooses, so it stands last wherever it was named.
-                    Sampler::AdaptiveP => continue,
+                    // Like dist they choose, so they stand last wherever they were named.
+                    Sampler::AdaptiveP | Sampler::Gumbel => continue,
                     Sampler::Penalties => sys::llama_sampler_init_penalties(
                         n_vocab,
                         last_n(s.repeat_last_n),
@@ -179,6 +183,8 @@ impl Chain {
                 sys::llama_sampler_init_adaptive_p(s.adaptive_target, s.adaptive_decay, seed)
             } else if s.temp <= 0.0 {
                 sys::llama_sampler_init_greedy()
+            } else if s.samplers.order().contains(&Sampler::Gumbel) {
+                gumbel::create(s.seed.unwrap_or_else(recipe::sampling::random_seed)).as_ptr()
             } else {
                 sys::llama_sampler_init_dist(seed)
             }
@@ -215,8 +221,15 @@ impl Chain {
         self.stage = unsafe { Stage::of(sampler) };
     }
 
-    fn n_vocab(&self) -> i32 {
+    pub(super) fn n_vocab(&self) -> i32 {
         self.model.n_vocab() as i32
+    }
+
+    /// Place of the stage among the named samplers.
+    pub(super) fn stage_at(&self) -> Option<i32> {
+        // SAFETY: the samplers are valid while they are looked at.
+        let at = self.named.samplers().position(|sampler| unsafe { Stage::of(sampler) }.is_some());
+        at.map(|i| i as i32)
     }
 
     /// What the samplers call themselves, in order; a `?` in front marks one that its parameters switch off.
@@ -238,7 +251,18 @@ impl Chain {
         if row.len() != expected {
             return Err(Error::RowSize { got: row.len(), expected });
         }
+        // Where the stage comes first anyway, its sum is made while the candidates are.
+        let steered = if self.is_stage_first { self.candidates.fill_steered(row, terms) } else { None };
+        if let Some(filled) = steered {
+            filled?;
+            return self.choose(&[]);
+        }
         self.candidates.fill(row)?;
+        self.choose(terms)
+    }
+
+    /// Chooses from the candidates that are filled in.
+    pub(super) fn choose(&mut self, terms: &[Term<'_>]) -> Result<Token, Error> {
         if self.masks.len() > 0 {
             self.masks.apply(&mut self.candidates.array());
             self.candidates.drop_masked();
@@ -322,6 +346,7 @@ impl Chain {
             masks: self.masks.duplicate(),
             named,
             stage,
+            is_stage_first: self.is_stage_first,
             grammar: self.grammar,
             stuck: self.stuck,
             can_clone: true,
@@ -333,7 +358,7 @@ impl Chain {
 
 /// A `llama_sampler_chain` and the samplers it owns.
 #[derive(Debug)]
-struct RawChain(NonNull<sys::llama_sampler>);
+pub(super) struct RawChain(NonNull<sys::llama_sampler>);
 
 impl RawChain {
     fn new() -> Self {
@@ -346,17 +371,23 @@ impl RawChain {
     }
 
     /// Hands a sampler over to the chain.
-    fn add(&mut self, sampler: *mut sys::llama_sampler) {
+    pub(super) fn add(&mut self, sampler: *mut sys::llama_sampler) {
         // SAFETY: llama.cpp's constructors return a sampler nobody owns, or throw; the chain takes it.
         unsafe { sys::llama_sampler_chain_add(self.0.as_ptr(), sampler) };
     }
 
-    fn len(&self) -> i32 {
+    /// Takes a sampler out of the chain and frees it.
+    pub(super) fn remove(&mut self, i: i32) {
+        // SAFETY: the chain is valid; what it gives out is a sampler that nobody else owns, or NULL, which is not freed.
+        unsafe { sys::llama_sampler_free(sys::llama_sampler_chain_remove(self.0.as_ptr(), i)) };
+    }
+
+    pub(super) fn len(&self) -> i32 {
         // SAFETY: the chain is valid.
         unsafe { sys::llama_sampler_chain_n(self.0.as_ptr()) }
     }
 
-    fn samplers(&self) -> impl Iterator<Item = NonNull<sys::llama_sampler>> {
+    pub(super) fn samplers(&self) -> impl Iterator<Item = NonNull<sys::llama_sampler>> {
         // SAFETY: the chain is valid and the index in range.
         (0..self.len()).filter_map(|i| NonNull::new(unsafe { sys::llama_sampler_chain_get(self.0.as_ptr(), i) }))
     }
@@ -391,7 +422,7 @@ impl Drop for RawChain {
 }
 
 /// A sampler that llama.cpp made: its `new` gives memory or ends the process.
-fn allocated(raw: *mut sys::llama_sampler) -> NonNull<sys::llama_sampler> {
+pub(super) fn allocated(raw: *mut sys::llama_sampler) -> NonNull<sys::llama_sampler> {
     match NonNull::new(raw) {
         Some(raw) => raw,
         None => unreachable!("llama.cpp returned no sampler"),

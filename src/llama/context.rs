@@ -128,16 +128,9 @@ struct Sequence {
     n_shared: usize,
     /// Rows of the last decode, and the batch index of the first.
     rows: (usize, usize),
+    /// Tokens of a decode that was not waited for, and whether each put out a row.
+    submitted: Option<(usize, bool)>,
     timings: Timings,
-}
-
-/// A decode whose results have not been waited for.
-#[derive(Debug)]
-struct Pending {
-    n_tokens: usize,
-    /// Sequence, tokens, and whether each put out a row.
-    parts: Vec<(usize, usize, bool)>,
-    submitted: Duration,
 }
 
 /// A context on a model, with the sequences in it.
@@ -151,7 +144,8 @@ pub struct Context {
     n_outputs_max: usize,
     n_vocab: usize,
     sequences: Vec<Sequence>,
-    pending: Option<Pending>,
+    /// What submitting the last decode took, until it is waited for.
+    submitted: Option<Duration>,
     // After the context, which uses them; the model goes last.
     _adapters: Vec<Scaled>,
     model: Arc<Model>,
@@ -238,7 +232,7 @@ impl Context {
             n_outputs_max,
             n_vocab: model.n_vocab(),
             sequences: vec![Sequence::default(); n_seq],
-            pending: None,
+            submitted: None,
             _adapters: adapters.to_vec(),
             model,
         };
@@ -329,24 +323,24 @@ impl Context {
     /// Starts to decode tokens behind those that the sequences hold already. On a CPU this returns when it is done, on
     /// a device before. On an error every sequence holds what it held, or nothing where its model cannot
     /// forget a part.
-    pub fn submit(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
+    pub fn submit<'a>(&mut self, parts: impl Iterator<Item = Part<'a>> + Clone) -> Result<(), Error> {
         self.wait();
-        let n_tokens = parts.iter().map(|part| part.tokens.len()).sum();
+        let n_tokens = parts.clone().map(|part| part.tokens.len()).sum();
         let n_batch = self.n_batch();
-        if parts.iter().any(|part| part.tokens.is_empty()) || n_tokens == 0 || n_tokens > n_batch {
+        if parts.clone().any(|part| part.tokens.is_empty()) || n_tokens == 0 || n_tokens > n_batch {
             return Err(Error::BatchSize { n_tokens, n_batch });
         }
         self.batch.clear();
-        for (i, part) in parts.iter().enumerate() {
+        for (i, part) in parts.clone().enumerate() {
             let (n_past, n_new, n_batch) = (self.n_past(part.seq), part.tokens.len(), self.n_outputs_max);
             if part.rows().0 > n_batch {
                 return Err(Error::BatchSize { n_tokens: n_new, n_batch });
             }
-            if n_new > self.n_left(part.seq) || parts[..i].iter().any(|other| other.seq == part.seq) {
+            if n_new > self.n_left(part.seq) || parts.clone().take(i).any(|other| other.seq == part.seq) {
                 return Err(Error::ContextFull { n_past, n_new, n_ctx: n_past + self.n_left(part.seq) });
             }
             part.tokens.iter().try_for_each(|&token| self.model.check(token))?;
-            self.batch.add(part, n_past);
+            self.batch.add(&part, n_past);
         }
         // Whatever comes of it, llama.cpp's rows are those of this decode from here on.
         self.sequences.iter_mut().for_each(|sequence| sequence.rows = (0, 0));
@@ -363,7 +357,7 @@ impl Context {
                 2 => "it was aborted".to_owned(),
                 _ => log::take_errors("it gave no reason"),
             };
-            let n_past = self.n_past(parts[0].seq);
+            let n_past = parts.clone().next().map_or(0, |part| self.n_past(part.seq));
             for part in parts {
                 self.roll_back(part.seq, self.n_past(part.seq));
             }
@@ -372,25 +366,27 @@ impl Context {
         let mut begin = 0;
         for part in parts {
             let (n_rows, first) = part.rows();
+            let n_new = part.tokens.len();
             let sequence = &mut self.sequences[part.seq];
             sequence.rows = (n_rows, begin + first);
-            sequence.n_past += part.tokens.len();
-            begin += part.tokens.len();
+            sequence.n_past += n_new;
+            sequence.submitted = Some((n_new, part.outputs == Outputs::All));
+            begin += n_new;
         }
-        let parts = parts.iter().map(|part| (part.seq, part.tokens.len(), part.outputs == Outputs::All)).collect();
-        self.pending = Some(Pending { n_tokens, parts, submitted: began.elapsed() });
+        self.submitted = Some(began.elapsed());
         Ok(())
     }
 
     /// Waits until the last decode is done, and books its time.
     pub fn wait(&mut self) {
-        let Some(Pending { n_tokens, parts, submitted }) = self.pending.take() else { return };
+        let Some(submitted) = self.submitted.take() else { return };
         let began = Instant::now();
         // SAFETY: the context is valid.
         unsafe { sys::llama_synchronize(self.raw.as_ptr()) };
         let spent = submitted + began.elapsed();
-        for (seq, n, is_decode) in parts {
-            let timings = &mut self.sequences[seq].timings;
+        let n_tokens: usize = self.sequences.iter().filter_map(|sequence| sequence.submitted).map(|(n, _)| n).sum();
+        for Sequence { submitted, timings, .. } in &mut self.sequences {
+            let Some((n, is_decode)) = submitted.take() else { continue };
             let spent = spent.mul_f64(n as f64 / n_tokens as f64);
             if is_decode {
                 timings.n_decode += n;
@@ -404,7 +400,7 @@ impl Context {
 
     /// Decodes tokens on the first sequence and waits.
     pub fn decode(&mut self, tokens: &[Token], outputs: Outputs) -> Result<(), Error> {
-        self.submit(&[Part { seq: 0, tokens, outputs }])?;
+        self.submit(std::iter::once(Part { seq: 0, tokens, outputs }))?;
         self.wait();
         Ok(())
     }

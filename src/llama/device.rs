@@ -1,6 +1,10 @@
 //! What the computer has to compute on.
 
+use std::ffi::CStr;
+use std::sync::{Mutex, PoisonError};
+
 use llama_cpp_2::{LlamaBackendDevice, LlamaBackendDeviceType, list_llama_ggml_backend_devices};
+use llama_cpp_sys_2 as sys;
 
 use super::Error;
 use super::backend::Backend;
@@ -34,4 +38,22 @@ pub fn by_name(backend: &Backend, names: &[String]) -> Result<Vec<usize>, Error>
         })
     };
     names.iter().map(find).collect()
+}
+
+/// What every backend was compiled with and found: the features of the CPU among them.
+#[must_use]
+pub fn system_info(_: &Backend) -> String {
+    static ASKING: Mutex<()> = Mutex::new(());
+    let _asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: llama.cpp answers with a NUL-terminated text of its own, which only the next call changes; it is copied
+    // before another one is made.
+    let info = unsafe { CStr::from_ptr(sys::llama_print_system_info()) };
+    info.to_string_lossy().trim_end_matches([' ', '|']).to_owned()
+}
+
+/// llama.cpp's version.
+#[must_use]
+pub fn version(_: &Backend) -> String {
+    // SAFETY: llama.cpp answers with a NUL-terminated constant.
+    unsafe { CStr::from_ptr(sys::llama_version()) }.to_string_lossy().into_owned()
 }

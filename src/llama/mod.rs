@@ -24,12 +24,16 @@ pub mod context;
 pub mod device;
 pub mod error;
 pub mod grammar;
+pub mod guess;
+mod gumbel;
+pub mod invariance;
 pub mod log;
 pub mod model;
 mod pieces;
 pub mod probe;
 pub mod rpc;
 pub mod stage;
+mod table;
 pub mod text;
 
 pub use error::Error;

@@ -245,6 +245,16 @@ impl Model {
         unsafe { sys::llama_model_size(self.raw.as_ptr()) }
     }
 
+    /// Architecture, size and quantisation in llama.cpp's words, as llama-bench names models.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let mut bytes = [0_u8; 128];
+        // SAFETY: the model is valid; at most as many bytes as there are get written, a NUL among them.
+        unsafe { sys::llama_model_desc(self.raw.as_ptr(), bytes.as_mut_ptr().cast(), bytes.len()) };
+        let text = std::ffi::CStr::from_bytes_until_nul(&bytes).unwrap_or_default();
+        text.to_string_lossy().into_owned()
+    }
+
     /// The chat template in its file, if there is one.
     #[must_use]
     pub fn chat_template(&self) -> Option<String> {
@@ -259,6 +269,14 @@ impl Model {
     #[must_use]
     pub fn uses_devices(&self) -> bool {
         self.uses_devices
+    }
+
+    /// Whether a text can be taken back a part at a time. A recurrent state cannot.
+    #[must_use]
+    pub fn can_roll_back(&self) -> bool {
+        let model = self.raw.as_ptr();
+        // SAFETY: the model is valid.
+        unsafe { !sys::llama_model_is_recurrent(model) && !sys::llama_model_is_hybrid(model) }
     }
 
     pub(super) fn raw(&self) -> NonNull<sys::llama_model> {

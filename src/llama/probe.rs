@@ -6,11 +6,14 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
+use super::adapter::Adapter;
 use super::backend::Backend;
-use super::context::{Context, ContextParams, Outputs};
+use super::context::{Context, ContextParams, Outputs, Sequences};
+use super::invariance::{self, Invariance, MAX_WIDTH};
 use super::model::{Extent, Model, ModelParams};
 use super::{Error, Token, log};
 use crate::arithmetic::offset::first_non_finite_logit;
+use crate::recipe::player::Lora;
 
 /// What llama.cpp settles about a vocabulary beyond what its file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,18 +90,29 @@ impl Layout {
     }
 }
 
-/// Loads the weights, refuses those that are not finite, decodes one token and looks at the row that comes out.
-pub fn decode_once(backend: &Backend, path: &Path, model: &ModelParams, context: &ContextParams) -> Result<(), Error> {
+/// Loads the weights, refuses those that are not finite, decodes, and tells whether logits depend on how tokens are
+/// batched.
+pub fn decode(
+    backend: &Backend,
+    path: &Path,
+    adapters: &[Lora],
+    model: &ModelParams,
+    context: &ContextParams,
+) -> Result<Invariance, Error> {
     let params = ModelParams { check_tensors: true, ..model.clone() };
     let model = Arc::new(Model::load(backend, path, &params, |_| true)?);
+    let load = |lora: &Lora| Adapter::load(&model, &lora.path).map(|adapter| (Arc::new(adapter), lora.scale));
+    let adapters = adapters.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     let token = model.leading_bos().unwrap_or(0);
-    let mut context = Context::new(model, context)?;
+    let params = ContextParams { n_outputs_max: MAX_WIDTH, ..context.clone() };
+    let mut context = Context::with(model.clone(), &adapters, &params, Sequences::ONE)?;
     context.decode(&[token], Outputs::Last)?;
     let row = context.row(0, 0)?;
-    match first_non_finite_logit(row) {
-        None => Ok(()),
-        Some(id) => Err(Error::NotFinite { id, value: row[id] }),
+    if let Some(id) = first_non_finite_logit(row) {
+        return Err(Error::NotFinite { id, value: row[id] });
     }
+    context.roll_back(0, 0);
+    invariance::probe(&mut context)
 }
 
 #[cfg(test)]

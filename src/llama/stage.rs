@@ -22,6 +22,7 @@ use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 use llama_cpp_sys_2 as sys;
 
 use super::Token;
+use super::table::{self, Table};
 use crate::arithmetic::offset::{self, Term};
 use crate::arithmetic::plausibility;
 
@@ -227,33 +228,15 @@ unsafe fn create(state: State) -> Option<NonNull<Sampler>> {
     sampler
 }
 
-/// Slots behind those that this version of llama.cpp has, up to 32.
-const N_LATER: usize = 32 - size_of::<sys::llama_sampler_i>() / size_of::<usize>();
-
-/// The vtable. Hosts built against a later llama.cpp read slots that this one does not know: they find NULL.
-#[repr(C)]
-struct Table {
-    iface: sys::llama_sampler_i,
-    later: [usize; N_LATER],
-}
-
-static TABLE: Table = Table {
-    iface: sys::llama_sampler_i {
-        name: Some(name),
-        accept: Some(accept),
-        apply: Some(apply),
-        reset: Some(reset),
-        clone: Some(clone),
-        free: Some(free),
-        backend_init: None,
-        backend_accept: None,
-        backend_apply: None,
-        backend_set_input: None,
-        backend_reset: None,
-        copy_state: None,
-    },
-    later: [0; N_LATER],
-};
+static TABLE: Table = Table::new(sys::llama_sampler_i {
+    name: Some(name),
+    accept: Some(accept),
+    apply: Some(apply),
+    reset: Some(reset),
+    clone: Some(clone),
+    free: Some(free),
+    ..table::NONE
+});
 
 /// # Safety
 /// `sampler` is ours and lives for as long as the result is used.

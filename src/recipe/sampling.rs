@@ -173,6 +173,11 @@ impl Sampling {
                 return Err(Error::parameter("logit-bias", format!("{id}{bias:+}"), expected));
             }
         }
+        let names = |sampler| self.samplers.order().contains(&sampler);
+        if names(Sampler::Gumbel) && (self.mirostat > 0 || names(Sampler::AdaptiveP)) {
+            let other = if self.mirostat > 0 { "Mirostat" } else { "`adaptive_p`" };
+            return Err(Error::parameter("samplers", format!("`gumbel` beside {other}"), "one that chooses"));
+        }
         if self.grammar.is_some() && self.json_schema.is_some() {
             return Err(Error::parameter("grammar", "given beside a JSON schema", "one of the two"));
         }
@@ -180,7 +185,15 @@ impl Sampling {
     }
 }
 
-/// A sampler by its llama.cpp name, or the proxy-tuning stage.
+/// A seed that differs from run to run.
+#[must_use]
+pub fn random_seed() -> u32 {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    (random >> 33) as u32
+}
+
+/// A sampler by its llama.cpp name, or one of ours: the proxy-tuning stage and `gumbel`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sampler {
@@ -195,10 +208,12 @@ pub enum Sampler {
     Xtc,
     Temperature,
     AdaptiveP,
+    /// Chooses in the place of `dist`: the highest logit with Gumbel noise that depends on seed, position and token alone.
+    Gumbel,
 }
 
 /// Name, letter in `--sampler-seq`, further spellings that llama.cpp takes.
-const NAMES: [(Sampler, &str, char, &[&str]); 11] = [
+const NAMES: [(Sampler, &str, char, &[&str]); 12] = [
     (Sampler::Proxy, "proxy", 'P', &["proxy-tuning"]),
     (Sampler::Penalties, "penalties", 'e', &[]),
     (Sampler::Dry, "dry", 'd', &[]),
@@ -210,6 +225,7 @@ const NAMES: [(Sampler, &str, char, &[&str]); 11] = [
     (Sampler::Xtc, "xtc", 'x', &[]),
     (Sampler::Temperature, "temperature", 't', &["temp"]),
     (Sampler::AdaptiveP, "adaptive_p", 'a', &["adaptive-p", "adaptivep"]),
+    (Sampler::Gumbel, "gumbel", 'g', &[]),
 ];
 
 impl Sampler {
@@ -347,7 +363,7 @@ mod tests {
     #[test]
     fn values_that_break_llama_cpp_are_refused() {
         type Spoil = fn(&mut Sampling);
-        let cases: [(&str, Spoil); 16] = [
+        let cases: [(&str, Spoil); 18] = [
             ("plausibility", |s| s.plausibility = 1.5),
             ("plausibility", |s| {
                 s.plausibility = 0.1;
@@ -367,6 +383,11 @@ mod tests {
             ("logit-bias", |s| s.logit_bias = vec![(-1, 1.0)]),
             ("logit-bias", |s| s.logit_bias = vec![(3, 4e8)]),
             ("adaptive-decay", |s| s.adaptive_decay = 1.0),
+            ("samplers", |s| s.samplers = "gumbel;adaptive_p".parse().expect("names")),
+            ("samplers", |s| {
+                s.samplers = "top_k;gumbel".parse().expect("names");
+                s.mirostat = 2;
+            }),
         ];
         for (name, spoil) in cases {
             let mut sampling = Sampling::default();
@@ -378,7 +399,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_order_reads_back(letters in "[edskypmxtaP]{0,12}") {
+        fn any_order_reads_back(letters in "[edskypmxtagP]{0,12}") {
             if let Ok(samplers) = Samplers::from_letters(&letters) {
                 let again: Samplers = samplers.to_string().parse().expect("its own names");
                 prop_assert_eq!(&again, &samplers);

@@ -2,11 +2,18 @@
 //!
 //! Lanes of one model with the same adapters are sequences of one context, decoded in one batch.
 
+mod costs;
+mod prefill;
+mod step;
+
+pub use costs::{Costs, Step};
+
 use super::error::{Error, in_lane};
 use super::{Prompts, Role};
 use crate::arithmetic::offset::first_non_finite_logit;
 use crate::arithmetic::row::Row;
-use crate::llama::context::{Context, Outputs, Part, Timings};
+use crate::llama::context::{Context, Timings};
+use crate::llama::invariance::{self, Invariance};
 use crate::llama::model::Model;
 use crate::llama::{self, Token};
 use crate::prompt::{self, Conversation, Piece};
@@ -24,6 +31,19 @@ pub(super) struct Lane {
     pub ids: Option<IdMap>,
     /// The tokens in its cache, by its own ids.
     pub held: Vec<Token>,
+    /// Tokens of the running step that it has still to decode, by its own ids.
+    fresh: Vec<Token>,
+    ahead: Ahead,
+}
+
+/// What a lane decoded before the others: guesses, on which the next ones depend.
+#[derive(Debug, Default)]
+struct Ahead {
+    n: usize,
+    /// `n` rows, since a context keeps those of its last decode only.
+    rows: Vec<f32>,
+    /// The other lanes have followed.
+    is_settled: bool,
 }
 
 /// The lanes that take part in a step, and how far they are.
@@ -32,8 +52,10 @@ pub(super) struct Cast {
     pub lanes: Vec<Lane>,
     /// Tokens decoded behind the prompts.
     n_generated: usize,
-    /// The position of the answer that row 0 of the last decode predicts.
+    /// The position of the answer that row 0 of the last decode predicts, and how many rows it put out.
     first_position: usize,
+    n_rows: usize,
+    costs: Costs,
     /// A lane lost its place and could not be rolled back, or has not all of its prompt.
     out_of_step: bool,
 }
@@ -132,6 +154,15 @@ impl Lanes {
         self.iter().map(|lane| lane.prompt(conversation)).collect::<Result<_, _>>().map(Prompts)
     }
 
+    /// The same tokens, by the base's ids, for every lane.
+    pub fn same(&self, tokens: &[Token]) -> Result<Prompts, Error> {
+        let own = |lane: LaneRef<'_>| {
+            let id = |&token| lane.id(token).ok_or(Error::Lacking { role: lane.role(), token });
+            tokens.iter().map(id).collect::<Result<Vec<_>, _>>()
+        };
+        self.iter().map(own).collect::<Result<_, _>>().map(Prompts)
+    }
+
     /// Contexts that the lanes live in: one for each model with its adapters.
     #[must_use]
     pub fn n_contexts(&self) -> usize {
@@ -151,153 +182,27 @@ impl Lanes {
         self.contexts.iter().map(Context::n_outputs_max).min().unwrap_or(1)
     }
 
+    /// Whether some lane computes on a device.
+    #[must_use]
+    pub fn use_devices(&self) -> bool {
+        self.contexts.iter().any(|context| context.model().uses_devices())
+    }
+
+    /// Whether every lane can take back a part of what it holds.
+    #[must_use]
+    pub fn can_roll_back(&self) -> bool {
+        self.contexts.iter().all(|context| context.model().can_roll_back())
+    }
+
+    /// What decoding was measured to cost.
+    #[must_use]
+    pub fn costs(&self) -> &Costs {
+        &self.cast.costs
+    }
+
     /// The position of the answer that row `i` of the last decode predicts, from 0.
     pub(super) fn position(&self, i: usize) -> usize {
         self.cast.first_position + i
-    }
-
-    /// Gives every lane its prompt; the last token of each puts out a row. What a lane holds already is kept as far
-    /// as it is the same, and only the rest is decoded, in pieces. `go_on` is asked before each piece; the answer is
-    /// whether all was decoded.
-    pub fn prefill(&mut self, prompts: &Prompts, go_on: impl FnMut() -> bool) -> Result<bool, Error> {
-        for (lane, prompt) in self.iter().zip(&prompts.0) {
-            let (role, n_prompt, n_ctx) = (lane.role(), prompt.len(), lane.n_ctx());
-            if n_prompt >= n_ctx {
-                return Err(Error::PromptTooLong { role, n_prompt, n_ctx });
-            }
-        }
-        self.fill(prompts, go_on)
-    }
-
-    /// [`Self::prefill`] that may fill a lane to its last place.
-    pub(super) fn fill(&mut self, prompts: &Prompts, mut go_on: impl FnMut() -> bool) -> Result<bool, Error> {
-        if let Some((lane, _)) = self.iter().zip(&prompts.0).find(|(_, prompt)| prompt.is_empty()) {
-            return Err(Error::EmptyPrompt { role: lane.role() });
-        }
-        let cast = &mut self.cast;
-        (cast.n_generated, cast.first_position) = (0, 0);
-        // Until every lane has its prompt.
-        cast.out_of_step = true;
-        for (lane, prompt) in cast.lanes.iter_mut().zip(&prompts.0) {
-            // All but the last token, which has to put out a row.
-            let front = &prompt[..prompt.len() - 1];
-            let n_same = lane.held.iter().zip(front).take_while(|(held, new)| held == new).count();
-            lane.roll_back(&mut self.contexts[lane.context], n_same);
-        }
-        for i in 0..self.contexts.len() {
-            if !self.prefill_context(i, prompts, &mut go_on)? {
-                return Ok(false);
-            }
-        }
-        self.cast.out_of_step = false;
-        Ok(true)
-    }
-
-    /// Decodes what the lanes of a context lack of their prompts. A context's rows are those of its last decode, so
-    /// where it has several lanes, their last tokens come together at the end.
-    fn prefill_context(
-        &mut self,
-        i: usize,
-        prompts: &Prompts,
-        go_on: &mut impl FnMut() -> bool,
-    ) -> Result<bool, Error> {
-        let Self { contexts, cast } = self;
-        let context = &mut contexts[i];
-        let is_alone = cast.lanes.iter().filter(|lane| lane.context == i).count() == 1;
-        let of_context = || prompts.0.iter().enumerate().filter(|(n, _)| cast.lanes[*n].context == i);
-        let which: Vec<_> = of_context().map(|(n, prompt)| (n, prompt.as_slice())).collect();
-        for &(n, prompt) in &which {
-            let lane = &mut cast.lanes[n];
-            let prompt = if is_alone { prompt } else { &prompt[..prompt.len() - 1] };
-            let mut pieces = prompt[lane.held.len()..].chunks(context.n_batch()).peekable();
-            while let Some(piece) = pieces.next() {
-                if !go_on() {
-                    return Ok(false);
-                }
-                let is_last = is_alone && pieces.peek().is_none();
-                let outputs = if is_last { Outputs::Last } else { Outputs::None };
-                let part = Part { seq: lane.seq, tokens: piece, outputs };
-                let submitted = context.submit(&[part]);
-                lane.agree_with(context);
-                submitted.map_err(in_lane(lane.role))?;
-                context.wait();
-                lane.held.extend_from_slice(piece);
-            }
-        }
-        if is_alone || which.is_empty() {
-            return Ok(true);
-        }
-        if !go_on() {
-            return Ok(false);
-        }
-        let last = which.iter().map(|&(n, prompt)| (n, &prompt[prompt.len() - 1..]));
-        let parts: Vec<_> =
-            last.map(|(n, tokens)| Part { seq: cast.lanes[n].seq, tokens, outputs: Outputs::Last }).collect();
-        let submitted = context.submit(&parts);
-        for &(n, _) in &which {
-            cast.lanes[n].agree_with(context);
-        }
-        submitted.map_err(in_lane(cast.lanes[which[0].0].role))?;
-        context.wait();
-        for (n, prompt) in which {
-            cast.lanes[n].held.extend(prompt.last());
-        }
-        Ok(true)
-    }
-
-    /// Decodes the same tokens, by the base's ids, on every lane, all rows put out. On an error no lane has moved, or
-    /// [`Error::OutOfStep`] follows until the next [`Self::prefill`].
-    pub fn decode(&mut self, tokens: &[Token]) -> Result<(), Error> {
-        if self.cast.out_of_step {
-            return Err(Error::OutOfStep);
-        }
-        let mapped = |lane: LaneRef<'_>| {
-            lane.lane.ids.as_ref().map(|_| {
-                let own = |&token: &Token| lane.id(token).ok_or(Error::Lacking { role: lane.role(), token });
-                tokens.iter().map(own).collect::<Result<Vec<_>, Error>>()
-            })
-        };
-        let mapped = self.iter().map(|lane| mapped(lane).transpose()).collect::<Result<Vec<_>, Error>>()?;
-        let own: Vec<_> = mapped.iter().map(|mapped| mapped.as_deref().unwrap_or(tokens)).collect();
-        self.submit(&own)?;
-        self.cast.first_position = self.cast.n_generated + 1;
-        self.cast.n_generated += tokens.len();
-        Ok(())
-    }
-
-    /// Decodes tokens on every lane, by its own ids, in one batch for each context. On an error no lane has moved, or
-    /// they are out of step.
-    fn submit(&mut self, tokens: &[&[Token]]) -> Result<(), Error> {
-        let Self { contexts, cast } = self;
-        let mut n_submitted = 0;
-        let done = contexts.iter_mut().enumerate().try_for_each(|(i, context)| {
-            let of_context = || cast.lanes.iter().zip(tokens).filter(|(lane, _)| lane.context == i);
-            if let Some((Lane { role, .. }, _)) = of_context().next() {
-                let outputs = Outputs::All;
-                let parts: Vec<_> =
-                    of_context().map(|(lane, tokens)| Part { seq: lane.seq, tokens, outputs }).collect();
-                context.submit(&parts).map_err(in_lane(*role))?;
-            }
-            n_submitted += 1;
-            Ok(())
-        });
-        for (lane, tokens) in cast.lanes.iter_mut().zip(tokens) {
-            let context = &mut contexts[lane.context];
-            if done.is_ok() {
-                context.wait();
-                lane.held.extend_from_slice(tokens);
-                continue;
-            }
-            let n_held = lane.held.len();
-            if lane.context < n_submitted {
-                lane.roll_back(context, n_held);
-            } else {
-                lane.agree_with(context);
-            }
-            // It had to forget more than that.
-            cast.out_of_step |= lane.held.len() != n_held;
-        }
-        done
     }
 
     /// Empties every lane.
@@ -306,7 +211,14 @@ impl Lanes {
         for lane in &mut cast.lanes {
             lane.roll_back(&mut contexts[lane.context], 0);
         }
-        (cast.n_generated, cast.first_position, cast.out_of_step) = (0, 0, false);
+        (cast.n_generated, cast.first_position, cast.n_rows, cast.out_of_step) = (0, 0, 0, false);
+    }
+
+    /// Whether the logits of the first context depend on how tokens are batched. The lanes are empty afterwards.
+    pub fn invariance(&mut self) -> Result<Invariance, Error> {
+        self.clear();
+        let role = self.cast.lanes.first().map_or(Role::Base, |lane| lane.role);
+        self.contexts.first_mut().map_or(Ok(Invariance::default()), invariance::probe).map_err(in_lane(role))
     }
 
     pub fn reset_timings(&mut self) {
@@ -322,7 +234,11 @@ impl Lanes {
     /// Row `i` of a lane's last decode, by its own ids.
     pub(super) fn logits(&self, lane: usize, i: usize) -> Result<&[f32], Error> {
         let lane = &self.cast.lanes[lane];
-        self.contexts[lane.context].row(lane.seq, i).map_err(in_lane(lane.role))
+        let context = &self.contexts[lane.context];
+        match i.checked_sub(lane.ahead.n) {
+            Some(i) => context.row(lane.seq, i).map_err(in_lane(lane.role)),
+            None => Ok(&lane.ahead.rows[i * context.n_vocab()..][..context.n_vocab()]),
+        }
     }
 
     /// Row `i` of every lane, by the base's ids.
@@ -343,7 +259,23 @@ impl Lanes {
     }
 }
 
+impl Ahead {
+    /// Some lane decoded what the others have not.
+    fn is_open(&self) -> bool {
+        self.n > 0 && !self.is_settled
+    }
+
+    fn forget(&mut self) {
+        (self.n, self.is_settled) = (0, false);
+        self.rows.clear();
+    }
+}
+
 impl Lane {
+    pub(super) fn new(role: Role, context: usize, seq: usize, view: prompt::View, ids: Option<IdMap>) -> Self {
+        Self { role, context, seq, view, ids, held: Vec::new(), fresh: Vec::new(), ahead: Ahead::default() }
+    }
+
     /// Forgets everything behind the first `n` tokens, or all where the model cannot forget a part.
     pub(super) fn roll_back(&mut self, context: &mut Context, n: usize) {
         context.roll_back(self.seq, n);

@@ -140,7 +140,7 @@ impl Seats {
         let mut lanes: Vec<Lane> = Vec::new();
         for (computer, Seat { role, view, ids }) in self.0 {
             let context = place(&computer);
-            lanes.push(Lane { role, context, seq: n_lanes[context], view, ids, held: Vec::new() });
+            lanes.push(Lane::new(role, context, n_lanes[context], view, ids));
             n_lanes[context] += 1;
         }
         let mut contexts = Vec::new();
@@ -199,8 +199,7 @@ impl Steered {
         let lanes = seats.open(|lanes| usize::from(plan.compares && lanes.contains(&0)))?;
         let spare = lanes.cast.lanes.first().filter(|_| plan.compares).map(|lane| {
             let seq = lanes.cast.lanes.iter().filter(|other| other.context == lane.context).count();
-            let (role, context, view) = (lane.role, lane.context, lane.view.clone());
-            Lane { role, context, seq, view, ids: None, held: Vec::new() }
+            Lane::new(lane.role, lane.context, seq, lane.view.clone(), None)
         });
         eog.sort_unstable();
         eog.dedup();

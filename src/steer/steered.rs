@@ -115,6 +115,12 @@ impl Steered {
         }
     }
 
+    /// Index of the first expert's lane that is not the base's, which is 0.
+    #[must_use]
+    pub fn expert(&self) -> Option<usize> {
+        self.offset.pairs.iter().filter_map(|pair| pair.expert).find(|&lane| lane > 0)
+    }
+
     /// Runs `f` on the base alone, on a copy of what the base lane holds. The lanes hold afterwards what they held; their
     /// rows are gone until the next [`Lanes::prefill`]. `None` where the plan did not keep a sequence for it.
     pub fn base_alone<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> Option<T> {

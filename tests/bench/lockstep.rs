@@ -8,12 +8,12 @@
 #[allow(dead_code, reason = "the tests write more kinds of files")]
 #[path = "../support/gguf.rs"]
 mod gguf;
+mod measured;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use proxytune::arithmetic::statistics::quantile;
 use proxytune::llama::chain::Chain;
 use proxytune::llama::context::ContextParams;
 use proxytune::llama::{Token, backend, log};
@@ -22,6 +22,7 @@ use proxytune::steer::load::Models;
 use proxytune::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 
 use gguf::{Kind, Spec, byte_tokens};
+use measured::print;
 
 const N_POSITIONS: usize = 256;
 const N_WARM_UP: usize = 16;
@@ -136,20 +137,4 @@ fn write(folder: &Path, name: &str, spec: &Spec) -> Result<ModelSource, Box<dyn 
     }
     let context = ContextParams { n_ctx: 2048, ..ContextParams::default() };
     Ok(ModelSource { context, ..ModelSource::new(path) })
-}
-
-/// The median with its 95 % interval (binomial, by rank), and the outer tenths.
-fn print(name: &str, numbers: &mut [f64]) {
-    numbers.sort_by(f64::total_cmp);
-    let n = numbers.len() as f64;
-    let reach = 0.98 / n.sqrt();
-    let at = |q| quantile(numbers, q);
-    println!(
-        "{name:<40} median {:8.4}  [{:.4}, {:.4}]   10 % {:8.4}   90 % {:8.4}   n = {n}",
-        at(0.5),
-        at(0.5 - reach),
-        at(0.5 + reach),
-        at(0.1),
-        at(0.9)
-    );
 }

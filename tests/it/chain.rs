@@ -52,6 +52,9 @@ fn the_order_is_as_asked() {
     };
     assert_eq!(names(&everything), "logit-bias grammar proxy-tuning top-k greedy");
     assert_eq!(names(&Sampling { mirostat: 2, ..default.clone() }), "proxy-tuning temp mirostat-v2");
+    let gumbel = Sampling { samplers: "gumbel;top_k;temperature".parse().expect("names"), ..default.clone() };
+    assert_eq!(names(&gumbel), "proxy-tuning top-k temp-ext gumbel");
+    assert_eq!(names(&Sampling { temp: 0.0, ..gumbel }), "proxy-tuning top-k temp-ext greedy");
     let adaptive = Sampling { samplers: "min_p;adaptive_p".parse().expect("names"), adaptive_target: 0.5, ..default };
     assert_eq!(names(&adaptive), "proxy-tuning min-p adaptive-p");
 }
@@ -93,9 +96,8 @@ fn every_sampler_runs_behind_and_in_front_of_the_stage() {
         adaptive_target: 0.4,
         ..Sampling::default()
     };
-    let names =
-        ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "adaptive_p"];
-    for name in names {
+    let names = "penalties dry top_n_sigma top_k typ_p top_p min_p xtc temperature adaptive_p gumbel";
+    for name in names.split(' ') {
         for order in [format!("proxy;{name}"), format!("{name};proxy"), format!("top_k;proxy;{name};temperature")] {
             let sampling = Sampling { samplers: order.parse().expect("names"), ..base.clone() };
             let request = Request { sampling, n_predict: Some(12), ..Request::default() };
@@ -128,7 +130,8 @@ fn a_clone_goes_on_as_its_origin_would_and_reset_starts_anew() {
     let plain = Sampling { repeat_penalty: 1.5, dry_multiplier: 0.5, xtc_probability: 0.5, ..base.clone() };
     let grammar = Sampling { grammar: Some("root ::= [a-z ]+".to_owned()), ..base.clone() };
     let mirostat = |version| Sampling { mirostat: version, ..base.clone() };
-    for sampling in [plain, grammar, mirostat(1), mirostat(2), Sampling { temp: 0.0, ..base.clone() }] {
+    let gumbel = Sampling { samplers: "penalties;temperature;gumbel".parse().expect("names"), ..base.clone() };
+    for sampling in [plain, grammar, mirostat(1), mirostat(2), gumbel, Sampling { temp: 0.0, ..base.clone() }] {
         let mut origin = chain(&steered, &sampling).expect("a chain");
         let draw = |chain: &mut Chain| {
             let token = sample(&steered, chain);

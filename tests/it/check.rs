@@ -75,6 +75,11 @@ fn the_demo_passes_every_check() {
         assert_eq!(findings(&object, level), [""; 0], "{level}");
     }
     assert!(findings(&object, "ok").iter().any(|line| line.starts_with("base weights: all weights are finite")));
+    for model in object["models"].as_array().expect("models") {
+        assert_eq!(model["batch_invariant"], true, "on one thread, with weights in q8_0");
+    }
+    assert!(findings(&object, "ok").iter().any(|line| line.starts_with("base batch: up to 16 tokens at once")));
+    assert_eq!(json(&["-c", "64"])["models"][0]["batch_invariant"], Json::Null, "nobody asked");
     let base = &object["models"][0];
     assert_eq!(
         (&base["roles"][0], &base["architecture"], &base["quantisation"]),

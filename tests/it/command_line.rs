@@ -72,8 +72,40 @@ fn without_models_the_demo_runs_its_own_prompt() {
 }
 
 #[test]
+fn guesses_are_counted_and_change_nothing() {
+    let ask = |draft: &[&str]| {
+        let args = ["generate", "--deterministic", "-p", PROMPT, "-n", "40", "-s", "5", "--json"];
+        json(&[&args[..], draft].concat())
+    };
+    let lockstep = ask(&["--draft", "off"]);
+    assert_eq!((&lockstep["generation"]["n_drafted"], &lockstep["generation"]["n"]), (&0.into(), &40.into()));
+    for draft in [&["--draft", "4"][..], &["--draft-max", "7", "--drafter", "base"], &["--drafter", "lookup"], &[]] {
+        let object = ask(draft);
+        assert_eq!(object["tokens"], lockstep["tokens"], "{draft:?}");
+        let count = |key: &str| object["generation"][key].as_u64().expect("a count");
+        assert!(count("n_accept") <= count("n_drafted"), "{draft:?}");
+        assert!(count("n_steps") + count("n_accept") >= 39, "{draft:?}");
+    }
+}
+
+#[test]
+fn drafts_that_make_no_sense_are_refused() {
+    for (args, expected) in [
+        (["--draft", "16"], "auto, off, or 0 to 15"),
+        (["--draft", "some"], "auto, off, or 0 to 15"),
+        (["--draft-min-p", "1.5"], "from 0 to 1"),
+        (["--draft-min-p", "NaN"], "from 0 to 1"),
+        (["--drafter", "oracle"], "lookup, expert and base"),
+    ] {
+        let output = run(&[&["generate", "-p", PROMPT][..], &args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn the_json_object_has_every_part() {
-    let object = json(&["generate", "-p", PROMPT, "-n", "6", "-s", "5", "--json", "--n-probs", "3"]);
+    let object = json(&["generate", "-p", PROMPT, "-n", "6", "-s", "5", "--draft", "off", "--json", "--n-probs", "3"]);
     assert_eq!(object["tokens"].as_array().map(Vec::len), Some(6));
     assert_eq!(object["finish_reason"], "length");
     assert_eq!(object["seed"], 5);
@@ -523,4 +555,49 @@ fn recipes_are_listed_shown_and_validated() {
         stderr(&wrong)
     );
     refused(&["recipe", "validate", "no-such-recipe"], 2);
+}
+
+/// Prompts in batches, and token by token.
+#[test]
+fn the_deterministic_set_up_writes_the_same_text_however_tokens_are_batched() {
+    for sampling in [&["--temp", "0"][..], &["-s", "3", "--samplers", "min_p;temperature;gumbel"]] {
+        let tokens = |batch: &str| {
+            let args = ["generate", "--deterministic", "--json", "-p", PROMPT, "-n", "40", "-b", batch];
+            json(&[&args[..], sampling].concat())["tokens"].clone()
+        };
+        assert_eq!(tokens("1"), tokens("512"));
+    }
+}
+
+#[test]
+fn what_contradicts_the_deterministic_set_up_is_refused() {
+    for (option, value, words) in [
+        ("-fa", "off", "flash attention is off"),
+        ("-ngl", "3", "the base has 3 layers on devices"),
+        ("-ngl", "all", "the base has all layers on devices"),
+        ("-dev", "CUDA0", "the base has layers on CUDA0"),
+        ("-ctk", "f16", "the base has a cache in f16"),
+        ("-ctv", "q4_0", "the base has a cache in q4_0"),
+        ("--expert-ngl", "1", "the expert has 1 layers on devices"),
+        ("--antiexpert-ctv", "f32", "the antiexpert has a cache in f32"),
+        ("--rpc", "127.0.0.1:1", "there are devices at 127.0.0.1:1"),
+    ] {
+        let said = refused(&["generate", "--deterministic", "-p", "a", "-n", "1", option, value], 2);
+        assert!(said.contains(words) && said.contains("hint: "), "{option} {value}: {said}");
+    }
+    for same in [&["-ngl", "0", "-dev", "none"][..], &["-fa", "on", "--expert-ctk", "q8_0"]] {
+        assert!(run(&[&["generate", "--deterministic", "-p", "a", "-n", "1"], same].concat()).status.success());
+    }
+}
+
+#[test]
+fn weights_that_the_deterministic_set_up_does_not_cover_are_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("tiny.gguf");
+    Spec::tiny().write(&path).expect("writable");
+    let path = path.to_str().expect("UTF-8");
+    let output = run(&["generate", "--deterministic", "-m", path, "-me", path, "-ma", "none", "-p", "a", "-n", "1"]);
+    let said = stderr(&output);
+    assert!(output.status.success() && said.matches("has matrices in f32").count() == 1, "{said}");
+    assert!(!stderr(&run(&["generate", "--deterministic", "-p", "a", "-n", "1"])).contains("note: "));
 }

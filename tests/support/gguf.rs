@@ -142,6 +142,15 @@ impl Spec {
             .with(".final_logit_softcapping", Value::F32(30.0))
     }
 
+    /// Mamba in small: a recurrent state in place of attention.
+    pub fn mamba() -> Self {
+        Self { architecture: "mamba".to_owned(), ..Self::tiny() }
+            .with(".ssm.conv_kernel", Value::U32(MAMBA_CONV))
+            .with(".ssm.inner_size", Value::U32(2 * Self::tiny().n_embd))
+            .with(".ssm.state_size", Value::U32(MAMBA_STATE))
+            .with(".ssm.time_step_rank", Value::U32(MAMBA_RANK))
+    }
+
     /// Writes the model; answers where each entry of the header ends.
     pub fn write(&self, path: &Path) -> io::Result<Vec<usize>> {
         self.write_part(path, &self.metadata(), &self.tensors())
@@ -267,6 +276,24 @@ impl Spec {
         let mut tensors = vec![matrix("token_embd.weight".to_owned(), n_embd, n_vocab)];
         for i in 0..self.n_layer {
             let named = |part| format!("blk.{i}.{part}.weight");
+            if self.architecture == "mamba" {
+                let inner = 2 * n_embd;
+                let vector =
+                    |name: &str| Tensor { name: format!("blk.{i}.{name}"), dims: vec![inner], kind: Kind::F32 };
+                tensors.extend([
+                    norm(named("attn_norm")),
+                    matrix(named("ssm_in"), n_embd, 2 * inner),
+                    matrix(named("ssm_conv1d"), MAMBA_CONV, inner),
+                    vector("ssm_conv1d.bias"),
+                    matrix(named("ssm_x"), inner, MAMBA_RANK + 2 * MAMBA_STATE),
+                    matrix(named("ssm_dt"), MAMBA_RANK, inner),
+                    vector("ssm_dt.bias"),
+                    matrix(format!("blk.{i}.ssm_a"), MAMBA_STATE, inner),
+                    vector("ssm_d"),
+                    matrix(named("ssm_out"), inner, n_embd),
+                ]);
+                continue;
+            }
             if self.architecture == "gemma2" {
                 tensors.extend([norm(named("post_attention_norm")), norm(named("post_ffw_norm"))]);
             }
@@ -310,6 +337,10 @@ pub fn byte_tokens(n: usize) -> Vec<(String, TokenType)> {
     tokens.extend(fillers.map(|i| (format!("token{i}"), TokenType::Normal)));
     tokens
 }
+
+const MAMBA_CONV: u32 = 4;
+const MAMBA_STATE: u32 = 8;
+const MAMBA_RANK: u32 = 4;
 
 const ALIGNMENT: usize = 32;
 /// Weights per block of a quantised type.

@@ -118,6 +118,25 @@ fn offsets_that_are_not_finite_are_named() {
     assert_eq!(first_non_finite_logit(&[0.0, f32::NEG_INFINITY, f32::NAN]), Some(1));
 }
 
+#[test]
+fn composing_names_what_is_damaged() {
+    let entry = |id, logit| Entry { id, logit };
+    let composed = |base: &[f32], terms: &[Term<'_>]| compose(base, terms, &mut Vec::new(), entry);
+    let pair = term(1.0, &EXPERT[..], &ANTIEXPERT[..]);
+    assert_eq!(composed(&BASE, &[pair]), Some(Ok(())));
+    let masked = [0.0, f32::NEG_INFINITY, 2.0, 3.0];
+    assert_eq!(composed(&masked, &[pair]), Some(Err(Damaged::Base { id: 1 })));
+    let nan = [0.0, 0.0, f32::NAN, 0.0];
+    assert_eq!(
+        composed(&BASE, &[term(1.0, &nan[..], &ANTIEXPERT[..])]),
+        Some(Err(Damaged::Offset(NotFinite { id: 2 })))
+    );
+    let short = term(1.0, &EXPERT[..3], &ANTIEXPERT[..]);
+    for terms in [&[][..], &[pair, pair], &[short], &[term(1.0, None, &ANTIEXPERT[..])]] {
+        assert_eq!(composed(&BASE, terms), None);
+    }
+}
+
 prop_compose! {
     fn rows()(n in 1_usize..200)(
         base in prop::collection::vec(-60.0_f32..60.0, n),
@@ -142,6 +161,21 @@ proptest! {
         for candidate in candidates {
             prop_assert_eq!(candidate.logit, row[candidate.id]);
         }
+    }
+
+    /// One pass gives, bit by bit, what filling and adding give.
+    #[test]
+    fn composing_equals_dense(
+        numbers in prop::collection::vec([-60.0_f32..60.0, -60.0_f32..60.0, -60.0_f32..60.0], 1..200),
+        alpha in -4.0_f32..4.0,
+    ) {
+        let [base, expert, antiexpert] = [0, 1, 2].map(|i| numbers.iter().map(|of_id| of_id[i]).collect::<Vec<_>>());
+        let terms = [term(alpha, &expert[..], &antiexpert[..])];
+        let mut candidates = Vec::new();
+        let done = compose(&base, &terms, &mut candidates, |id, logit| Entry { id, logit });
+        prop_assert_eq!(done, Some(Ok(())));
+        let logits: Vec<_> = candidates.iter().map(|candidate| candidate.logit).collect();
+        prop_assert_eq!(logits, dense(&base, &terms));
     }
 
     #[test]

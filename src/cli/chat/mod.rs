@@ -18,7 +18,7 @@ use self::input::{Input, Line};
 use self::session::Session;
 use super::report::{plain, shown};
 use super::resolve::{self, Pairs, Resolved};
-use super::{Done, args, interrupt, report};
+use super::{Done, args, draft, interrupt, report};
 use crate::generate::Request;
 
 pub fn run(args: &args::Chat) -> Result<Done> {
@@ -29,10 +29,13 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     let (n_predict, stop) = args.end.limits(escape);
     let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
     // What the stage changed is remembered for /why.
-    let request = Request { sampling, n_predict, stop, n_probs: Some(0), ..Request::default() };
+    let request =
+        Request { sampling, n_predict, stop, n_probs: Some(0), draft: args.draft.get()?, ..Request::default() };
     resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
+    draft::make_room(&mut resolved.plan, &request.draft);
     let plan = crate::steer::Plan { compares: true, ..resolved.plan.clone() };
     let steered = resolved.load(&plan)?;
+    draft::note_where_impossible(&steered, &request.draft);
     let mut session = Session::new(steered, conversation, request);
     if let Some(path) = &args.load {
         let typed = session.conversation().clone();

@@ -143,13 +143,9 @@ impl Pool {
         let cast = std::mem::take(&mut lanes.cast);
         let n_lanes = |context| cast.lanes.iter().filter(|lane| lane.context == context).count();
         let of_text = |text: usize| {
-            let lane = |lane: &Lane| Lane {
-                role: lane.role,
-                context: lane.context,
-                seq: lane.seq + text * n_lanes(lane.context),
-                view: lane.view.clone(),
-                ids: lane.ids.clone(),
-                held: Vec::new(),
+            let lane = |lane: &Lane| {
+                let seq = lane.seq + text * n_lanes(lane.context);
+                Lane::new(lane.role, lane.context, seq, lane.view.clone(), lane.ids.clone())
             };
             Place(Cast::of(cast.lanes.iter().map(lane).collect()))
         };

@@ -9,6 +9,8 @@
 #[allow(dead_code, reason = "the tests write more kinds of files")]
 #[path = "../../../../tests/support/gguf.rs"]
 mod gguf;
+#[path = "../../../../tests/bench/measured.rs"]
+mod measured;
 #[allow(dead_code, reason = "the tests look at more")]
 #[path = "../it/plugin.rs"]
 mod plugin;
@@ -20,13 +22,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use llama_cpp_sys_2 as sys;
-use proxytune::arithmetic::statistics::quantile;
 use proxytune::llama::context::{Context, ContextParams, Outputs};
 use proxytune::llama::model::{Model, ModelParams};
 use proxytune::llama::{backend, log};
 use proxytune_sampler::PT_BOTH;
 
 use gguf::{Kind, Spec, byte_tokens};
+use measured::print;
 use plugin::{Params, pair, plugin, words};
 
 const N_POSITIONS: usize = 192;
@@ -127,20 +129,4 @@ fn write(folder: &Path, name: &str, spec: &Spec) -> Result<PathBuf, Box<dyn Erro
         std::fs::rename(&part, &path)?;
     }
     Ok(path)
-}
-
-/// The median with its 95 % interval (binomial, by rank), and the outer tenths.
-fn print(name: &str, numbers: &mut [f64]) {
-    numbers.sort_by(f64::total_cmp);
-    let n = numbers.len() as f64;
-    let reach = 0.98 / n.sqrt();
-    let at = |q| quantile(numbers, q);
-    println!(
-        "{name:<32} median {:8.4}  [{:.4}, {:.4}]   10 % {:8.4}   90 % {:8.4}   n = {n}",
-        at(0.5),
-        at(0.5 - reach),
-        at(0.5 + reach),
-        at(0.1),
-        at(0.9)
-    );
 }

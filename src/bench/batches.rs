@@ -1,0 +1,15 @@
+//! Whether a model's logits depend on how tokens are batched.
+
+use serde::Serialize;
+
+/// What a model promises: where its logits do not depend on it, texts with guesses are those of lockstep, bit by bit;
+/// elsewhere they are draws from the same distribution up to rounding.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Batches {
+    pub role: String,
+    /// `None` where the context is too small to see.
+    pub batch_invariant: Option<bool>,
+    /// Tokens in the cache before the batches that were compared, and tokens in them.
+    pub n_kv: Vec<usize>,
+    pub widths: Vec<usize>,
+}

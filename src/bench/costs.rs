@@ -1,0 +1,82 @@
+//! What a step of several tokens costs, by a step of one.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::N_ROWS;
+use super::row::How;
+use crate::arithmetic::statistics::Median;
+use crate::llama::Token;
+use crate::steer::{Error, Prompts, Steered};
+
+/// Tokens in a step.
+const WIDTHS: [usize; 5] = [1, 2, 4, 8, N_ROWS];
+/// Steps of one width behind one another, of which the first is not counted: llama.cpp lays out anew what has another
+/// shape than the last.
+const N_ALIKE: usize = 4;
+
+/// c(K) of a subject: seconds of a step of K tokens over those of a step of one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepCosts {
+    pub role: String,
+    pub how: &'static str,
+    pub steps: Vec<StepCost>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct StepCost {
+    pub n_tokens: usize,
+    pub avg_ns: f64,
+    /// Over the step of one token in the same round.
+    pub c: Median,
+}
+
+/// Measures steps behind a prompt, taking back each. Nothing where a model cannot take back, or there is no room.
+pub(super) fn measure(
+    steered: &mut Steered,
+    prompts: &Prompts,
+    (role, how): (String, How),
+    n_rounds: usize,
+    goes_on: impl Fn() -> bool,
+) -> Result<Option<StepCosts>, Error> {
+    steered.clear();
+    if !steered.can_roll_back() || !steered.prefill(prompts, &goes_on)? {
+        return Ok(None);
+    }
+    let n_max = steered.n_rows_max().min(steered.n_left());
+    let can_be_told = |token: &Token| steered.never().binary_search(token).is_err();
+    let tokens: Vec<_> = prompts.base().iter().copied().filter(can_be_told).cycle().take(n_max).collect();
+    // A prompt may hold nothing that every model knows.
+    let widths: Vec<_> = WIDTHS.into_iter().filter(|&n| n <= tokens.len()).collect();
+    let mut rounds: Vec<Vec<f64>> = Vec::new();
+    for _ in 0..=n_rounds {
+        let mut round = Vec::new();
+        for &n in &widths {
+            let mut ns = Vec::new();
+            for _ in 0..N_ALIKE {
+                if !goes_on() {
+                    return Ok(costs(role, how, &widths, &rounds));
+                }
+                let began = Instant::now();
+                steered.decode(&tokens[..n])?;
+                ns.push(began.elapsed().as_nanos() as f64);
+                steered.keep(0)?;
+            }
+            round.push(Median::of(ns.into_iter().skip(1)).median);
+        }
+        rounds.push(round);
+    }
+    Ok(costs(role, how, &widths, &rounds))
+}
+
+fn costs(role: String, how: How, widths: &[usize], rounds: &[Vec<f64>]) -> Option<StepCosts> {
+    // The first round warms up.
+    let rounds = rounds.get(1..)?;
+    let step = |(at, &n_tokens): (usize, &usize)| {
+        let avg_ns = rounds.iter().map(|round| round[at]).sum::<f64>() / rounds.len() as f64;
+        StepCost { n_tokens, avg_ns, c: Median::of(rounds.iter().map(|round| round[at] / round[0])) }
+    };
+    let steps = widths.iter().enumerate().map(step).collect();
+    (!rounds.is_empty()).then_some(StepCosts { role, how: how.name(), steps })
+}

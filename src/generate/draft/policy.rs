@@ -1,0 +1,334 @@
+//! How far to guess: as far as the guesses are worth their time.
+//!
+//! A step of `n` tokens costs `C(n)` seconds and gives `G(n) = 1 + Σ Π p` tokens, with `p` the chance that a guess is
+//! kept. In the long run the most tokens a second, `R`, come from steps that maximise `G(n) − R·C(n)` (renewal-reward,
+//! Dinkelbach); `R` is what was reached lately, `C` is measured, and `p` is what became of guesses that looked alike
+//! (`SpecDec`++, arXiv 2405.19715, has the threshold form of the rule).
+//!
+//! A model's first guess is free: its row is needed whatever comes of it. So is the next guess behind one that is taken.
+
+use crate::steer::lanes::{Costs, Step};
+
+/// What a guess looked like before it was checked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Sign {
+    /// Its probability to the model that made it, where that held it for the likeliest.
+    Likeliest(f32),
+    /// The same where it is another one, which was drawn.
+    Drawn(f32),
+    /// Tokens at the end of the text that stood before it the last time.
+    Match(usize),
+}
+
+/// Upper ends of the ranges of probabilities that are told apart.
+const PROBABILITIES: [f32; 8] = [0.2, 0.4, 0.6, 0.75, 0.9, 0.97, 0.995, 1.0];
+/// The same for the lengths of matches.
+const MATCHES: [usize; 5] = [2, 3, 4, 7, usize::MAX];
+/// Chances of a guess of each length of match, before anything was seen.
+const MATCH_CHANCES: [f64; 5] = [0.4, 0.5, 0.6, 0.75, 0.9];
+/// What the cost of a further token is taken for, as a share of the first one's, before it was measured: little, so
+/// that it is tried.
+const HOPED_COST: f64 = 0.15;
+/// Tokens without asking a model after which one is asked again, since texts change.
+const PATIENCE: usize = 64;
+/// How much slower asking a model may seem before it counts as slower.
+const DOUBT: f64 = 0.95;
+/// What is kept of older steps at each new one, for the rate that was reached.
+const MEMORY: f64 = 0.95;
+
+#[derive(Debug, Clone)]
+pub(super) struct Policy {
+    likeliest: [Chance; PROBABILITIES.len()],
+    drawn: [Chance; PROBABILITIES.len()],
+    by_match: [Chance; MATCHES.len()],
+    /// A model's next guess, of which nothing is known yet.
+    unseen: Chance,
+    /// Of the last steps; of those in which a model was asked, and of those without any guess.
+    reached: Pace,
+    asking: Pace,
+    plain: Pace,
+    n_quiet: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let mut below = 0.0;
+        let likeliest = PROBABILITIES.map(|upper| {
+            let middle = f64::from(below + upper) / 2.0;
+            below = upper;
+            Chance::expected(middle, 2.0, 0.99)
+        });
+        let drawn = [Chance::expected(0.3, 2.0, 0.98); PROBABILITIES.len()];
+        let by_match = MATCH_CHANCES.map(|chance| Chance::expected(chance, 2.0, 0.98));
+        let unseen = Chance::expected(0.75, 4.0, 0.97);
+        let [reached, asking, plain] = [Pace::default(); 3];
+        Self { likeliest, drawn, by_match, unseen, reached, asking, plain, n_quiet: 0 }
+    }
+}
+
+impl Policy {
+    /// The chance that a guess is kept, if those before it are.
+    pub fn chance(&self, sign: Sign) -> f64 {
+        match sign {
+            Sign::Likeliest(p) => self.likeliest[range(&PROBABILITIES, p)].get(),
+            Sign::Drawn(p) => self.drawn[range(&PROBABILITIES, p)].get(),
+            Sign::Match(length) => self.by_match[range(&MATCHES, length)].get(),
+        }
+    }
+
+    /// Whether to ask a model for a guess. That is not free where the lanes would compute at the same time.
+    pub fn asks(&self) -> bool {
+        match (self.asking.get(), self.plain.get()) {
+            (_, None) => false,
+            (None, _) => true,
+            (Some(asking), Some(plain)) => asking > plain * DOUBT || self.n_quiet >= PATIENCE,
+        }
+    }
+
+    /// What it is worth, in tokens, to take a guess that is kept with a chance of `chance` behind the `n` tokens of a step that
+    /// are all kept with a chance of `reach`, and others behind it as far as they pay.
+    pub fn worth(&self, costs: &Costs, lane: usize, n: usize, n_max: usize, reach: f64, chance: f64) -> f64 {
+        let ahead = costs.ahead(lane).unwrap_or(0.0);
+        let now = step_cost(costs, Step::Behind, n);
+        let mut gain = 0.0;
+        let mut next = reach * chance;
+        let mut best = f64::NEG_INFINITY;
+        for m in n + 1..=n_max {
+            gain += next;
+            next *= self.unseen.get();
+            let spent = (m - n) as f64 * ahead + step_cost(costs, Step::Behind, m) - now;
+            best = best.max(gain - self.rate(costs) * spent);
+        }
+        best
+    }
+
+    /// What a model's guesses are worth, in tokens, before it is asked.
+    pub fn hope(&self, costs: &Costs, lane: usize, n_max: usize) -> f64 {
+        self.worth(costs, lane, 1, n_max, 1.0, self.unseen.get())
+    }
+
+    /// Of guesses that the text gives, how many to take, with what they are worth in tokens.
+    pub fn of_match(&self, costs: &Costs, length: usize, n_max: usize) -> (usize, f64) {
+        let chance = self.chance(Sign::Match(length));
+        let now = step_cost(costs, Step::AtOnce, 1);
+        let mut best = (0, 0.0);
+        let (mut gain, mut next) = (0.0, 1.0);
+        for n in 1..n_max {
+            next *= chance;
+            gain += next;
+            let worth = gain - self.rate(costs) * (step_cost(costs, Step::AtOnce, n + 1) - now);
+            if worth > best.1 {
+                best = (n, worth);
+            }
+        }
+        best
+    }
+
+    /// Tokens a second, as reached lately; before anything was reached, as far as a step of one token goes.
+    fn rate(&self, costs: &Costs) -> f64 {
+        self.reached.get().unwrap_or_else(|| step_cost(costs, Step::AtOnce, 1).recip().min(f64::MAX))
+    }
+
+    /// Hears what became of a guess, taken or not.
+    pub fn learn(&mut self, sign: Sign, kept: bool) {
+        let (chances, i) = match sign {
+            Sign::Likeliest(p) => (&mut self.likeliest[..], range(&PROBABILITIES, p)),
+            Sign::Drawn(p) => (&mut self.drawn[..], range(&PROBABILITIES, p)),
+            Sign::Match(length) => (&mut self.by_match[..], range(&MATCHES, length)),
+        };
+        chances[i].learn(kept);
+        if !matches!(sign, Sign::Match(_)) {
+            self.unseen.learn(kept);
+        }
+    }
+
+    /// Hears how many tokens a step gave, whether a model was asked, whether nothing was guessed, and what it all took.
+    pub fn learn_pace(&mut self, n: usize, asked: bool, is_plain: bool, seconds: f64) {
+        self.reached.add(n, seconds);
+        if asked {
+            self.asking.add(n, seconds);
+        } else if is_plain {
+            self.plain.add(n, seconds);
+        }
+        self.n_quiet = if asked { 0 } else { self.n_quiet + n };
+    }
+}
+
+fn range<T: PartialOrd + Copy>(upper: &[T], x: T) -> usize {
+    upper.iter().position(|&upper| x <= upper).unwrap_or(upper.len() - 1)
+}
+
+/// Seconds of a step of `n` tokens: as measured, else on the line between or through the nearest that were.
+fn step_cost(costs: &Costs, step: Step, n: usize) -> f64 {
+    if let Some(seconds) = costs.step(step, n) {
+        return seconds;
+    }
+    let one = costs.step(step, 1).or_else(|| costs.step(Step::AtOnce, 1));
+    let first = one.map(|seconds| (1, seconds));
+    let points = || first.into_iter().chain(costs.measured(step).filter(|(n, _)| *n > 1));
+    let below = points().filter(|(m, _)| *m < n).last();
+    let above = points().find(|(m, _)| *m > n);
+    let per_token = |(m, a): (usize, f64), (n, b): (usize, f64)| (b - a) / (n as f64 - m as f64);
+    match (below, above) {
+        (Some(below), Some(above)) => below.1 + per_token(below, above) * (n - below.0) as f64,
+        (Some(below), None) => {
+            let before = points().filter(|(m, _)| *m < below.0).last();
+            let slope = before.map_or(HOPED_COST * below.1, |before| per_token(before, below).max(0.0));
+            below.1 + slope * (n - below.0) as f64
+        }
+        (None, Some((_, above))) => above,
+        (None, None) => 0.0,
+    }
+}
+
+/// Tokens and seconds, of which the last count most.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    tokens: f64,
+    seconds: f64,
+}
+
+impl Pace {
+    /// Tokens a second; `None` before the first.
+    fn get(self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.tokens / self.seconds)
+    }
+
+    fn add(&mut self, n: usize, seconds: f64) {
+        self.tokens = self.tokens * MEMORY + n as f64;
+        self.seconds = self.seconds * MEMORY + seconds;
+    }
+}
+
+/// A share of what went well, in which the last cases count most, with what is expected before the first.
+#[derive(Debug, Clone, Copy)]
+struct Chance {
+    good: f64,
+    all: f64,
+    memory: f64,
+}
+
+impl Chance {
+    fn expected(chance: f64, weight: f64, memory: f64) -> Self {
+        Self { good: chance * weight, all: weight, memory }
+    }
+
+    fn get(self) -> f64 {
+        self.good / self.all
+    }
+
+    fn learn(&mut self, good: bool) {
+        self.good = self.good * self.memory + f64::from(u8::from(good));
+        self.all = self.all * self.memory + 1.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What a machine's steps cost, in seconds, a step of the base alone being one.
+    struct Machine {
+        ahead: f64,
+        others: fn(usize) -> f64,
+    }
+
+    /// Two cores: the cost of further tokens as measured for a base in Q4_0, with a pair of a fifth of it.
+    const CORES: Machine = Machine { ahead: 0.2, others: |n| [1.2, 1.95, 2.75, 2.85, 3.75, 4.65, 5.2, 5.65][n - 1] };
+    /// A device that reads weights once for up to eight tokens.
+    const DEVICE: Machine = Machine { ahead: 0.1, others: |n| 1.1 + 0.1 * (n - 1) as f64 };
+
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> f64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 40) as f64 / f64::from(1 << 24)
+        }
+    }
+
+    /// Probabilities that a model gives its guesses, and how often they are right then.
+    type Text = &'static [(f32, f64)];
+    const MIXED: Text = &[(0.99, 0.98), (0.99, 0.98), (0.8, 0.85), (0.5, 0.5), (0.3, 0.25)];
+    const SURE: Text = &[(0.99, 0.97)];
+    const HOPELESS: Text = &[(0.5, 0.1), (0.9, 0.15)];
+
+    /// Tokens a second over a text, taking every guess for which `takes` says so.
+    fn pace(
+        machine: &Machine,
+        text: Text,
+        n_max: usize,
+        mut policy: Policy,
+        takes: impl Fn(&Policy, &Costs, usize, f64, f32) -> bool,
+    ) -> f64 {
+        let mut random = Random(7);
+        let mut costs = Costs::default();
+        let (mut tokens, mut seconds) = (0, 0.0);
+        while tokens < 6000 {
+            let asked = policy.asks();
+            let (mut n, mut reach, mut n_kept, mut missed) = (1, 1.0, 0, false);
+            let (mut taken, mut passed) = (Vec::new(), None);
+            loop {
+                if !asked {
+                    break;
+                }
+                let (p, right) = text[(random.next() * text.len() as f64) as usize];
+                let is_right = random.next() < right;
+                costs.add_ahead(0, Duration::from_secs_f64(machine.ahead));
+                if n == n_max {
+                    break;
+                }
+                if !takes(&policy, &costs, n, reach, p) {
+                    passed = Some((p, is_right));
+                    break;
+                }
+                reach *= policy.chance(Sign::Likeliest(p));
+                taken.push(p);
+                missed |= !is_right;
+                n_kept += usize::from(!missed);
+                n += 1;
+            }
+            let step = (machine.others)(n);
+            let (kind, alone) = if asked { (Step::Behind, 0.0) } else { (Step::AtOnce, machine.ahead) };
+            costs.add_step(kind, n, Duration::from_secs_f64(step + alone));
+            let spent = step + machine.ahead * n as f64;
+            for (i, &p) in taken.iter().enumerate().take(n_kept + 1) {
+                policy.learn(Sign::Likeliest(p), i < n_kept);
+            }
+            if let Some((p, is_right)) = passed.filter(|_| !missed) {
+                policy.learn(Sign::Likeliest(p), is_right);
+            }
+            policy.learn_pace(1 + n_kept, asked, !asked, spent);
+            tokens += 1 + n_kept;
+            seconds += spent;
+        }
+        tokens as f64 / seconds
+    }
+
+    fn adaptive(machine: &Machine, text: Text) -> f64 {
+        pace(machine, text, 8, Policy::default(), |policy, costs, n, reach, p| {
+            policy.worth(costs, 0, n, 8, reach, policy.chance(Sign::Likeliest(p))) > 0.0
+        })
+    }
+
+    #[test]
+    fn it_comes_near_the_best_that_can_be_fixed() {
+        for (machine, text) in [(CORES, MIXED), (CORES, SURE), (DEVICE, MIXED), (DEVICE, SURE)] {
+            let thresholds = [0.0, 0.4, 0.7, 0.9].into_iter().flat_map(|least| (1..=8).map(move |n| (least, n)));
+            let fixed = thresholds
+                .map(|(least, n_max)| pace(&machine, text, n_max, Policy::default(), |_, _, _, _, p| p >= least));
+            let best = fixed.fold(0.0, f64::max);
+            let adaptive = adaptive(&machine, text);
+            assert!(adaptive > 0.94 * best, "{adaptive} where {best} can be reached");
+        }
+    }
+
+    #[test]
+    fn where_guesses_fail_it_is_lockstep() {
+        let adaptive = adaptive(&CORES, HOPELESS);
+        let lockstep = 1.0 / (CORES.ahead + (CORES.others)(1));
+        assert!(adaptive > 0.97 * lockstep, "{adaptive} against {lockstep}");
+    }
+}

@@ -1,0 +1,52 @@
+//! A chain guesses what it is going to choose, from a row of another model.
+
+use llama_cpp_sys_2 as sys;
+
+use super::chain::Chain;
+use super::{Error, Token};
+use crate::arithmetic::row::Row;
+
+/// A copy of a chain with the stage taken out: everything else stands as it does in the chain, random state included,
+/// so that on the same candidates it would choose the same. What it does leaves the chain alone.
+#[derive(Debug)]
+pub struct Guesser(Chain);
+
+/// How a guess is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draw {
+    /// As the chain draws, from the same random numbers.
+    Alike,
+    /// The likeliest that the chain's samplers leave.
+    Likeliest,
+}
+
+impl Chain {
+    /// A guesser behind what the chain has accepted so far. Refused where a sampler of the chain cannot be copied.
+    pub fn guesser(&self, draw: Draw) -> Result<Guesser, Error> {
+        let mut chain = self.try_clone()?;
+        if let Some(i) = chain.stage_at() {
+            chain.stage = None;
+            chain.named.remove(i);
+        }
+        if draw == Draw::Likeliest {
+            chain.named.remove(chain.named.len() - 1);
+            // SAFETY: takes no argument.
+            chain.named.add(unsafe { sys::llama_sampler_init_greedy() });
+        }
+        Ok(Guesser(chain))
+    }
+}
+
+impl Guesser {
+    /// The guess for a row of a model that may know fewer tokens than the base. An error is no failure of the chain's.
+    pub fn guess(&mut self, row: Row<'_>) -> Result<Token, Error> {
+        let n_vocab = self.0.n_vocab() as usize;
+        self.0.candidates.fill_known(row, n_vocab);
+        self.0.choose(&[])
+    }
+
+    /// Goes on behind a token.
+    pub fn accept(&mut self, token: Token) -> Result<(), Error> {
+        self.0.accept(token)
+    }
+}

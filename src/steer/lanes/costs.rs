@@ -1,0 +1,101 @@
+//! What decoding costs, as measured while it is done.
+
+use std::time::Duration;
+
+/// Seconds by what was decoded; each a mean in which the last few measurements count most.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Costs {
+    /// One token on one lane before the others, by lane.
+    ahead: Vec<Mean>,
+    /// As many tokens on every lane at once; and on all lanes but one, which had them already.
+    at_once: Vec<Mean>,
+    behind: Vec<Mean>,
+}
+
+/// How the tokens of a step reach the lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// All lanes decode all tokens.
+    AtOnce,
+    /// One lane had them, one by one, and the others follow.
+    Behind,
+}
+
+impl Costs {
+    /// Seconds for a guess on a lane; `None` before the first.
+    #[must_use]
+    pub fn ahead(&self, lane: usize) -> Option<f64> {
+        self.ahead.get(lane)?.get()
+    }
+
+    /// Seconds for a step of `n` tokens; `None` where there was none.
+    #[must_use]
+    pub fn step(&self, step: Step, n: usize) -> Option<f64> {
+        self.steps(step).get(n)?.get()
+    }
+
+    /// Numbers of tokens that steps were measured with, ascending, with their seconds.
+    pub fn measured(&self, step: Step) -> impl Iterator<Item = (usize, f64)> {
+        self.steps(step).iter().enumerate().filter_map(|(n, mean)| Some((n, mean.get()?)))
+    }
+
+    fn steps(&self, step: Step) -> &[Mean] {
+        match step {
+            Step::AtOnce => &self.at_once,
+            Step::Behind => &self.behind,
+        }
+    }
+
+    /// Takes in a guess.
+    pub fn add_ahead(&mut self, lane: usize, spent: Duration) {
+        at(&mut self.ahead, lane).add(spent.as_secs_f64());
+    }
+
+    /// Takes in a step.
+    pub fn add_step(&mut self, step: Step, n: usize, spent: Duration) {
+        let means = match step {
+            Step::AtOnce => &mut self.at_once,
+            Step::Behind => &mut self.behind,
+        };
+        at(means, n).add(spent.as_secs_f64());
+    }
+}
+
+fn at(means: &mut Vec<Mean>, i: usize) -> &mut Mean {
+    if means.len() <= i {
+        means.resize(i + 1, Mean::default());
+    }
+    &mut means[i]
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Mean {
+    n: u32,
+    mean: f64,
+}
+
+impl Mean {
+    /// What the newest measurement counts for, once there are enough.
+    const WEIGHT: f64 = 0.125;
+    /// A measurement counts for no more than this many means.
+    const MOST: f64 = 1.5;
+    /// Measurements of which the shortest counts.
+    const N_FIRST: u32 = 3;
+
+    fn add(&mut self, x: f64) {
+        self.n = self.n.saturating_add(1);
+        // The first ones build graphs and warm caches, and nothing is ever faster than it is.
+        self.mean = if self.n == 1 {
+            x
+        } else if self.n <= Self::N_FIRST {
+            self.mean.min(x)
+        } else {
+            // Somebody else had the machine.
+            self.mean + (x.min(self.mean * Self::MOST) - self.mean) * Self::WEIGHT
+        };
+    }
+
+    fn get(self) -> Option<f64> {
+        (self.n > 0).then_some(self.mean)
+    }
+}

@@ -1,0 +1,296 @@
+//! Guessed tokens change nothing but the pace: on contexts whose rows do not depend on how tokens are batched, texts
+//! are the same to the last bit of the last log-probability.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use proxytune::generate::draft::{Drafter, Length, MAX_STEP, Stats};
+use proxytune::generate::probs::Position;
+use proxytune::generate::{Draft, Finish, Generation, Request};
+use proxytune::llama::Token;
+use proxytune::llama::context::{ContextParams, FlashAttention};
+use proxytune::recipe::placement::CacheType;
+use proxytune::recipe::{Recipe, Sampling, Schedule};
+use proxytune::steer::{PairPlan, Plan, Steered};
+
+use crate::gguf::Spec;
+use crate::trio::{self, PROMPT, backend, demo, file, load, plan};
+
+/// Rows that do not depend on how tokens are batched (with the bundled Q8_0 weights), and room for the longest step.
+fn invariant() -> ContextParams {
+    ContextParams {
+        n_outputs_max: MAX_STEP,
+        flash_attention: FlashAttention::On,
+        cache_type_k: CacheType::Q8_0,
+        cache_type_v: CacheType::Q8_0,
+        ..trio::source("").context
+    }
+}
+
+fn ready(mut plan: Plan) -> Steered {
+    plan.contexts_mut().for_each(|context| *context = invariant());
+    load(&plan).expect("the plan loads")
+}
+
+#[derive(Debug, PartialEq)]
+struct Answer {
+    tokens: Vec<Token>,
+    text: String,
+    positions: Vec<Position>,
+    finish: Option<Finish>,
+}
+
+fn generate(steered: &mut Steered, prompt: &str, request: &Request) -> (Answer, Stats) {
+    let prompts = steered.tokenize(prompt).expect("tokens");
+    let stop = AtomicBool::new(false);
+    let mut generation = Generation::start(steered, &prompts, request, &stop).expect("it starts");
+    let mut answer = Answer { tokens: Vec::new(), text: String::new(), positions: Vec::new(), finish: None };
+    while let Some(step) = generation.step().expect("a step") {
+        answer.tokens.push(step.token);
+        answer.text += &step.text;
+        answer.positions.extend(step.position);
+    }
+    answer.finish = generation.finish();
+    (answer, generation.stats().clone())
+}
+
+fn in_lockstep(request: &Request) -> Request {
+    Request { draft: Draft::off(), ..request.clone() }
+}
+
+fn greedy(n_predict: usize, draft: Draft) -> Request {
+    Request { draft, ..trio::greedy(n_predict) }
+}
+
+/// Texts that go on in different ways: stories, prose, something that repeats itself, a single word.
+const PROMPTS: [&str; 6] = [
+    PROMPT,
+    "The dog was",
+    "In the morning the old man",
+    "The cat sat on the mat. The dog sat on the mat. The cat sat on the",
+    "He said:",
+    "One two three one two three one two",
+];
+
+fn sampling() -> impl Strategy<Value = Sampling> {
+    let chain = prop_oneof![
+        3 => Just(Sampling::greedy()),
+        3 => Just(Sampling::default()),
+        1 => Just(Sampling { temp: 1.3, top_k: 0, min_p: 0.0, ..Sampling::default() }),
+        1 => Just(Sampling { repeat_penalty: 1.3, presence_penalty: 0.2, repeat_last_n: 16, ..Sampling::greedy() }),
+        1 => Just(Sampling { dry_multiplier: 0.8, xtc_probability: 0.5, ..Sampling::default() }),
+        1 => Just(Sampling { mirostat: 1, ..Sampling::default() }),
+        1 => Just(Sampling { mirostat: 2, ..Sampling::default() }),
+        1 => Just(Sampling { grammar: Some(r#"root ::= ([a-z]+ [ ,])+ "." "#.to_owned()), ..Sampling::default() }),
+        1 => Just(Sampling { plausibility: 0.1, typical_p: 0.9, top_n_sigma: 1.5, ..Sampling::default() }),
+        1 => Just(Sampling { samplers: "top_k;proxy;temperature".parse().expect("names"), ..Sampling::default() }),
+        1 => Just(Sampling { adaptive_target: 0.4, samplers: "proxy;adaptive_p".parse().expect("names"),
+                             ..Sampling::default() }),
+    ];
+    (chain, any::<u16>()).prop_map(|(chain, seed)| Sampling { seed: Some(seed.into()), ..chain })
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let length = prop_oneof![1 => Just(Length::Auto), 3 => (1..MAX_STEP).prop_map(Length::Fixed)];
+    let drafters = prop::sample::select(vec![
+        vec![Drafter::Expert],
+        vec![Drafter::Base],
+        vec![Drafter::Lookup],
+        vec![Drafter::Lookup, Drafter::Expert],
+    ]);
+    let min_p = prop_oneof![Just(0.0), Just(0.5)];
+    (length, min_p, drafters).prop_map(|(length, min_p, drafters)| Draft { length, min_p, drafters })
+}
+
+/// Runs each case in lockstep once and with each of its drafts, on one steered model.
+fn same_in_all(steered: &mut Steered, n_cases: u32) -> Stats {
+    let seen = RefCell::new(Stats::default());
+    let steered = RefCell::new(steered);
+    let cases = (prop::sample::select(&PROMPTS[..]), sampling(), prop::collection::vec(draft(), 4), 1..14_usize);
+    let config = Config { failure_persistence: None, ..Config::with_cases(n_cases) };
+    let run = TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    )
+    .run(&cases, |(prompt, sampling, drafts, n_predict)| {
+        let mut steered = steered.borrow_mut();
+        let request = Request { sampling, n_predict: Some(n_predict), ..Request::default() };
+        let (expected, _) = generate(&mut steered, prompt, &in_lockstep(&request));
+        for draft in drafts {
+            let (answer, stats) = generate(&mut steered, prompt, &Request { draft, ..request.clone() });
+            prop_assert_eq!(&answer, &expected);
+            seen.borrow_mut().add(&stats);
+        }
+        Ok(())
+    });
+    if let Err(error) = run {
+        panic!("{error}");
+    }
+    seen.into_inner()
+}
+
+/// Two thousand short texts, against five hundred in lockstep.
+#[test]
+fn thousands_of_texts_are_those_of_lockstep() {
+    let stats = same_in_all(&mut ready(demo(1.0)), 500);
+    let (guesses, by_lookup) = (stats.all(), stats.by_lookup);
+    assert!(guesses.n_accept > 1000 && guesses.n_accept < guesses.n_drafted, "{stats:?}");
+    assert!(by_lookup.n_accept > 10, "{stats:?}");
+}
+
+/// Every bundled recipe: several pairs, missing sides, the base as a side, one model under two prompts, an adapter.
+#[test]
+fn every_arrangement_is_the_same_with_guesses() {
+    let folder = file("base");
+    let folder = folder.parent().expect("a folder");
+    let recipes = std::fs::read_dir(folder).expect("the demo").map(|entry| entry.expect("an entry").path());
+    for path in recipes.filter(|path| path.extension().is_some_and(|end| end == "toml")) {
+        let recipe = Recipe::open(path.to_str().expect("UTF-8")).expect("a recipe");
+        let plan = Plan::of_recipe(&recipe, &trio::source(""), &backend()).expect("a plan");
+        let stats = same_in_all(&mut ready(plan), 10);
+        assert!(stats.all().n_accept > 0, "{}: {stats:?}", path.display());
+    }
+}
+
+#[test]
+fn the_base_alone_looks_up_what_it_wrote() {
+    let mut base = ready(plan("base", &[]));
+    let draft = Draft::fixed(7, Drafter::Lookup);
+    let request = greedy(60, draft);
+    let (answer, stats) = generate(&mut base, PROMPTS[1], &request);
+    assert_eq!(answer, generate(&mut base, PROMPTS[1], &in_lockstep(&request)).0);
+    assert!(stats.by_lookup.n_accept > 10, "its greedy text runs in a circle: {stats:?}");
+}
+
+/// What is reported of a position is of its own rows, those that were guessed on included.
+#[test]
+fn log_probabilities_are_those_of_lockstep() {
+    let mut steered = ready(demo(1.0));
+    for drafter in [Drafter::Expert, Drafter::Base, Drafter::Lookup] {
+        let request = Request { n_probs: Some(4), ..greedy(40, Draft::fixed(5, drafter)) };
+        let (answer, stats) = generate(&mut steered, PROMPT, &request);
+        assert!(stats.all().n_drafted > 0, "{drafter:?}");
+        assert_eq!(answer.positions.len(), 40);
+        assert_eq!(answer, generate(&mut steered, PROMPT, &in_lockstep(&request)).0, "{drafter:?}");
+    }
+}
+
+#[test]
+fn ends_are_where_they_are_in_lockstep() {
+    let mut steered = ready(demo(1.0));
+    let fixed = || Draft::fixed(6, Drafter::Expert);
+    let (long, _) = generate(&mut steered, PROMPT, &in_lockstep(&greedy(60, fixed())));
+    // A stop text within guesses, a number of tokens that is no multiple of a step, the context's end.
+    let words: Vec<_> = long.text.split_whitespace().collect();
+    for stop in [words[3], words[7], &long.text[20..26]] {
+        let request = Request { stop: vec![stop.to_owned()], ..greedy(60, fixed()) };
+        let (answer, _) = generate(&mut steered, PROMPT, &request);
+        assert_eq!(answer.finish, Some(Finish::Stop), "{stop:?}");
+        assert_eq!(answer, generate(&mut steered, PROMPT, &in_lockstep(&request)).0, "{stop:?}");
+    }
+    for n_predict in 1..9 {
+        let request = greedy(n_predict, fixed());
+        assert_eq!(generate(&mut steered, PROMPT, &request).0.tokens, long.tokens[..n_predict]);
+    }
+    let unending = Sampling { ignore_eos: true, ..Sampling::greedy() };
+    let request = Request { sampling: unending, draft: fixed(), ..Request::default() };
+    let (full, _) = generate(&mut steered, PROMPT, &request);
+    assert_eq!(full.finish, Some(Finish::Length));
+    assert_eq!(full, generate(&mut steered, PROMPT, &in_lockstep(&request)).0);
+}
+
+/// Behind a text with guesses the lanes hold what they were told and nothing else.
+#[test]
+fn lanes_hold_what_was_chosen() {
+    let mut steered = ready(demo(1.0));
+    let prompts = steered.tokenize(PROMPT).expect("tokens");
+    for draft in [Draft::off(), Draft::fixed(5, Drafter::Expert), Draft::fixed(5, Drafter::Lookup)] {
+        let (answer, _) = generate(&mut steered, PROMPT, &greedy(21, draft));
+        for lane in steered.iter() {
+            assert_eq!(lane.n_past(), prompts.base().len() + answer.tokens.len() - 1, "{}", lane.role());
+        }
+    }
+}
+
+#[test]
+fn guesses_are_taken_back_one_lane_at_a_time_or_all() {
+    let mut steered = ready(demo(1.0));
+    let prompts = steered.tokenize(PROMPT).expect("tokens");
+    assert!(steered.prefill(&prompts, || true).expect("it decodes"));
+    let tokens = steered.base().model().tokenize(" She had a small dog").expect("tokens");
+    let composed = |steered: &Steered, i| {
+        let mut row = Vec::new();
+        steered.composed(i, 0.0, &mut row).expect("a row");
+        row
+    };
+    let mut expected = Vec::new();
+    for &token in &tokens[..4] {
+        steered.decode(&[token]).expect("it fits");
+        expected.push(composed(&steered, 0));
+    }
+    assert!(steered.prefill(&prompts, || true).expect("it decodes"));
+
+    let expert = steered.expert().expect("an expert");
+    steered.ahead(expert, tokens[3]).expect("it fits");
+    steered.ahead(expert, tokens[2]).expect("it fits");
+    steered.drop_ahead();
+    steered.ahead(expert, tokens[0]).expect("it fits");
+    steered.decode(&tokens[..3]).expect("they fit");
+    for (i, expected) in expected[..3].iter().enumerate() {
+        assert_eq!(&composed(&steered, i), expected);
+    }
+    steered.keep(2).expect("it can roll back");
+    assert!(steered.row(0).is_err(), "rows are gone with what was taken back");
+    steered.decode(&tokens[2..4]).expect("they fit");
+    assert_eq!([composed(&steered, 0), composed(&steered, 1)], expected[2..4]);
+}
+
+/// A context that has room for one row only guesses nothing.
+#[test]
+fn without_room_for_rows_nothing_is_guessed() {
+    let mut steered = load(&demo(1.0)).expect("the trio loads");
+    let (_, stats) = generate(&mut steered, PROMPT, &greedy(8, Draft::default()));
+    assert_eq!((stats.all().n_drafted, stats.n_steps()), (0, 7));
+}
+
+/// Between a guess and the next the generation hears that it is to end.
+#[test]
+fn a_cancelled_generation_ends_with_what_was_given_out() {
+    let mut steered = ready(demo(1.0));
+    let prompts = steered.tokenize(PROMPT).expect("tokens");
+    let (expected, _) = generate(&mut steered, PROMPT, &greedy(30, Draft::off()));
+    let cancel = AtomicBool::new(false);
+    let request = greedy(30, Draft::fixed(6, Drafter::Expert));
+    let mut generation = Generation::start(&mut steered, &prompts, &request, &cancel).expect("it starts");
+    let mut tokens = Vec::new();
+    while let Some(step) = generation.step().expect("a step") {
+        tokens.push(step.token);
+        cancel.store(tokens.len() >= 8, Ordering::Relaxed);
+    }
+    assert_eq!((generation.finish(), tokens.as_slice()), (Some(Finish::Cancelled), &expected.tokens[..8]));
+    drop(generation);
+    assert_eq!(generate(&mut steered, PROMPT, &request).0, expected, "and the lanes are fit for another");
+}
+
+/// A recurrent state cannot be taken back: where a role has one, tokens are decoded one by one.
+#[test]
+fn beside_a_recurrent_model_nothing_is_guessed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, spec: &Spec| {
+        let path = folder.path().join(name).with_extension("gguf");
+        spec.write(&path).expect("writable");
+        trio::source(path)
+    };
+    let base = write("base", &Spec::tiny());
+    let expert = write("expert", &Spec::mamba());
+    let antiexpert = write("antiexpert", &Spec { seed: 2, ..Spec::mamba() });
+    let pair =
+        PairPlan { alpha: Schedule::constant(1.0), expert: Some(expert.into()), antiexpert: Some(antiexpert.into()) };
+    let mut steered = ready(Plan { pairs: vec![pair], ..Plan::alone(base) });
+    assert!(!steered.can_roll_back());
+    let (answer, stats) = generate(&mut steered, "abc abc abc", &greedy(12, Draft::fixed(4, Drafter::Expert)));
+    assert_eq!((answer.tokens.len(), stats.all().n_drafted, stats.n_steps()), (12, 0, 11));
+}
