@@ -98,7 +98,7 @@ def fixed_windows(stream: np.ndarray, n_max: int) -> Tensor:
 
 
 def has_bfloat16(device: str) -> bool:
-    """Without such instructions a CPU multiplies in float32 several times faster."""
+    """A CPU without such instructions emulates them, slowly."""
     return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
