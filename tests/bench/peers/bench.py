@@ -25,6 +25,8 @@ from typing import Any
 
 from gguf import GGUFReader
 
+from prompts import prompts
+
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
 DTYPES = ("float32", "bfloat16")
