@@ -1,4 +1,4 @@
-"""The beginnings of paragraphs of a text, chosen by hash, one a line: `prompts.py TEXT N`. Also for `proxytune bench -f`."""
+"""The beginnings of paragraphs of a text, chosen by hash, one a line: `prompts.py TEXT N`, as `bench -f` takes them."""
 
 from __future__ import annotations
 
