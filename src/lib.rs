@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The modules, each using only those behind it in the list:
-//! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures how well, [`bench`] how fast, [`inspect`]
+//! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures how well, [`mod@bench`] how fast, [`inspect`]
 //! looks at files before they are loaded; [`generate`] runs one sequence; [`steer`] keeps the lanes of base and pairs in step; [`llama`] is the boundary
 //! to llama.cpp and the library's only `unsafe`; [`prompt`] is what each role sees of a conversation; [`vocab`] compares
 //! vocabularies; [`recipe`] holds what is asked for; [`hub`] downloads; [`gguf`] reads a file's header; [`arithmetic`] is
