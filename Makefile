@@ -64,7 +64,7 @@ grown:
 	$(VENV)/bin/python -m pip install --quiet -c models/recipes/requirements.txt gguf numpy tokenizers
 	$(VENV)/bin/python models/recipes/grow.py --verify
 
-# Tokens per second beside transformers and llama-cpp-python, on the demo trio and on the grown ones: some ten minutes on
+# Tokens per second beside transformers and llama-cpp-python, on the demo trio and on the grown ones: some twenty minutes on
 # an idle machine. The first time it installs both, as test-python does.
 bench-peers: setup grown
 	cargo build

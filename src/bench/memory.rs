@@ -100,7 +100,8 @@ impl Steps<'_> {
                 let n_tokens = (timed.n_texts * settings.n_gen) as f64;
                 let per_token = |n: usize| n as f64 / n_tokens;
                 let steps = self.together().map(|bytes| bytes * per_token(timed.stats.n_steps()));
-                let drafter = self.subjects.drafter(&settings.draft);
+                let lane = self.subjects.steered.as_ref().and_then(|steered| settings.draft.lane(steered));
+                let drafter = lane.map(|lane| self.subjects.lanes[lane]);
                 // Every guess of a model is a decode of its own.
                 let guesses = drafter.map_or([0.0; 2], |model| self.model(model, 1));
                 sum(steps, guesses.map(|bytes| bytes * per_token(timed.stats.by_model.n_drafted)))

@@ -267,9 +267,9 @@ impl<'a> Runner<'a> {
             }
             let role = self.subjects.role(How::Alone(i));
             self.tell(&format!("batches against single tokens, {role}"));
-            let Invariance { n_kv, widths, difference } = self.subjects.alone[i].steered.invariance()?;
-            let looked = !n_kv.is_empty() && !widths.is_empty();
-            let batch_invariant = looked.then_some(difference.is_none());
+            let found_out = self.subjects.alone[i].steered.invariance()?;
+            let batch_invariant = found_out.holds();
+            let Invariance { n_kv, widths, .. } = found_out;
             found.push(Batches { role, batch_invariant, n_kv, widths });
         }
         Ok(())

@@ -1,7 +1,5 @@
 //! Who is measured: every model by itself, and all of them together.
 
-use crate::generate::Draft;
-use crate::generate::draft::Drafter;
 use crate::steer::{Error, ModelSource, Plan, Role, Steered};
 
 /// A model by itself.
@@ -46,18 +44,6 @@ impl Subjects {
     /// Each by itself, then the steered model.
     pub(super) fn all(&self) -> impl Iterator<Item = &Steered> {
         self.alone.iter().map(|alone| &alone.steered).chain(&self.steered)
-    }
-
-    /// The model that guesses, as an index into `alone`; `None` where none does.
-    pub(super) fn drafter(&self, draft: &Draft) -> Option<usize> {
-        let steered = self.steered.as_ref()?;
-        let base = Some(0).filter(|_| self.lanes.len() > 1);
-        let lane = draft.drafters.iter().find_map(|drafter| match drafter {
-            Drafter::Lookup => None,
-            Drafter::Expert => steered.expert().or(base),
-            Drafter::Base => base,
-        });
-        self.lanes.get(lane?).copied()
     }
 }
 

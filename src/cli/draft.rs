@@ -15,7 +15,14 @@ use crate::steer::{Plan, Steered};
 pub struct DraftArgs {
     /// Tokens to guess at each step, so that the base decodes several at once: `auto` for as many as pay, `off`, or a
     /// number
-    #[arg(long, visible_alias = "draft-max", alias = "draft-n", value_name = "auto|N|off", default_value = "auto")]
+    #[arg(
+        long,
+        visible_alias = "draft-max",
+        alias = "draft-n",
+        value_name = "auto|N|off",
+        default_value = "auto",
+        allow_negative_numbers = true
+    )]
     pub draft: String,
     /// A guess that is less probable to its model ends the draft; 0 for none
     #[arg(long, alias = "draft-p-min", value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]

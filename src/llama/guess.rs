@@ -21,9 +21,13 @@ pub enum Draw {
 }
 
 impl Chain {
-    /// A guesser behind what the chain has accepted so far. Refused where a sampler of the chain cannot be copied.
-    pub fn guesser(&self, draw: Draw) -> Result<Guesser, Error> {
+    /// A guesser behind what the chain has accepted so far; it takes over the memory of an old one. Refused where a
+    /// sampler of the chain cannot be copied.
+    pub fn guesser(&self, draw: Draw, old: Option<Guesser>) -> Result<Guesser, Error> {
         let mut chain = self.try_clone()?;
+        if let Some(Guesser(old)) = old {
+            chain.candidates = old.candidates;
+        }
         if let Some(i) = chain.stage_at() {
             chain.stage = None;
             chain.named.remove(i);

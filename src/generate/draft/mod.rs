@@ -18,6 +18,7 @@ pub use stats::{Stats, Tally};
 pub(super) use step::Drafting;
 
 use crate::recipe;
+use crate::steer::Steered;
 
 /// Most tokens in a step: the chosen one and its guesses.
 pub const MAX_STEP: usize = 16;
@@ -62,6 +63,18 @@ impl Draft {
             Length::Auto => MAX_STEP,
             Length::Fixed(n) => n + 1,
         }
+    }
+
+    /// The lane of a steered model that guesses; `None` where none does.
+    #[must_use]
+    pub fn lane(&self, steered: &Steered) -> Option<usize> {
+        // The base guesses for others alone.
+        let base = Some(0).filter(|_| steered.iter().count() > 1);
+        self.drafters.iter().find_map(|drafter| match drafter {
+            Drafter::Lookup => None,
+            Drafter::Expert => steered.expert().or(base),
+            Drafter::Base => base,
+        })
     }
 
     /// Refuses what could not run.

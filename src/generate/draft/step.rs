@@ -6,13 +6,15 @@ use super::{Draft, Drafter, Length, MAX_STEP_ON_DEVICES, Stats};
 use crate::arithmetic::softmax;
 use crate::llama::Token;
 use crate::llama::chain::Chain;
-use crate::llama::guess::Draw;
+use crate::llama::guess::{Draw, Guesser};
 use crate::steer::{Error, Steered};
 
 /// Guesses for one generation.
 pub struct Drafting {
     draft: Draft,
     draw: Draw,
+    /// The last one: its memory serves the next.
+    guesser: Option<Guesser>,
     /// The lane that guesses, where one does.
     lane: Option<usize>,
     /// Most tokens in a step.
@@ -39,17 +41,11 @@ impl Drafting {
         if !steered.can_roll_back() {
             n_max = 1;
         }
-        // The base guesses for others alone.
-        let base = Some(0).filter(|_| steered.iter().count() > 1);
-        let lane = draft.drafters.iter().find_map(|drafter| match drafter {
-            Drafter::Lookup => None,
-            Drafter::Expert => steered.expert().or(base),
-            Drafter::Base => base,
-        });
         Self {
             draft: draft.clone(),
             draw,
-            lane,
+            guesser: None,
+            lane: draft.lane(steered),
             n_max,
             policy: Policy::default(),
             stats: Stats::default(),
@@ -144,7 +140,8 @@ impl Drafting {
             return Ok(());
         }
         // A chain that cannot be copied guesses nothing.
-        let Ok(mut guesser) = chain.guesser(self.draw) else { return Ok(()) };
+        let Ok(guesser) = chain.guesser(self.draw, self.guesser.take()) else { return Ok(()) };
+        let guesser = self.guesser.insert(guesser);
         self.asked = true;
         let mut reach = 1.0;
         while goes_on() {
