@@ -190,7 +190,8 @@ impl<'a> Generation<'a> {
 
     /// Ends the running round, `next` chosen from its row or nothing: what was guessed behind the row leaves the lanes.
     fn settle(&mut self, next: Option<Token>) -> Result<(), Error> {
-        self.drafting.settle(self.row, next, std::mem::take(&mut self.spent).as_secs_f64());
+        let spent = std::mem::take(&mut self.spent);
+        self.drafting.settle(self.steered, self.row, next, spent.as_secs_f64());
         self.n_rows = self.row + 1;
         self.steered.keep(self.n_rows)
     }

@@ -2,17 +2,22 @@
 //!
 //! Lanes of one model with the same adapters are sequences of one context, decoded in one batch.
 
+mod chances;
 mod costs;
 mod prefill;
 mod step;
 
+pub use chances::{Chances, Sign};
 pub use costs::{Costs, Step};
+
+use chances::ByDraw;
 
 use super::error::{Error, in_lane};
 use super::{Prompts, Role};
 use crate::arithmetic::offset::first_non_finite_logit;
 use crate::arithmetic::row::Row;
 use crate::llama::context::{Context, Timings};
+use crate::llama::guess::Draw;
 use crate::llama::invariance::{self, Invariance};
 use crate::llama::model::Model;
 use crate::llama::{self, Token};
@@ -56,6 +61,7 @@ pub(super) struct Cast {
     first_position: usize,
     n_rows: usize,
     costs: Costs,
+    chances: ByDraw,
     /// A lane lost its place and could not be rolled back, or has not all of its prompt.
     out_of_step: bool,
 }
@@ -198,6 +204,17 @@ impl Lanes {
     #[must_use]
     pub fn costs(&self) -> &Costs {
         &self.cast.costs
+    }
+
+    /// What was seen to become of guesses.
+    #[must_use]
+    pub fn chances(&self, draw: Draw) -> &Chances {
+        self.cast.chances.of(draw)
+    }
+
+    /// The same, to be taught.
+    pub fn chances_mut(&mut self, draw: Draw) -> &mut Chances {
+        self.cast.chances.of_mut(draw)
     }
 
     /// The position of the answer that row `i` of the last decode predicts, from 0.

@@ -12,6 +12,7 @@ use proxytune::generate::probs::Position;
 use proxytune::generate::{Draft, Finish, Generation, Request};
 use proxytune::llama::Token;
 use proxytune::llama::context::{ContextParams, FlashAttention};
+use proxytune::llama::guess::Draw;
 use proxytune::recipe::placement::CacheType;
 use proxytune::recipe::{Recipe, Sampling, Schedule};
 use proxytune::steer::{PairPlan, Plan, Steered};
@@ -249,6 +250,18 @@ fn guesses_are_taken_back_one_lane_at_a_time_or_all() {
 }
 
 /// A context that has room for one row only guesses nothing.
+#[test]
+fn what_guesses_taught_serves_the_next_text() {
+    let mut steered = ready(demo(1.0));
+    let before = steered.chances(Draw::Likeliest).unseen();
+    generate(&mut steered, PROMPT, &greedy(48, Draft::default()));
+    let after = steered.chances(Draw::Likeliest).unseen();
+    assert_ne!(before, after, "48 tokens teach something");
+    generate(&mut steered, PROMPT, &greedy(1, Draft::default()));
+    assert_eq!(steered.chances(Draw::Likeliest).unseen(), after, "a text without a guess teaches nothing");
+    assert_eq!(steered.chances(Draw::Alike).unseen(), before, "draws are learnt by themselves");
+}
+
 #[test]
 fn without_room_for_rows_nothing_is_guessed() {
     let mut steered = load(&demo(1.0)).expect("the trio loads");

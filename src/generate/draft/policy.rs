@@ -7,25 +7,8 @@
 //!
 //! A model's first guess is free: its row is needed whatever comes of it. So is the next guess behind one that is taken.
 
-use crate::steer::lanes::{Costs, Step};
+use crate::steer::lanes::{Chances, Costs, Sign, Step};
 
-/// What a guess looked like before it was checked.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Sign {
-    /// Its probability to the model that made it, where that held it for the likeliest.
-    Likeliest(f32),
-    /// The same where it is another one, which was drawn.
-    Drawn(f32),
-    /// Tokens at the end of the text that stood before it the last time.
-    Match(usize),
-}
-
-/// Upper ends of the ranges of probabilities that are told apart.
-const PROBABILITIES: [f32; 8] = [0.2, 0.4, 0.6, 0.75, 0.9, 0.97, 0.995, 1.0];
-/// The same for the lengths of matches.
-const MATCHES: [usize; 5] = [2, 3, 4, 7, usize::MAX];
-/// Chances of a guess of each length of match, before anything was seen.
-const MATCH_CHANCES: [f64; 5] = [0.4, 0.5, 0.6, 0.75, 0.9];
 /// What the cost of a further token is taken for, as a share of the first one's, before it was measured: little, so
 /// that it is tried.
 const HOPED_COST: f64 = 0.15;
@@ -36,13 +19,10 @@ const DOUBT: f64 = 0.95;
 /// What is kept of older steps at each new one, for the rate that was reached.
 const MEMORY: f64 = 0.95;
 
-#[derive(Debug, Clone)]
+/// The rule, with what it has to know of the running text; chances are the models'.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Policy {
-    likeliest: [Chance; PROBABILITIES.len()],
-    drawn: [Chance; PROBABILITIES.len()],
-    by_match: [Chance; MATCHES.len()],
-    /// A model's next guess, of which nothing is known yet.
-    unseen: Chance,
+    pub chances: Chances,
     /// Of the last steps; of those in which a model was asked, and of those without any guess.
     reached: Pace,
     asking: Pace,
@@ -50,30 +30,9 @@ pub(super) struct Policy {
     n_quiet: usize,
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        let mut below = 0.0;
-        let likeliest = PROBABILITIES.map(|upper| {
-            let middle = f64::from(below + upper) / 2.0;
-            below = upper;
-            Chance::expected(middle, 2.0, 0.99)
-        });
-        let drawn = [Chance::expected(0.3, 2.0, 0.98); PROBABILITIES.len()];
-        let by_match = MATCH_CHANCES.map(|chance| Chance::expected(chance, 2.0, 0.98));
-        let unseen = Chance::expected(0.75, 4.0, 0.97);
-        let [reached, asking, plain] = [Pace::default(); 3];
-        Self { likeliest, drawn, by_match, unseen, reached, asking, plain, n_quiet: 0 }
-    }
-}
-
 impl Policy {
-    /// The chance that a guess is kept, if those before it are.
-    pub fn chance(&self, sign: Sign) -> f64 {
-        match sign {
-            Sign::Likeliest(p) => self.likeliest[range(&PROBABILITIES, p)].get(),
-            Sign::Drawn(p) => self.drawn[range(&PROBABILITIES, p)].get(),
-            Sign::Match(length) => self.by_match[range(&MATCHES, length)].get(),
-        }
+    pub fn new(chances: Chances) -> Self {
+        Self { chances, ..Self::default() }
     }
 
     /// Whether to ask a model for a guess. That is not free where the lanes would compute at the same time.
@@ -95,7 +54,7 @@ impl Policy {
         let mut best = f64::NEG_INFINITY;
         for m in n + 1..=n_max {
             gain += next;
-            next *= self.unseen.get();
+            next *= self.chances.unseen();
             let spent = (m - n) as f64 * ahead + step_cost(costs, Step::Behind, m) - now;
             best = best.max(gain - self.rate(costs) * spent);
         }
@@ -104,12 +63,12 @@ impl Policy {
 
     /// What a model's guesses are worth, in tokens, before it is asked.
     pub fn hope(&self, costs: &Costs, lane: usize, n_max: usize) -> f64 {
-        self.worth(costs, lane, 1, n_max, 1.0, self.unseen.get())
+        self.worth(costs, lane, 1, n_max, 1.0, self.chances.unseen())
     }
 
     /// Of guesses that the text gives, how many to take, with what they are worth in tokens.
     pub fn of_match(&self, costs: &Costs, length: usize, n_max: usize) -> (usize, f64) {
-        let chance = self.chance(Sign::Match(length));
+        let chance = self.chances.get(Sign::Match(length));
         let now = step_cost(costs, Step::AtOnce, 1);
         let mut best = (0, 0.0);
         let (mut gain, mut next) = (0.0, 1.0);
@@ -129,19 +88,6 @@ impl Policy {
         self.reached.get().unwrap_or_else(|| step_cost(costs, Step::AtOnce, 1).recip().min(f64::MAX))
     }
 
-    /// Hears what became of a guess, taken or not.
-    pub fn learn(&mut self, sign: Sign, kept: bool) {
-        let (chances, i) = match sign {
-            Sign::Likeliest(p) => (&mut self.likeliest[..], range(&PROBABILITIES, p)),
-            Sign::Drawn(p) => (&mut self.drawn[..], range(&PROBABILITIES, p)),
-            Sign::Match(length) => (&mut self.by_match[..], range(&MATCHES, length)),
-        };
-        chances[i].learn(kept);
-        if !matches!(sign, Sign::Match(_)) {
-            self.unseen.learn(kept);
-        }
-    }
-
     /// Hears how many tokens a step gave, whether a model was asked, whether nothing was guessed, and what it all took.
     pub fn learn_pace(&mut self, n: usize, asked: bool, is_plain: bool, seconds: f64) {
         self.reached.add(n, seconds);
@@ -152,10 +98,6 @@ impl Policy {
         }
         self.n_quiet = if asked { 0 } else { self.n_quiet + n };
     }
-}
-
-fn range<T: PartialOrd + Copy>(upper: &[T], x: T) -> usize {
-    upper.iter().position(|&upper| x <= upper).unwrap_or(upper.len() - 1)
 }
 
 /// Seconds of a step of `n` tokens: as measured, else on the line between or through the nearest that were.
@@ -197,29 +139,6 @@ impl Pace {
     fn add(&mut self, n: usize, seconds: f64) {
         self.tokens = self.tokens * MEMORY + n as f64;
         self.seconds = self.seconds * MEMORY + seconds;
-    }
-}
-
-/// A share of what went well, in which the last cases count most, with what is expected before the first.
-#[derive(Debug, Clone, Copy)]
-struct Chance {
-    good: f64,
-    all: f64,
-    memory: f64,
-}
-
-impl Chance {
-    fn expected(chance: f64, weight: f64, memory: f64) -> Self {
-        Self { good: chance * weight, all: weight, memory }
-    }
-
-    fn get(self) -> f64 {
-        self.good / self.all
-    }
-
-    fn learn(&mut self, good: bool) {
-        self.good = self.good * self.memory + f64::from(u8::from(good));
-        self.all = self.all * self.memory + 1.0;
     }
 }
 
@@ -284,7 +203,7 @@ mod tests {
                     passed = Some((p, is_right));
                     break;
                 }
-                reach *= policy.chance(Sign::Likeliest(p));
+                reach *= policy.chances.get(Sign::Likeliest(p));
                 taken.push(p);
                 missed |= !is_right;
                 n_kept += usize::from(!missed);
@@ -295,10 +214,10 @@ mod tests {
             costs.add_step(kind, n, Duration::from_secs_f64(step + alone));
             let spent = step + machine.ahead * n as f64;
             for (i, &p) in taken.iter().enumerate().take(n_kept + 1) {
-                policy.learn(Sign::Likeliest(p), i < n_kept);
+                policy.chances.learn(Sign::Likeliest(p), i < n_kept);
             }
             if let Some((p, is_right)) = passed.filter(|_| !missed) {
-                policy.learn(Sign::Likeliest(p), is_right);
+                policy.chances.learn(Sign::Likeliest(p), is_right);
             }
             policy.learn_pace(1 + n_kept, asked, !asked, spent);
             tokens += 1 + n_kept;
@@ -309,7 +228,7 @@ mod tests {
 
     fn adaptive(machine: &Machine, text: Text) -> f64 {
         pace(machine, text, 8, Policy::default(), |policy, costs, n, reach, p| {
-            policy.worth(costs, 0, n, 8, reach, policy.chance(Sign::Likeliest(p))) > 0.0
+            policy.worth(costs, 0, n, 8, reach, policy.chances.get(Sign::Likeliest(p))) > 0.0
         })
     }
 

@@ -1,12 +1,13 @@
 //! A step: guess, decode on every lane, and hear what became of it.
 
 use super::lookup::look_up;
-use super::policy::{Policy, Sign};
+use super::policy::Policy;
 use super::{Draft, Drafter, Length, MAX_STEP_ON_DEVICES, Stats};
 use crate::arithmetic::softmax;
 use crate::llama::Token;
 use crate::llama::chain::Chain;
 use crate::llama::guess::{Draw, Guesser};
+use crate::steer::lanes::Sign;
 use crate::steer::{Error, Steered};
 
 /// Guesses for one generation.
@@ -47,7 +48,7 @@ impl Drafting {
             guesser: None,
             lane: draft.lane(steered),
             n_max,
-            policy: Policy::default(),
+            policy: Policy::new(*steered.chances(draw)),
             stats: Stats::default(),
             text: prompt.to_vec(),
             tokens: Vec::new(),
@@ -163,7 +164,7 @@ impl Drafting {
                 break;
             }
             let sign = if p < best { Sign::Drawn(p) } else { Sign::Likeliest(p) };
-            let chance = self.policy.chance(sign);
+            let chance = self.policy.chances.get(sign);
             if is_auto && self.policy.worth(steered.costs(), lane, n, n_max, reach, chance) <= 0.0 {
                 self.passed = Some((guess, sign));
                 break;
@@ -179,8 +180,8 @@ impl Drafting {
     }
 
     /// Hears that the running step is over: so many guesses were kept, and it took so many seconds. `next` is what was
-    /// chosen behind them, where somebody asked.
-    pub fn settle(&mut self, n_accept: usize, next: Option<Token>, seconds: f64) {
+    /// chosen behind them, where somebody asked. What it teaches of guesses stays with the models.
+    pub fn settle(&mut self, steered: &mut Steered, n_accept: usize, next: Option<Token>, seconds: f64) {
         if self.tokens.is_empty() {
             return;
         }
@@ -188,13 +189,14 @@ impl Drafting {
         self.stats.count(self.signs.len(), n_accept, by_lookup);
         self.text.extend_from_slice(&self.tokens[1..=n_accept]);
         for &sign in &self.signs[..n_accept] {
-            self.policy.learn(sign, true);
+            self.policy.chances.learn(sign, true);
         }
         let last = self.signs.get(n_accept).map(|&sign| (self.tokens[n_accept + 1], sign)).or(self.passed);
         if let (Some((guess, sign)), Some(next)) = (last, next) {
-            self.policy.learn(sign, guess == next);
+            self.policy.chances.learn(sign, guess == next);
         }
         self.policy.learn_pace(1 + n_accept, self.asked, self.signs.is_empty(), seconds);
+        *steered.chances_mut(self.draw) = self.policy.chances;
         self.tokens.clear();
     }
 }
