@@ -31,8 +31,8 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    pub fn new(chances: Chances) -> Self {
-        Self { chances, ..Self::default() }
+    pub fn new(chances: &Chances) -> Self {
+        Self { chances: *chances, ..Self::default() }
     }
 
     /// Whether to ask a model for a guess. That is not free where the lanes would compute at the same time.

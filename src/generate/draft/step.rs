@@ -48,7 +48,7 @@ impl Drafting {
             guesser: None,
             lane: draft.lane(steered),
             n_max,
-            policy: Policy::new(*steered.chances(draw)),
+            policy: Policy::new(steered.chances(draw)),
             stats: Stats::default(),
             text: prompt.to_vec(),
             tokens: Vec::new(),
