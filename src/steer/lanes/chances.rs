@@ -19,6 +19,7 @@ const PROBABILITIES: [f32; 8] = [0.2, 0.4, 0.6, 0.75, 0.9, 0.97, 0.995, 1.0];
 const MATCHES: [usize; 5] = [2, 3, 4, 7, usize::MAX];
 /// Chances of a guess of each length of match, before anything was seen.
 const MATCH_CHANCES: [f64; 5] = [0.4, 0.5, 0.6, 0.75, 0.9];
+
 /// Chances that a guess is kept, by what it looked like; of each sign the last guesses count most.
 ///
 /// They belong to the models rather than to a text: one text's guesses are the next one's experience.
