@@ -5,11 +5,10 @@ use std::io::Write;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::args;
 use super::generate::Answer;
 use super::report::{has_colour, shown};
 use super::resolve::Run;
-use super::{Done, interrupt};
+use super::{Done, args, draft, interrupt};
 use crate::steer::lanes::LaneRef;
 use crate::steer::{Plan, Steered};
 
@@ -48,6 +47,9 @@ pub fn run(args: &args::Run) -> Result<Done> {
         }
         let mut answer = Answer::starting_with(&conversation.prefix);
         let changes = label == "steered";
+        if changes {
+            draft::note_limits(&steered, &request.draft);
+        }
         let ended = answer.generate(&mut steered, &prompts, &request, stopped, |text, position| {
             if args.json {
                 return Ok(());

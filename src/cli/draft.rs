@@ -18,16 +18,16 @@ pub struct DraftArgs {
     #[arg(
         long,
         visible_alias = "draft-max",
-        alias = "draft-n",
+        aliases = ["draft-n", "spec-draft-n-max"],
         value_name = "auto|N|off",
         default_value = "auto",
         allow_negative_numbers = true
     )]
     pub draft: String,
     /// A guess that is less probable to its model ends the draft; 0 for none
-    #[arg(long, alias = "draft-p-min", value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, aliases = ["draft-p-min", "spec-draft-p-min"], value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
     pub draft_min_p: f32,
-    /// Who guesses, the first that can: `lookup` for what the text itself repeats, `expert`, `base`; or `none`
+    /// Who guesses: `lookup` for what the text itself repeats, which comes first, and `expert` or `base`; or `none`
     #[arg(long, value_name = "NAME,…", default_value = "lookup,expert")]
     pub drafter: String,
 }
@@ -46,9 +46,19 @@ pub fn make_room(plan: &mut Plan, draft: &Draft) {
     plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step());
 }
 
-/// Tells where nothing can be guessed though it was asked for.
-pub fn note_where_impossible(steered: &Steered, draft: &Draft) {
-    if draft.n_step() > 1 && !steered.can_roll_back() {
+/// Tells where less is guessed than was asked for.
+pub fn note_limits(steered: &Steered, draft: &Draft) {
+    let (asked, n_step) = (draft.n_step(), draft.n_step_of(steered));
+    if asked > 1 && !steered.can_roll_back() {
         eprintln!("note: a model with a recurrent state cannot take tokens back, so none are guessed");
+    } else if let Length::Fixed(n) = draft.length
+        && n_step < asked
+    {
+        let why = if n_step == steered.n_rows_max() {
+            format!("a batch (-b) has room for {n_step} tokens")
+        } else {
+            format!("more than {n_step} tokens at once cost a multiple on a device")
+        };
+        eprintln!("note: --draft {n} guesses {} tokens at most: {why}", n_step - 1);
     }
 }

@@ -28,7 +28,7 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     }
     let plan = resolved.plan.clone();
     let mut steered = resolved.load(&plan)?;
-    draft::note_where_impossible(&steered, &request.draft);
+    draft::note_limits(&steered, &request.draft);
     let prompts = steered.prompts(&conversation)?;
 
     let mut out = std::io::stdout().lock();

@@ -178,7 +178,7 @@ fn in_llama(error: &llama::Error) -> Option<&'static str> {
 }
 
 /// llama.cpp's options that proxytune does not have, with what to do instead.
-pub const NOT_HERE: [(&str, &str); 48] = [
+pub const NOT_HERE: [(&str, &str); 51] = [
     ("--interactive", "`proxytune chat` holds a conversation"),
     ("--simple-io", "leave it out: without a terminal lines are read as they are"),
     ("--perf", "--json has timings"),
@@ -222,6 +222,9 @@ pub const NOT_HERE: [(&str, &str); 48] = [
     ("--override-kv", "change the file with llama.cpp's gguf-py"),
     ("--cont-batching", "leave it out: one sequence is generated at a time"),
     ("--binary-file", "prompts are text: -f FILE"),
+    ("--draft-min", "leave it out: --draft auto guesses as far as it pays, --draft N as far as it goes"),
+    ("--spec-draft-n-min", "leave it out: --draft auto guesses as far as it pays, --draft N as far as it goes"),
+    ("--spec-type", "--drafter says who guesses: lookup, expert, base"),
     ("--threads-draft", "-t sets the threads of every model"),
     ("--cache-ram", "leave it out: prompts are not kept between runs"),
     ("--cpu-mask", "-t sets the number of threads"),

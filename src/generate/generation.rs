@@ -135,8 +135,9 @@ impl<'a> Generation<'a> {
         if self.finish.is_some() {
             return Ok(None);
         }
-        if let Some(token) = self.pending.take() {
+        if let Some(token) = self.pending {
             self.advance(token)?;
+            self.pending = None;
         }
         let Some((token, position)) = self.choose()? else {
             self.finish = Some(Finish::Stop);
@@ -155,7 +156,7 @@ impl<'a> Generation<'a> {
         self.spent += began.elapsed();
         if self.finish.is_some() {
             text += &self.text.finish();
-            self.settle(None)?;
+            self.settle(Some(token))?;
         } else {
             self.pending = Some(token);
         }
@@ -170,6 +171,7 @@ impl<'a> Generation<'a> {
             return Ok(());
         }
         self.settle(Some(token))?;
+        self.row = 0;
         let Self { drafting, steered, chain, text, cancel, piece, .. } = self;
         let model = steered.base().model().clone();
         let mut ahead = if text.has_no_end() { None } else { Some(text.clone()) };
@@ -184,7 +186,6 @@ impl<'a> Generation<'a> {
         };
         let n_max = self.n_left.min(steered.n_left());
         self.n_rows = drafting.step(steered, chain, token, n_max, ends, || !cancel.load(Ordering::Relaxed))?;
-        self.row = 0;
         Ok(())
     }
 

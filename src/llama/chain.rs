@@ -334,6 +334,12 @@ impl Chain {
         self.stuck = None;
     }
 
+    /// Whether [`Self::try_clone`] can: llama.cpp's adaptive-p keeps to itself what it has learnt.
+    #[must_use]
+    pub fn can_clone(&self) -> bool {
+        self.can_clone
+    }
+
     /// A chain in the same state that shares nothing mutable with this one.
     pub fn try_clone(&self) -> Result<Self, Error> {
         if !self.can_clone {

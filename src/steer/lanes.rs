@@ -234,7 +234,7 @@ impl Lanes {
     /// Whether the logits of the first context depend on how tokens are batched. The lanes are empty afterwards.
     pub fn invariance(&mut self) -> Result<Invariance, Error> {
         self.clear();
-        let role = self.cast.lanes.first().map_or(Role::Base, |lane| lane.role);
+        let role = self.cast.lanes.iter().find(|lane| lane.context == 0).map_or(Role::Base, |lane| lane.role);
         self.contexts.first_mut().map_or(Ok(Invariance::default()), invariance::probe).map_err(in_lane(role))
     }
 

@@ -15,6 +15,7 @@ use proxytune::llama::context::{ContextParams, FlashAttention};
 use proxytune::llama::guess::Draw;
 use proxytune::recipe::placement::CacheType;
 use proxytune::recipe::{Recipe, Sampling, Schedule};
+use proxytune::steer::lanes::Sign;
 use proxytune::steer::{PairPlan, Plan, Steered};
 
 use crate::gguf::Spec;
@@ -88,6 +89,7 @@ fn sampling() -> impl Strategy<Value = Sampling> {
         1 => Just(Sampling { grammar: Some(r#"root ::= ([a-z]+ [ ,])+ "." "#.to_owned()), ..Sampling::default() }),
         1 => Just(Sampling { plausibility: 0.1, typical_p: 0.9, top_n_sigma: 1.5, ..Sampling::default() }),
         1 => Just(Sampling { samplers: "top_k;proxy;temperature".parse().expect("names"), ..Sampling::default() }),
+        1 => Just(Sampling { samplers: "top_k;temperature;gumbel".parse().expect("names"), ..Sampling::default() }),
         1 => Just(Sampling { adaptive_target: 0.4, samplers: "proxy;adaptive_p".parse().expect("names"),
                              ..Sampling::default() }),
     ];
@@ -110,15 +112,18 @@ fn draft() -> impl Strategy<Value = Draft> {
 fn same_in_all(steered: &mut Steered, n_cases: u32) -> Stats {
     let seen = RefCell::new(Stats::default());
     let steered = RefCell::new(steered);
-    let cases = (prop::sample::select(&PROMPTS[..]), sampling(), prop::collection::vec(draft(), 4), 1..14_usize);
+    let stop = prop::sample::select(vec![None, None, Some(" was"), Some(".\n"), Some("the")]);
+    let cases = (prop::sample::select(&PROMPTS[..]), sampling(), prop::collection::vec(draft(), 4), 1..14_usize, stop);
     let config = Config { failure_persistence: None, ..Config::with_cases(n_cases) };
     let run = TestRunner::new_with_rng(
         config,
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
     )
-    .run(&cases, |(prompt, sampling, drafts, n_predict)| {
+    .run(&cases, |(prompt, sampling, drafts, n_predict, stop)| {
         let mut steered = steered.borrow_mut();
-        let request = Request { sampling, n_predict: Some(n_predict), ..Request::default() };
+        let stop = stop.into_iter().map(str::to_owned).collect();
+        let (n_predict, n_probs) = (Some(n_predict), Some(0));
+        let request = Request { sampling, n_predict, stop, n_probs, ..Request::default() };
         let (expected, _) = generate(&mut steered, prompt, &in_lockstep(&request));
         for draft in drafts {
             let (answer, stats) = generate(&mut steered, prompt, &Request { draft, ..request.clone() });
@@ -259,6 +264,19 @@ fn what_guesses_taught_serves_the_next_text() {
     generate(&mut steered, PROMPT, &greedy(2, Draft::default()));
     assert_eq!(steered.chances(Draw::Likeliest).unseen(), after, "the next text, too short for a guess, began with it");
     assert_eq!(steered.chances(Draw::Alike).unseen(), before, "draws are learnt by themselves");
+}
+
+/// What a text repeats is compared with what comes, taken or not: else nothing would ever tell that it has become worth it.
+#[test]
+fn guesses_that_were_declined_are_learnt_from() {
+    let mut base = ready(plan("base", &[]));
+    let sign = Sign::Match(usize::MAX);
+    let chances = base.chances_mut(Draw::Likeliest);
+    (0..200).for_each(|_| chances.learn(sign, false));
+    let before = chances.get(sign);
+    let (_, stats) = generate(&mut base, PROMPTS[1], &greedy(60, Draft::default()));
+    let after = base.chances(Draw::Likeliest).get(sign);
+    assert!(before < 0.05 && after > before + 0.1, "{before}, then {after}: {stats:?}");
 }
 
 /// A context that has room for one row only guesses nothing.

@@ -44,7 +44,7 @@ pub fn run(args: &args::Bench) -> Result<Done> {
     let plan = resolved.plan.clone();
     let mut subjects = Subjects::load(&plan, |plan| resolved.load(plan))?;
     if let Some(steered) = &subjects.steered {
-        draft::note_where_impossible(steered, &settings.draft);
+        draft::note_limits(steered, &settings.draft);
     }
 
     let bar = progress::runs();

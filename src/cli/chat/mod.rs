@@ -35,7 +35,7 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     draft::make_room(&mut resolved.plan, &request.draft);
     let plan = crate::steer::Plan { compares: true, ..resolved.plan.clone() };
     let steered = resolved.load(&plan)?;
-    draft::note_where_impossible(&steered, &request.draft);
+    draft::note_limits(&steered, &request.draft);
     let mut session = Session::new(steered, conversation, request);
     if let Some(path) = &args.load {
         let typed = session.conversation().clone();

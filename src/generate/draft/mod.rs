@@ -31,7 +31,7 @@ pub struct Draft {
     pub length: Length,
     /// A guess that is less probable to the model that makes it ends the draft; 0 for none.
     pub min_p: f32,
-    /// Who guesses, the first one that has something to say; nobody where empty.
+    /// Who guesses, nobody where empty. The text is looked at before a model is asked; of models the first counts.
     pub drafters: Vec<Drafter>,
 }
 
@@ -63,6 +63,17 @@ impl Draft {
             Length::Auto => MAX_STEP,
             Length::Fixed(n) => n + 1,
         }
+    }
+
+    /// The same for these models.
+    #[must_use]
+    pub fn n_step_of(&self, steered: &Steered) -> usize {
+        let n_max = match (steered.can_roll_back(), steered.use_devices()) {
+            (false, _) => 1,
+            (true, true) => MAX_STEP_ON_DEVICES,
+            (true, false) => MAX_STEP,
+        };
+        self.n_step().min(n_max).min(steered.n_rows_max())
     }
 
     /// The lane of a steered model that guesses; `None` where none does.
@@ -123,7 +134,7 @@ fn length_error(got: impl std::fmt::Display) -> recipe::Error {
 pub enum Drafter {
     /// The text itself: what followed the last time that its end stood there. Costs nothing.
     Lookup,
-    /// The first pair's expert, whose rows are needed anyway; the base where there is no expert but the base.
+    /// The first expert that is a model of its own, whose rows are needed anyway; the base where there is none.
     Expert,
     Base,
 }

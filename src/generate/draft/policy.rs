@@ -14,39 +14,46 @@ use crate::steer::lanes::{Chances, Costs, Sign, Step};
 const HOPED_COST: f64 = 0.15;
 /// Tokens without asking a model after which one is asked again, since texts change.
 const PATIENCE: usize = 64;
+/// Times that a model was asked and nothing taken, after which a step goes without, to know what that is worth.
+const IDLE: usize = 16;
 /// How much slower asking a model may seem before it counts as slower.
-const DOUBT: f64 = 0.95;
+const DOUBT: f64 = 0.97;
 /// What is kept of older steps at each new one, for the rate that was reached.
 const MEMORY: f64 = 0.95;
 
-/// The rule, with what it has to know of the running text; chances are the models'.
+/// What is known of the models.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub costs: &'a Costs,
+    pub chances: &'a Chances,
+}
+
+/// The rule, with what it has to know of the running text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Policy {
-    pub chances: Chances,
     /// Of the last steps; of those in which a model was asked, and of those without any guess.
     reached: Pace,
     asking: Pace,
     plain: Pace,
     n_quiet: usize,
+    n_idle: usize,
 }
 
 impl Policy {
-    pub fn new(chances: &Chances) -> Self {
-        Self { chances: *chances, ..Self::default() }
-    }
-
     /// Whether to ask a model for a guess. That is not free where the lanes would compute at the same time.
     pub fn asks(&self) -> bool {
         match (self.asking.get(), self.plain.get()) {
             (_, None) => false,
             (None, _) => true,
-            (Some(asking), Some(plain)) => asking > plain * DOUBT || self.n_quiet >= PATIENCE,
+            (Some(asking), Some(plain)) if asking > plain * DOUBT => self.n_idle < IDLE,
+            _ => self.n_quiet >= PATIENCE,
         }
     }
 
     /// What it is worth, in tokens, to take a guess that is kept with a chance of `chance` behind the `n` tokens of a step that
     /// are all kept with a chance of `reach`, and others behind it as far as they pay.
-    pub fn worth(&self, costs: &Costs, lane: usize, n: usize, n_max: usize, reach: f64, chance: f64) -> f64 {
+    pub fn worth(&self, known: Known<'_>, lane: usize, n: usize, n_max: usize, reach: f64, chance: f64) -> f64 {
+        let Known { costs, chances } = known;
         let ahead = costs.ahead(lane).unwrap_or(0.0);
         let now = step_cost(costs, Step::Behind, n);
         let mut gain = 0.0;
@@ -54,7 +61,7 @@ impl Policy {
         let mut best = f64::NEG_INFINITY;
         for m in n + 1..=n_max {
             gain += next;
-            next *= self.chances.unseen();
+            next *= chances.unseen();
             let spent = (m - n) as f64 * ahead + step_cost(costs, Step::Behind, m) - now;
             best = best.max(gain - self.rate(costs) * spent);
         }
@@ -62,13 +69,14 @@ impl Policy {
     }
 
     /// What a model's guesses are worth, in tokens, before it is asked.
-    pub fn hope(&self, costs: &Costs, lane: usize, n_max: usize) -> f64 {
-        self.worth(costs, lane, 1, n_max, 1.0, self.chances.unseen())
+    pub fn hope(&self, known: Known<'_>, lane: usize, n_max: usize) -> f64 {
+        self.worth(known, lane, 1, n_max, 1.0, known.chances.unseen())
     }
 
     /// Of guesses that the text gives, how many to take, with what they are worth in tokens.
-    pub fn of_match(&self, costs: &Costs, length: usize, n_max: usize) -> (usize, f64) {
-        let chance = self.chances.get(Sign::Match(length));
+    pub fn of_match(&self, known: Known<'_>, length: usize, n_max: usize) -> (usize, f64) {
+        let Known { costs, chances } = known;
+        let chance = chances.get(Sign::Match(length));
         let now = step_cost(costs, Step::AtOnce, 1);
         let mut best = (0, 0.0);
         let (mut gain, mut next) = (0.0, 1.0);
@@ -89,12 +97,14 @@ impl Policy {
     }
 
     /// Hears how many tokens a step gave, whether a model was asked, whether nothing was guessed, and what it all took.
-    pub fn learn_pace(&mut self, n: usize, asked: bool, is_plain: bool, seconds: f64) {
+    pub fn learn_pace(&mut self, n: usize, asked: bool, nothing: bool, seconds: f64) {
         self.reached.add(n, seconds);
         if asked {
             self.asking.add(n, seconds);
-        } else if is_plain {
+            self.n_idle += usize::from(nothing);
+        } else if nothing {
             self.plain.add(n, seconds);
+            self.n_idle = 0;
         }
         self.n_quiet = if asked { 0 } else { self.n_quiet + n };
     }
@@ -179,11 +189,10 @@ mod tests {
         machine: &Machine,
         text: Text,
         n_max: usize,
-        mut policy: Policy,
-        takes: impl Fn(&Policy, &Costs, usize, f64, f32) -> bool,
+        takes: impl Fn(&Policy, Known<'_>, usize, f64, f32) -> bool,
     ) -> f64 {
         let mut random = Random(7);
-        let mut costs = Costs::default();
+        let (mut policy, mut costs, mut chances) = (Policy::default(), Costs::default(), Chances::default());
         let (mut tokens, mut seconds) = (0, 0.0);
         while tokens < 6000 {
             let asked = policy.asks();
@@ -199,11 +208,11 @@ mod tests {
                 if n == n_max {
                     break;
                 }
-                if !takes(&policy, &costs, n, reach, p) {
+                if !takes(&policy, Known { costs: &costs, chances: &chances }, n, reach, p) {
                     passed = Some((p, is_right));
                     break;
                 }
-                reach *= policy.chances.get(Sign::Likeliest(p));
+                reach *= chances.get(Sign::Likeliest(p));
                 taken.push(p);
                 missed |= !is_right;
                 n_kept += usize::from(!missed);
@@ -214,12 +223,12 @@ mod tests {
             costs.add_step(kind, n, Duration::from_secs_f64(step + alone));
             let spent = step + machine.ahead * n as f64;
             for (i, &p) in taken.iter().enumerate().take(n_kept + 1) {
-                policy.chances.learn(Sign::Likeliest(p), i < n_kept);
+                chances.learn(Sign::Likeliest(p), i < n_kept);
             }
             if let Some((p, is_right)) = passed.filter(|_| !missed) {
-                policy.chances.learn(Sign::Likeliest(p), is_right);
+                chances.learn(Sign::Likeliest(p), is_right);
             }
-            policy.learn_pace(1 + n_kept, asked, !asked, spent);
+            policy.learn_pace(1 + n_kept, asked, taken.is_empty(), spent);
             tokens += 1 + n_kept;
             seconds += spent;
         }
@@ -227,8 +236,8 @@ mod tests {
     }
 
     fn adaptive(machine: &Machine, text: Text) -> f64 {
-        pace(machine, text, 8, Policy::default(), |policy, costs, n, reach, p| {
-            policy.worth(costs, 0, n, 8, reach, policy.chances.get(Sign::Likeliest(p))) > 0.0
+        pace(machine, text, 8, |policy, known, n, reach, p| {
+            policy.worth(known, 0, n, 8, reach, known.chances.get(Sign::Likeliest(p))) > 0.0
         })
     }
 
@@ -236,8 +245,7 @@ mod tests {
     fn it_comes_near_the_best_that_can_be_fixed() {
         for (machine, text) in [(CORES, MIXED), (CORES, SURE), (DEVICE, MIXED), (DEVICE, SURE)] {
             let thresholds = [0.0, 0.4, 0.7, 0.9].into_iter().flat_map(|least| (1..=8).map(move |n| (least, n)));
-            let fixed = thresholds
-                .map(|(least, n_max)| pace(&machine, text, n_max, Policy::default(), |_, _, _, _, p| p >= least));
+            let fixed = thresholds.map(|(least, n_max)| pace(&machine, text, n_max, |_, _, _, _, p| p >= least));
             let best = fixed.fold(0.0, f64::max);
             let adaptive = adaptive(&machine, text);
             assert!(adaptive > 0.94 * best, "{adaptive} where {best} can be reached");

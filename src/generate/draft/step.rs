@@ -1,8 +1,8 @@
 //! A step: guess, decode on every lane, and hear what became of it.
 
 use super::lookup::look_up;
-use super::policy::Policy;
-use super::{Draft, Drafter, Length, MAX_STEP_ON_DEVICES, Stats};
+use super::policy::{Known, Policy};
+use super::{Draft, Drafter, Length, Stats};
 use crate::arithmetic::softmax;
 use crate::llama::Token;
 use crate::llama::chain::Chain;
@@ -28,27 +28,21 @@ pub struct Drafting {
     tokens: Vec<Token>,
     signs: Vec<Sign>,
     found: Vec<Token>,
-    /// A model was asked in the running step; its last guess, where that was not taken.
+    /// A model was asked in the running step; its last guess, where that was not taken; the text's, where none of it was.
     asked: bool,
     passed: Option<(Token, Sign)>,
+    declined: Option<(Token, Sign)>,
 }
 
 impl Drafting {
     pub fn new(draft: &Draft, draw: Draw, steered: &Steered, prompt: &[Token]) -> Self {
-        let mut n_max = draft.n_step().min(steered.n_rows_max());
-        if steered.use_devices() {
-            n_max = n_max.min(MAX_STEP_ON_DEVICES);
-        }
-        if !steered.can_roll_back() {
-            n_max = 1;
-        }
         Self {
             draft: draft.clone(),
             draw,
             guesser: None,
             lane: draft.lane(steered),
-            n_max,
-            policy: Policy::new(steered.chances(draw)),
+            n_max: draft.n_step_of(steered),
+            policy: Policy::default(),
             stats: Stats::default(),
             text: prompt.to_vec(),
             tokens: Vec::new(),
@@ -56,6 +50,7 @@ impl Drafting {
             found: Vec::new(),
             asked: false,
             passed: None,
+            declined: None,
         }
     }
 
@@ -69,7 +64,8 @@ impl Drafting {
     }
 
     /// Decodes the token that was chosen last, and guesses behind it, at most `n_max` tokens in all. The number of rows.
-    /// `ends` tells of a guess whether the text would end with it; `goes_on` is asked before each decode.
+    /// `ends` tells of a guess whether the text would end with it; `goes_on` is asked before each decode. On an error it
+    /// is as if the step had not been.
     pub fn step(
         &mut self,
         steered: &mut Steered,
@@ -83,23 +79,51 @@ impl Drafting {
         self.tokens.clear();
         self.tokens.push(chosen);
         self.signs.clear();
-        (self.asked, self.passed) = (false, None);
-        let n_max = self.n_max.min(n_max);
-        if n_max > 1 && !self.take_from_text(steered, n_max, &mut ends) {
-            self.take_from_model(steered, chain, n_max, &mut ends, &mut goes_on)?;
-        }
-        if !goes_on() {
-            // Nobody will look at the rows.
+        (self.asked, self.passed, self.declined) = (false, None, None);
+        let guessed = self.guess_behind(steered, chain, self.n_max.min(n_max), &mut ends, &mut goes_on);
+        if guessed.is_err() || !goes_on() {
+            // Nobody will look at a row behind the first.
             steered.drop_ahead();
             self.tokens.truncate(1);
             self.signs.clear();
         }
-        steered.decode(&self.tokens)?;
-        Ok(self.tokens.len())
+        let decoded = guessed.and_then(|()| steered.decode(&self.tokens));
+        if decoded.is_err() {
+            self.tokens.clear();
+            self.text.pop();
+        }
+        decoded.map(|()| self.tokens.len())
     }
 
-    /// Guesses as the text went on before; whether it did, and that is worth more than asking a model.
-    fn take_from_text(&mut self, steered: &Steered, n_max: usize, ends: &mut impl FnMut(Token) -> bool) -> bool {
+    /// Guesses behind the one token of the step: from the text, or else by a model.
+    fn guess_behind(
+        &mut self,
+        steered: &mut Steered,
+        chain: &Chain,
+        n_max: usize,
+        ends: &mut impl FnMut(Token) -> bool,
+        goes_on: &mut impl FnMut() -> bool,
+    ) -> Result<(), Error> {
+        if n_max <= 1 {
+            return Ok(());
+        }
+        // A chain that cannot be copied guesses nothing.
+        let asks = chain.can_clone() && (self.draft.length != Length::Auto || self.policy.asks());
+        let lane = self.lane.filter(|_| asks);
+        if self.take_from_text(steered, lane, n_max, ends) {
+            return Ok(());
+        }
+        lane.map_or(Ok(()), |lane| self.take_from_model(steered, chain, lane, n_max, ends, goes_on))
+    }
+
+    /// Guesses as the text went on before, where that is worth more than asking the model of a lane; whether it is.
+    fn take_from_text(
+        &mut self,
+        steered: &Steered,
+        lane: Option<usize>,
+        n_max: usize,
+        ends: &mut impl FnMut(Token) -> bool,
+    ) -> bool {
         if !self.draft.drafters.contains(&Drafter::Lookup) {
             return false;
         }
@@ -108,13 +132,16 @@ impl Drafting {
             return false;
         }
         let n = if self.draft.length == Length::Auto {
-            let costs = steered.costs();
-            let (n, worth) = self.policy.of_match(costs, length, n_max);
-            let other = self.lane.map_or(0.0, |lane| self.policy.hope(costs, lane, n_max));
+            let known = Known { costs: steered.costs(), chances: steered.chances(self.draw) };
+            let (n, worth) = self.policy.of_match(known, length, n_max);
+            let other = lane.map_or(0.0, |lane| self.policy.hope(known, lane, n_max));
             if worth > other { n } else { 0 }
         } else {
             self.found.len()
         };
+        if n == 0 {
+            self.declined = Some((self.found[0], Sign::Match(length)));
+        }
         for &guess in self.found.iter().take(n) {
             // Some lane may lack a token of the base's prompt.
             if steered.is_eog(guess) || steered.never().binary_search(&guess).is_ok() || ends(guess) {
@@ -123,7 +150,8 @@ impl Drafting {
             self.tokens.push(guess);
             self.signs.push(Sign::Match(length));
         }
-        !self.signs.is_empty()
+        // Where its first token would end the text, no model has to be asked what follows.
+        n > 0
     }
 
     /// Lets a model guess, token by token.
@@ -131,29 +159,19 @@ impl Drafting {
         &mut self,
         steered: &mut Steered,
         chain: &Chain,
+        lane: usize,
         n_max: usize,
         ends: &mut impl FnMut(Token) -> bool,
         goes_on: &mut impl FnMut() -> bool,
     ) -> Result<(), Error> {
-        let Some(lane) = self.lane else { return Ok(()) };
         let is_auto = self.draft.length == Length::Auto;
-        if is_auto && !self.policy.asks() {
-            return Ok(());
-        }
-        // A chain that cannot be copied guesses nothing.
         let Ok(guesser) = chain.guesser(self.draw, self.guesser.take()) else { return Ok(()) };
         let guesser = self.guesser.insert(guesser);
         self.asked = true;
         let mut reach = 1.0;
         while goes_on() {
             let n = self.tokens.len();
-            let row = match steered.ahead(lane, self.tokens[n - 1]) {
-                Ok(row) => row,
-                Err(error) => {
-                    steered.drop_ahead();
-                    return Err(error);
-                }
-            };
+            let row = steered.ahead(lane, self.tokens[n - 1])?;
             if n == n_max {
                 break;
             }
@@ -164,8 +182,9 @@ impl Drafting {
                 break;
             }
             let sign = if p < best { Sign::Drawn(p) } else { Sign::Likeliest(p) };
-            let chance = self.policy.chances.get(sign);
-            if is_auto && self.policy.worth(steered.costs(), lane, n, n_max, reach, chance) <= 0.0 {
+            let known = Known { costs: steered.costs(), chances: steered.chances(self.draw) };
+            let chance = known.chances.get(sign);
+            if is_auto && self.policy.worth(known, lane, n, n_max, reach, chance) <= 0.0 {
                 self.passed = Some((guess, sign));
                 break;
             }
@@ -188,15 +207,19 @@ impl Drafting {
         let by_lookup = matches!(self.signs.first(), Some(Sign::Match(_)));
         self.stats.count(self.signs.len(), n_accept, by_lookup);
         self.text.extend_from_slice(&self.tokens[1..=n_accept]);
+        let chances = steered.chances_mut(self.draw);
         for &sign in &self.signs[..n_accept] {
-            self.policy.chances.learn(sign, true);
+            chances.learn(sign, true);
+        }
+        let first = self.tokens.get(1).copied().filter(|_| n_accept > 0).or(next);
+        if let (Some((guess, sign)), Some(first)) = (self.declined, first) {
+            chances.learn(sign, guess == first);
         }
         let last = self.signs.get(n_accept).map(|&sign| (self.tokens[n_accept + 1], sign)).or(self.passed);
         if let (Some((guess, sign)), Some(next)) = (last, next) {
-            self.policy.chances.learn(sign, guess == next);
+            chances.learn(sign, guess == next);
         }
         self.policy.learn_pace(1 + n_accept, self.asked, self.signs.is_empty(), seconds);
-        *steered.chances_mut(self.draw) = self.policy.chances;
         self.tokens.clear();
     }
 }

@@ -28,15 +28,15 @@ impl Costs {
         self.ahead.get(lane)?.get()
     }
 
-    /// Seconds for a step of `n` tokens; `None` where there was none.
+    /// Seconds for a step of `n` tokens; `None` where there were too few.
     #[must_use]
     pub fn step(&self, step: Step, n: usize) -> Option<f64> {
-        self.steps(step).get(n)?.get()
+        believed(n, *self.steps(step).get(n)?)
     }
 
     /// Numbers of tokens that steps were measured with, ascending, with their seconds.
     pub fn measured(&self, step: Step) -> impl Iterator<Item = (usize, f64)> {
-        self.steps(step).iter().enumerate().filter_map(|(n, mean)| Some((n, mean.get()?)))
+        self.steps(step).iter().enumerate().filter_map(|(n, &mean)| Some((n, believed(n, mean)?)))
     }
 
     fn steps(&self, step: Step) -> &[Mean] {
@@ -59,6 +59,11 @@ impl Costs {
         };
         at(means, n).add(spent.as_secs_f64());
     }
+}
+
+/// A mean for steps of `n` tokens. One bad measurement of guesses would end them, and with them any better one.
+fn believed(n: usize, mean: Mean) -> Option<f64> {
+    mean.get().filter(|_| n <= 1 || mean.n > 1)
 }
 
 fn at(means: &mut Vec<Mean>, i: usize) -> &mut Mean {
@@ -97,5 +102,21 @@ impl Mean {
 
     fn get(self) -> Option<f64> {
         (self.n > 0).then_some(self.mean)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_measurement_of_guesses_is_not_believed() {
+        let mut costs = Costs::default();
+        costs.add_step(Step::Behind, 1, Duration::from_millis(10));
+        costs.add_step(Step::Behind, 4, Duration::from_millis(900));
+        assert_eq!((costs.step(Step::Behind, 1), costs.step(Step::Behind, 4)), (Some(0.01), None));
+        assert_eq!(costs.measured(Step::Behind).count(), 1);
+        costs.add_step(Step::Behind, 4, Duration::from_millis(20));
+        assert_eq!(costs.step(Step::Behind, 4), Some(0.02), "the first ones build graphs");
     }
 }

@@ -44,7 +44,7 @@ impl Lanes {
     pub fn drop_ahead(&mut self) {
         let Self { contexts, cast } = self;
         for lane in cast.lanes.iter_mut().filter(|lane| lane.ahead.is_open()) {
-            let n_held = lane.held.len() - lane.ahead.n;
+            let n_held = lane.held.len().saturating_sub(lane.ahead.n);
             lane.roll_back(&mut contexts[lane.context], n_held);
             cast.out_of_step |= lane.held.len() != n_held;
             lane.ahead.forget();
