@@ -58,7 +58,7 @@ bench: setup
 	$(BENCH) --bench offset --bench lockstep
 	$(BENCH) -p proxytune-sampler
 
-# The demo trio at 1.1 B and 0.12 B parameters, with the same function, under target/: 2.1 GB, about a minute.
+# The demo trio at 1.1 B and 0.12 B parameters, with the same function, under target/: 2.0 GB, about a minute.
 grown:
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet -c models/recipes/requirements.txt gguf numpy tokenizers

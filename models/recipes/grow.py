@@ -290,7 +290,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "target/grown")
     parser.add_argument("--base", default=[2048, 22, 64, 5632], help="shape of the base", **names)
     parser.add_argument("--pair", default=[768, 16, 24, 2048], help="shape of expert and antiexpert", **names)
-    parser.add_argument("--pair-type", choices=KINDS, default="Q8_0", help="the base is written in both")
+    parser.add_argument("--pair-type", choices=KINDS, default="Q4_0", help="the base is written in both")
     parser.add_argument("--verify", action="store_true", help="compare logits with the small models' over --text")
     parser.add_argument("--text", type=Path, default=REPOSITORY / "models/demo/heldout-prose.txt")
     arguments = parser.parse_args()
