@@ -25,7 +25,13 @@ pub struct DraftArgs {
     )]
     pub draft: String,
     /// A guess that is less probable to its model ends the draft; 0 for none
-    #[arg(long, aliases = ["draft-p-min", "spec-draft-p-min"], value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        aliases = ["draft-p-min", "spec-draft-p-min"],
+        value_name = "P",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     pub draft_min_p: f32,
     /// Who guesses: `lookup` for what the text itself repeats, which comes first, and `expert` or `base`; or `none`
     #[arg(long, value_name = "NAME,…", default_value = "lookup,expert")]
