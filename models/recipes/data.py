@@ -1,11 +1,10 @@
 """Text files in, token streams out.
 
-`prepare` makes one folder that everything after it reads:
+`prepare` makes one folder that everything after it reads, `prepare_domain` the same for one text alone:
 
     tokenizer.json                       byte-level BPE trained on the training text
     {general,stories,plays}.{train,val,test}.npy   uint16 token streams
-    {validation,heldout}-stories.txt     plain UTF-8, a blank line between two stories
-    {validation,heldout}-plays.txt       plain UTF-8
+    {validation,heldout}-{stories,plays}.txt       plain UTF-8, a blank line between two stories
     heldout-prose.txt                    plain UTF-8, an excerpt of each general test book
 
 Text is held out before anything is trained, the tokenizer included: whole books of the general corpus and whole
@@ -16,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from random import Random
 
@@ -33,8 +33,17 @@ P_BLANK_LINE = 0.25
 N_VAL_BOOKS, N_TEST_BOOKS = 2, 3
 PROSE_BYTES = 96_000
 TEST_SHARE, VAL_SHARE = 0.10, 0.08
-STORY_SEPARATOR = "<|endoftext|>"
-SPEECHES_PER_DOCUMENT = 30
+SEPARATOR = "<|endoftext|>"
+BLOCKS_PER_DOCUMENT = 30
+# What `prepare_domain` asks for. The validation text has to fill a window of 512 tokens, of eight bytes at most.
+MIN_BYTES = {"train": 50_000, "val": 5_000, "test": 1}
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{path} is no UTF-8 text that can be read: {error}") from None
 
 
 def sha256_fraction(text: str) -> float:
@@ -45,9 +54,9 @@ def sha256_fraction(text: str) -> float:
 def split_books(paths: list[Path], max_chars: int | None) -> dict[str, list[str]]:
     """Every file is one document, of which at most `max_chars` are used; file names decide which are held out."""
     ranked = sorted(paths, key=lambda path: sha256_fraction(path.name))
-    if len(ranked) <= N_VAL_BOOKS + N_TEST_BOOKS:
-        raise SystemExit(f"{len(ranked)} general files; {N_VAL_BOOKS + N_TEST_BOOKS} of them are held out: give more")
     n_held = N_VAL_BOOKS + N_TEST_BOOKS
+    if len(ranked) <= n_held:
+        raise SystemExit(f"{len(ranked)} general files, expected at least {n_held + 1}: {n_held} of them are held out")
     parts = {"test": ranked[:N_TEST_BOOKS], "val": ranked[N_TEST_BOOKS:n_held], "train": sorted(ranked[n_held:])}
     for part in ("test", "val"):
         print(f"general {part}: {', '.join(path.name for path in parts[part])}", flush=True)
@@ -56,31 +65,33 @@ def split_books(paths: list[Path], max_chars: int | None) -> dict[str, list[str]
     }
 
 
-def split_stories(path: Path) -> dict[str, list[str]]:
-    """Stories between `<|endoftext|>` lines; a story's own hash decides where it goes. Equal stories count once."""
-    stories = path.read_text(encoding="utf-8").split(STORY_SEPARATOR)
-    if len(stories) > 1:
-        stories.pop()  # a sample's last story is cut off
-    stories = dict.fromkeys("\n".join(line.strip() for line in s.splitlines() if line.strip()) for s in stories)
+def tidied(document: str) -> str:
+    """Without blank lines, and without blanks at the ends of lines."""
+    return "\n".join(filter(None, (line.strip() for line in document.splitlines())))
+
+
+def split_documents(documents: list[str]) -> dict[str, list[str]]:
+    """A document's own hash decides where it goes. Equal ones count once."""
     parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    for story in filter(None, stories):
-        at = sha256_fraction(story)
-        parts["test" if at < TEST_SHARE else "val" if at < TEST_SHARE + VAL_SHARE else "train"].append(story)
+    for document in filter(None, dict.fromkeys(documents)):
+        at = sha256_fraction(document)
+        parts["test" if at < TEST_SHARE else "val" if at < TEST_SHARE + VAL_SHARE else "train"].append(document)
     return parts
 
 
-def split_plays(path: Path) -> dict[str, list[str]]:
-    """Runs of speeches; the file's end is the test text, what stands before it the validation text."""
-    speeches = path.read_text(encoding="utf-8").strip().split("\n\n")
-    n_train = round(len(speeches) * (1 - TEST_SHARE - VAL_SHARE))
-    n_val = round(len(speeches) * VAL_SHARE)
+def split_blocks(text: str) -> dict[str, list[str]]:
+    """Running text, such as plays, in runs of blocks between blank lines; the file's end is the test text, what stands
+    before it the validation text."""
+    blocks = re.split(r"\n\s*\n", text.strip())
+    n_train = round(len(blocks) * (1 - TEST_SHARE - VAL_SHARE))
+    n_val = round(len(blocks) * VAL_SHARE)
     parts = {
-        "train": speeches[:n_train],
-        "val": speeches[n_train : n_train + n_val],
-        "test": speeches[n_train + n_val :],
+        "train": blocks[:n_train],
+        "val": blocks[n_train : n_train + n_val],
+        "test": blocks[n_train + n_val :],
     }
     return {
-        part: ["\n\n".join(run[i : i + SPEECHES_PER_DOCUMENT]) for i in range(0, len(run), SPEECHES_PER_DOCUMENT)]
+        part: ["\n\n".join(run[i : i + BLOCKS_PER_DOCUMENT]) for i in range(0, len(run), BLOCKS_PER_DOCUMENT)]
         for part, run in parts.items()
     }
 
@@ -137,30 +148,14 @@ def encode_stream(tokenizer: Tokenizer, documents: list[str], seed: int) -> np.n
     return np.array(stream + [EOS_ID], dtype=np.uint16)
 
 
-def prepare(
-    general: list[Path],
-    stories: Path,
-    plays: Path | None,
-    out: Path,
-    max_book_chars: int | None = None,
-    seed: int = 0,
-) -> None:
-    if (out / "data.json").exists():
-        print(f"{out.name}: already prepared", flush=True)
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    corpora = {"general": split_books(general, max_book_chars), "stories": split_stories(stories)}
-    tokenizer = train_tokenizer(corpora["general"]["train"] + corpora["stories"]["train"])
-    tokenizer.save(str(out / "tokenizer.json"))
-    if plays:
-        corpora["plays"] = split_plays(plays)
+def write_heldout(name: str, parts: dict[str, list[str]], out: Path) -> None:
+    """What is held out of a domain, as plain text."""
+    for part, title in (("val", "validation"), ("test", "heldout")):
+        (out / f"{title}-{name}.txt").write_text("\n\n".join(parts[part]) + "\n", encoding="utf-8")
 
-    texts = {"heldout-prose": [excerpt(book, PROSE_BYTES // N_TEST_BOOKS) for book in corpora["general"]["test"]]}
-    for name in corpora.keys() - {"general"}:
-        texts[f"validation-{name}"], texts[f"heldout-{name}"] = corpora[name]["val"], corpora[name]["test"]
-    for name, documents in texts.items():
-        (out / f"{name}.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
 
+def write_streams(corpora: dict[str, dict[str, list[str]]], tokenizer: Tokenizer, out: Path, seed: int) -> None:
+    """Token streams of every part of every corpus, and `data.json`, whose presence says that all is there."""
     sizes = {}
     for name, parts in corpora.items():
         for part, documents in parts.items():
@@ -174,3 +169,61 @@ def prepare(
     (out / "data.json").write_text(json.dumps(sizes, indent=2) + "\n")
     for name, size in sizes.items():
         print(f"{name}: {size['documents']} documents, {size['bytes']:,} bytes, {size['tokens']:,} tokens", flush=True)
+
+
+def is_prepared(out: Path) -> bool:
+    prepared = (out / "data.json").exists()
+    if prepared:
+        print(f"{out.name}: already prepared", flush=True)
+    return prepared
+
+
+def prepare(
+    general: list[Path],
+    stories: Path,
+    plays: Path | None,
+    out: Path,
+    max_book_chars: int | None = None,
+    seed: int = 0,
+) -> None:
+    if is_prepared(out):
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    *documents, _cut_off = read_text(stories).split(SEPARATOR)
+    corpora = {
+        "general": split_books(general, max_book_chars),
+        "stories": split_documents([tidied(document) for document in documents]),
+    }
+    tokenizer = train_tokenizer(corpora["general"]["train"] + corpora["stories"]["train"])
+    tokenizer.save(str(out / "tokenizer.json"))
+    if plays:
+        corpora["plays"] = split_blocks(read_text(plays))
+
+    prose = [excerpt(book, PROSE_BYTES // N_TEST_BOOKS) for book in corpora["general"]["test"]]
+    (out / "heldout-prose.txt").write_text("\n\n".join(prose) + "\n", encoding="utf-8")
+    for name in corpora.keys() - {"general"}:
+        write_heldout(name, corpora[name], out)
+    write_streams(corpora, tokenizer, out, seed)
+
+
+def prepare_domain(path: Path, name: str, tokenizer: Tokenizer, out: Path, seed: int = 0) -> None:
+    """The same for one text and an existing tokenizer."""
+    if is_prepared(out):
+        return
+    text = read_text(path)
+    if SEPARATOR in text:
+        parts = split_documents([document.strip() for document in text.split(SEPARATOR)])
+    else:
+        parts = split_blocks(text)
+    for part, least in MIN_BYTES.items():
+        n_bytes = sum(len(document.encode()) for document in parts[part])
+        if n_bytes < least:
+            raise SystemExit(
+                f"{path}: too little text, or not enough documents to hold some of them out: part `{part}` gets "
+                f"{n_bytes:,} bytes, expected at least {least:,}\n"
+                f"hint: more text, with {SEPARATOR} behind each document, or with blank lines where it is one text"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(out / "tokenizer.json"))
+    write_heldout(name, parts, out)
+    write_streams({name: parts}, tokenizer, out, seed)

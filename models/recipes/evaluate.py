@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from data import BOS_ID, EOS_ID, tokenizer_of
-from model import Llama, Shape
+from data import BOS, BOS_ID, EOS, EOS_ID, read_text, tokenizer_of
+from model import NORM_EPS, ROPE_BASE, Llama, Shape
+from retype import dequantised, open_gguf
 
 N_CTX = 512
 N_BATCH = 8
@@ -27,18 +28,12 @@ ALPHAS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 
 def weights(reader: gguf.GGUFReader) -> dict[str, Tensor]:
-    """Every tensor in float32."""
-    return {
-        tensor.name: torch.from_numpy(
-            np.array(gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        )
-        for tensor in reader.tensors
-    }
+    return {name: torch.from_numpy(values) for name, values in dequantised(reader).items()}
 
 
 def apply_adapter(model: Llama, path: Path) -> None:
     """Adds scale · B·A to each matrix that the adapter has factors for."""
-    reader = gguf.GGUFReader(path)
+    reader = open_gguf(path)
     factors, adapted = weights(reader), model.state_dict()
     alpha = reader.get_field(gguf.Keys.Adapter.LORA_ALPHA).contents()
     for name in (name.removesuffix(".lora_a") for name in factors if name.endswith(".lora_a")):
@@ -47,10 +42,13 @@ def apply_adapter(model: Llama, path: Path) -> None:
 
 
 def load(path: Path) -> tuple[Llama, Tokenizer]:
-    reader = gguf.GGUFReader(path)
+    reader = open_gguf(path)
 
     def field(name: str):
-        return reader.get_field(name).contents()
+        found = reader.get_field(name)
+        if found is None:
+            raise SystemExit(f"{path} has no {name}: these scripts need models of their own architecture")
+        return found.contents()
 
     tokens, merges = field("tokenizer.ggml.tokens"), field("tokenizer.ggml.merges")
     shape = Shape(
@@ -60,21 +58,40 @@ def load(path: Path) -> tuple[Llama, Tokenizer]:
         n_vocab=len(tokens),
         n_ctx=field("llama.context_length"),
     )
+    constants = {
+        "llama.attention.head_count": shape.n_head,
+        "llama.attention.head_count_kv": shape.n_head,
+        "llama.attention.layer_norm_rms_epsilon": NORM_EPS,
+        "llama.rope.freq_base": ROPE_BASE,
+    }
+    for key, expected in constants.items():
+        if not math.isclose(field(key), expected, rel_tol=1e-5):
+            raise SystemExit(f"{path}: expected {key} = {expected:g} as in these scripts, got {field(key):g}")
+    if tokens[BOS_ID] != BOS or tokens[EOS_ID] != EOS:
+        raise SystemExit(f"{path}: expected tokens {BOS} and {EOS} first, got {tokens[:2]}")
     model = Llama(shape)
-    model.load_state_dict(weights(reader))
+    try:
+        model.load_state_dict(weights(reader))
+    except RuntimeError as error:
+        raise SystemExit(f"{path} is not of the architecture of these scripts: {error}") from None
     return model.eval(), tokenizer_of(tokens, merges)
+
+
+def is_adapter(path: Path) -> bool:
+    kind = open_gguf(path).get_field(gguf.Keys.General.TYPE)
+    return kind is not None and kind.contents() == gguf.GGUFType.ADAPTER
 
 
 class Trio:
     """The models of one setting. The expert may be an adapter of the antiexpert; `tuned` is the base fine-tuned
     directly, where there is one to compare with."""
 
-    def __init__(self, folder: Path, expert: str = "expert", tuned: str | None = None) -> None:
-        adapter = folder / f"{expert}.gguf" if expert.endswith("-lora") else None
-        files = {"base": "base", "antiexpert": "antiexpert", "expert": "antiexpert" if adapter else expert}
+    def __init__(self, base: Path, antiexpert: Path, expert: Path, tuned: Path | None = None) -> None:
+        adapter = expert if is_adapter(expert) else None
+        files = {"base": base, "antiexpert": antiexpert, "expert": antiexpert if adapter else expert}
         self.models: dict[str, Llama] = {}
         for role, file in (files | ({"tuned": tuned} if tuned else {})).items():
-            self.models[role], self.tokenizer = load(folder / f"{file}.gguf")
+            self.models[role], self.tokenizer = load(file)
         if adapter:
             apply_adapter(self.models["expert"], adapter)
 
@@ -87,6 +104,8 @@ class Trio:
     def windows(self, text: str) -> list[Tensor]:
         """`[n, N_CTX]` batches with `<|bos|>` first; the text's last, shorter window comes by itself."""
         tokens = torch.tensor(self.tokenizer.encode(text).ids)
+        if not len(tokens):
+            raise SystemExit("there is no text to measure on")
         rows = [torch.cat((torch.tensor([BOS_ID]), part)) for part in tokens.split(N_CTX - 1)]
         full, rest = rows[:-1], rows[-1:]
         batches = list(torch.stack(full).split(N_BATCH)) if full else []
@@ -118,11 +137,11 @@ class Trio:
 
 
 def mean_and_error(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """Nats per token, and its standard error with windows as the independent unit."""
+    """Nats per token, and its standard error with windows as the independent unit; one window has none."""
     mean = sums.sum() / counts.sum()
     residual = sums - mean * counts
     n = len(counts)
-    error = math.sqrt((residual**2).sum() * n / max(n - 1, 1)) / counts.sum()
+    error = math.sqrt((residual**2).sum() * n / (n - 1)) / counts.sum() if n > 1 else math.nan
     return float(mean), float(error)
 
 
@@ -169,14 +188,18 @@ def table(results: dict[str, dict], alphas: tuple[float, ...]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("trio", type=Path, help="folder with base.gguf, antiexpert.gguf and the expert")
-    parser.add_argument("--expert", default="expert", help="file name without .gguf; an adapter ends in -lora")
-    parser.add_argument("--tuned", help="file name of the directly tuned base, where there is one")
-    parser.add_argument("--text", type=Path, nargs="+", required=True)
+    parser.add_argument(
+        "trio", type=Path, help="folder with base.gguf, antiexpert.gguf and, unless --expert names another, expert.gguf"
+    )
+    parser.add_argument("--expert", type=Path, help="model or adapter of the antiexpert (the trio's expert.gguf)")
+    parser.add_argument("--tuned", type=Path, help="the directly tuned base, where there is one")
+    parser.add_argument("--text", type=Path, nargs="+", required=True, help="UTF-8 files, each measured by itself")
     parser.add_argument("--greedy", metavar="PROMPT", help="also show what each model writes after this")
     arguments = parser.parse_args()
-    trio = Trio(arguments.trio, arguments.expert, arguments.tuned)
-    results = {path.stem: evaluate(trio, path.read_text(encoding="utf-8")) for path in arguments.text}
+    folder = arguments.trio
+    expert = arguments.expert or folder / "expert.gguf"
+    trio = Trio(folder / "base.gguf", folder / "antiexpert.gguf", expert, arguments.tuned)
+    results = {path.stem: evaluate(trio, read_text(path)) for path in arguments.text}
     print(table(results, ALPHAS))
     for label in [*trio.models, "steered 1"] if arguments.greedy else []:
         print(f"\n{label}: {arguments.greedy} …{trio.greedy(arguments.greedy, label)}")

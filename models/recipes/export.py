@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
+import numpy as np
 import torch
-from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType
+from gguf import GGUFWriter, TokenType
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from data import BOS, BOS_ID, EOS, EOS_ID
 from lora import SCALE, factors
 from model import HEAD_DIM, NORM_EPS, ROPE_BASE, Shape
+from retype import FILE_TYPES, write_tensors
 
-FILE_TYPES = {
-    "F32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
-    "F16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
-    "Q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
-    "Q5_0": (GGMLQuantizationType.Q5_0, LlamaFileType.MOSTLY_Q5_0),
-    "Q4_0": (GGMLQuantizationType.Q4_0, LlamaFileType.MOSTLY_Q4_0),
-}
-ARCHITECTURE, LICENSE, AUTHOR = "llama", "cc0-1.0", "proxytune"
+ARCHITECTURE = "llama"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a file says of itself."""
+
+    name: str
+    description: str
+    author: str | None = None
+    license: str | None = None
+    language: str | None = None
 
 
 def write_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:
@@ -40,33 +47,28 @@ def write_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:
     writer.add_add_eos_token(False)
 
 
-def describe(writer: GGUFWriter, file_type: str, name: str, description: str) -> None:
-    writer.add_name(name)
-    writer.add_description(description)
-    writer.add_author(AUTHOR)
-    writer.add_license(LICENSE)
+def describe(writer: GGUFWriter, file_type: str, about: About) -> None:
+    writer.add_name(about.name)
+    writer.add_description(about.description)
+    if about.author:
+        writer.add_author(about.author)
+    if about.license:
+        writer.add_license(about.license)
+    if about.language:
+        writer.add_languages([about.language])
     writer.add_file_type(FILE_TYPES[file_type][1])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 
 
-def write_tensors(writer: GGUFWriter, tensors: dict[str, Tensor], file_type: str) -> None:
-    """Quantises the matrices and closes the file. Norms stay F32."""
-    for name, tensor in tensors.items():
-        values = tensor.float().numpy()
-        kind = FILE_TYPES[file_type][0] if values.ndim == 2 else GGMLQuantizationType.F32
-        writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+def arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.float().numpy() for name, tensor in tensors.items()}
 
 
-def export(checkpoint: Path, tokenizer: Path, out: Path, file_type: str, name: str, description: str) -> None:
+def export(checkpoint: Path, tokenizer: Path, out: Path, file_type: str, about: About) -> None:
     content = torch.load(checkpoint, map_location="cpu")
     shape = Shape(**content["shape"])
     writer = GGUFWriter(out, ARCHITECTURE)
-    describe(writer, file_type, name, description)
-    writer.add_languages(["en"])
+    describe(writer, file_type, about)
     writer.add_vocab_size(shape.n_vocab)
     writer.add_context_length(shape.n_ctx)
     writer.add_embedding_length(shape.n_embd)
@@ -78,16 +80,16 @@ def export(checkpoint: Path, tokenizer: Path, out: Path, file_type: str, name: s
     writer.add_rope_freq_base(ROPE_BASE)
     writer.add_layer_norm_rms_eps(NORM_EPS)
     write_tokenizer(writer, Tokenizer.from_file(str(tokenizer)))
-    write_tensors(writer, content["model"], file_type)
+    write_tensors(writer, arrays(content["model"]), file_type)
 
 
-def export_adapter(checkpoint: Path, out: Path, file_type: str, name: str, description: str) -> None:
+def export_adapter(checkpoint: Path, out: Path, file_type: str, about: About) -> None:
     """The LoRA adapter of a run with a rank. Q8_0 and smaller need a rank that is a multiple of 32."""
     tensors = factors(torch.load(checkpoint, map_location="cpu")["model"])
     rank = next(len(tensor) for tensor_name, tensor in tensors.items() if tensor_name.endswith("lora_a"))
     writer = GGUFWriter(out, ARCHITECTURE)
     writer.add_type(gguf.GGUFType.ADAPTER)
-    describe(writer, file_type, name, description)
+    describe(writer, file_type, about)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, SCALE * rank)
-    write_tensors(writer, tensors, file_type)
+    write_tensors(writer, arrays(tensors), file_type)

@@ -14,33 +14,19 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 
-FILE_TYPES = {
-    "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
-    "f16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
-    "q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
-}
+import retype
+
+FILE_TYPES = {name.lower(): retype.FILE_TYPES[name] for name in ("F32", "F16", "Q8_0")}
 Q8_0_BLOCK = 32
 # The length that a file declares may change in tuning, and changes no weight.
 MAY_DIFFER = "context_length"
 
 
-def open_model(path: Path) -> GGUFReader:
-    try:
-        return GGUFReader(path)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"{path} is no GGUF file that can be read: {error}") from None
-
-
 def value(reader: GGUFReader, key: str):
     field = reader.get_field(key)
     return field.contents() if field else None
-
-
-def weights(tensor: gguf.ReaderTensor) -> np.ndarray:
-    """`[n_out, n_in]` in float32."""
-    return np.asarray(gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
 
 
 def refuse_unlike(before: GGUFReader, after: GGUFReader) -> None:
@@ -71,7 +57,7 @@ def is_covered(tensor: gguf.ReaderTensor) -> bool:
 
 
 def extract(before: Path, after: Path, rank: int, out: Path, file_type: str) -> None:
-    old, new = open_model(before), open_model(after)
+    old, new = retype.open_gguf(before), retype.open_gguf(after)
     refuse_unlike(old, new)
     quantization, ftype = FILE_TYPES[file_type]
     tuned = {tensor.name: tensor for tensor in new.tensors}
@@ -90,7 +76,7 @@ def extract(before: Path, after: Path, rank: int, out: Path, file_type: str) -> 
 
     kept, covered, left_out = 0.0, 0.0, 0.0
     for tensor in old.tensors:
-        difference = weights(tuned[tensor.name]) - weights(tensor)
+        difference = retype.values(tuned[tensor.name]) - retype.values(tensor)
         squared = float((difference.astype(np.float64) ** 2).sum())
         if squared == 0:
             continue

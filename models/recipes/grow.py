@@ -28,16 +28,14 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, Keys, LlamaFileType
+from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, Keys
 
+import retype
 from data import BOS_ID, tokenizer_of
 from forward import Hyperparameters, logits
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KINDS = {
-    "Q4_0": (GGMLQuantizationType.Q4_0, LlamaFileType.MOSTLY_Q4_0),
-    "Q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
-}
+KINDS = {kind: retype.FILE_TYPES[kind] for kind in ("Q4_0", "Q8_0")}
 BLOCK = 32
 SEED = 5
 STAMP = "proxytune.grown_from"
@@ -92,7 +90,7 @@ class Small:
     """A model as it is, with its weights in float32."""
 
     def __init__(self, path: Path) -> None:
-        self.reader = GGUFReader(path)
+        self.reader = retype.open_gguf(path)
         self.tensors = {tensor.name: tensor for tensor in self.reader.tensors}
         self.hyperparameters = h = Hyperparameters.read(self.reader)
         n_ff = self.reader.get_field("llama.feed_forward_length").contents()
@@ -105,8 +103,7 @@ class Small:
                 raise SystemExit(f"{path}: its {axis} of {n} is no multiple of {BLOCK}, so that blocks would mix")
 
     def weight(self, name: str) -> np.ndarray:
-        tensor = self.tensors[name]
-        return np.asarray(gguf.quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+        return retype.values(self.tensors[name])
 
     def rounded(self, kind: GGMLQuantizationType) -> Callable[[str], np.ndarray]:
         """Its weights as a file of that kind holds them."""
@@ -181,10 +178,7 @@ class Grown:
         for key, content in changed.items():
             default = GGUFValueType.STRING if isinstance(content, str) else GGUFValueType.UINT32
             writer.add_key_value(key, content, types.get(key, default))
-        for key, field in self.small.reader.fields.items():
-            if key not in changed and not key.startswith("GGUF.") and key != Keys.General.ARCHITECTURE:
-                sub_type = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
-                writer.add_key_value(key, field.contents(), field.types[0], sub_type)
+        retype.copy_metadata(self.small.reader, writer, changed)
 
         n_parameters = 0
 
@@ -214,7 +208,8 @@ class Grown:
 def stamp_of(source: Path, shape: Shape, kind: str) -> str:
     """Another one where the file would come out differently."""
     hashed = hashlib.sha256(source.read_bytes())
-    hashed.update(Path(__file__).read_bytes())
+    for script in (__file__, retype.__file__):
+        hashed.update(Path(script).read_bytes())
     hashed.update(repr((shape, kind)).encode())
     return hashed.hexdigest()
 

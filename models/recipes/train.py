@@ -21,9 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data import BOS_ID
+from evaluate import load, weights
 from lora import adapt
 from model import Llama, Shape
 from muon import optimizers
+from retype import open_gguf
 
 N_SEQUENCE = 512
 N_BATCH = 16
@@ -31,13 +33,17 @@ N_VAL_WINDOWS = 64
 WARMUP_STEPS = 30
 DECAY_FROM = 0.5
 MAX_GRAD_NORM = 1.0
+# Fine-tuning: factors on the learning rates; steps between two validations, and how many may bring nothing better.
+TUNING_RATE, ADAPTER_RATE = 0.5, 1.0
+EVAL_EVERY, PATIENCE = 25, 6
 
 
 @dataclass(frozen=True)
 class Run:
     """`domain_share`: the part of the batches that is text of the domain; 1 is fine-tuning. `patience`: evaluations
     without a better validation loss before the run stops early. `rank`: train a LoRA adapter of that rank and leave
-    the weights of `init` as they are."""
+    the weights of `init` as they are. `base`: tune the expert inside the sum, base + expert − antiexpert with `init` as
+    antiexpert, so that it learns what that base still lacks."""
 
     data: Path
     out: Path
@@ -51,6 +57,7 @@ class Run:
     eval_every: int = 100
     patience: int = 1_000_000
     rank: int = 0
+    base: Path | None = None
     seed: int = 0
 
 
@@ -77,7 +84,7 @@ class Mix:
     """Batches of which `domain_share` of the windows, on average and evenly spread, come from the domain."""
 
     def __init__(self, data: Path, domain: str, domain_share: float, seed: int) -> None:
-        self.general = Windows(np.load(data / "general.train.npy"), seed)
+        self.general = Windows(np.load(data / "general.train.npy"), seed) if domain_share < 1 else None
         self.domain = Windows(np.load(data / f"{domain}.train.npy"), seed + 1)
         self.share = domain_share
 
@@ -102,22 +109,41 @@ def has_bfloat16(device: str) -> bool:
     return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
-def cross_entropy(model: Llama, batch: Tensor) -> Tensor:
+def predicted(model: Llama, batch: Tensor) -> Tensor:
     device = batch.device.type
     with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
         logits = model(batch[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+    return logits.float()
 
 
-@torch.no_grad()
-def validate(model: Llama, windows: Tensor) -> float:
-    losses = [cross_entropy(model, part) * len(part) for part in windows.split(N_BATCH)]
-    return (torch.stack(losses).sum() / len(windows)).item()
+def cross_entropy(model: Llama, batch: Tensor, beside: Tensor | None = None) -> Tensor:
+    """`beside`: logits that the model's are added to."""
+    logits = predicted(model, batch)
+    if beside is not None:
+        logits = logits + beside
+    return F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+
+
+class Beside:
+    """What is added to the expert's logits where it is tuned inside the sum: base − antiexpert."""
+
+    def __init__(self, base: Path, antiexpert: Path, device: str) -> None:
+        self.base, self.antiexpert = (load(path)[0].to(device) for path in (base, antiexpert))
+        self.predicted = torch.compile(predicted, dynamic=False)
+
+    @torch.no_grad()
+    def __call__(self, batch: Tensor) -> Tensor:
+        return self.predicted(self.base, batch) - self.predicted(self.antiexpert, batch)
 
 
 def learning_rate(step: int, progress: float) -> float:
     """The factor on the full rate; `progress` runs from 0 to 1."""
     return min(1.0, (step + 1) / WARMUP_STEPS, (1.0 - progress) / (1.0 - DECAY_FROM))
+
+
+def initial(path: Path) -> dict[str, Tensor]:
+    """Weights to start from: of a GGUF file, multiplied out, or of a `model.pt`."""
+    return weights(open_gguf(path)) if path.suffix == ".gguf" else torch.load(path, map_location="cpu")["model"]
 
 
 def replace(path: Path, content: dict) -> None:
@@ -150,16 +176,18 @@ class Training:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = Llama(run.shape)
         if run.init:
-            self.model.load_state_dict(torch.load(run.init, map_location="cpu")["model"])
+            self.model.load_state_dict(initial(run.init))
         if run.rank:
             adapt(self.model, run.rank)
         self.model.to(self.device)
         self.optims = optimizers(self.model, run.rate)
         self.loss = torch.compile(cross_entropy, dynamic=False)
+        self.beside = Beside(run.base, run.init, self.device) if run.base else lambda _: None
         self.mix = Mix(run.data, run.domain, run.domain_share, run.seed)
         self.validation = {
             name: fixed_windows(np.load(run.data / f"{name}.val.npy"), N_VAL_WINDOWS).to(self.device)
             for name in ("general", run.domain)
+            if (run.data / f"{name}.val.npy").exists()
         }
         self.watched = run.domain if run.domain_share == 1 else "general"
         self.at = Position()
@@ -175,15 +203,20 @@ class Training:
 
     def save(self) -> None:
         """Weights if they are the best so far, and everything for going on."""
-        out, weights = self.run.out, self.model.state_dict()
+        out, trained = self.run.out, self.model.state_dict()
         if self.at.since_best == 0:
-            replace(out / "model.pt", {"model": weights, "shape": asdict(self.run.shape)})
+            replace(out / "model.pt", {"model": trained, "shape": asdict(self.run.shape)})
         optims = [optimizer.state_dict() for optimizer in self.optims]
-        replace(out / "state.pt", {"model": weights, "optims": optims, "at": asdict(self.at)})
+        replace(out / "state.pt", {"model": trained, "optims": optims, "at": asdict(self.at)})
+
+    @torch.no_grad()
+    def validate(self, windows: Tensor) -> float:
+        parts = [cross_entropy(self.model, part, self.beside(part)) * len(part) for part in windows.split(N_BATCH)]
+        return (torch.stack(parts).sum() / len(windows)).item()
 
     def evaluate(self, progress: float) -> None:
         at, run = self.at, self.run
-        losses = {name: validate(self.model, windows) for name, windows in self.validation.items()}
+        losses = {name: self.validate(windows) for name, windows in self.validation.items()}
         at.since_best = 0 if losses[self.watched] < at.best else at.since_best + 1
         at.best = min(at.best, losses[self.watched])
         at.log.append({"step": at.step, "tokens": at.tokens, "seconds": round(at.seconds), **losses})
@@ -201,7 +234,8 @@ class Training:
         for optimizer in self.optims:
             for group in optimizer.param_groups:
                 group["lr"] = factor * group["full_lr"]
-        self.loss(self.model, self.mix.batch(self.at.step).to(self.device)).backward()
+        batch = self.mix.batch(self.at.step).to(self.device)
+        self.loss(self.model, batch, self.beside(batch)).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRAD_NORM)
         for optimizer in self.optims:
             optimizer.step()
@@ -242,20 +276,24 @@ def train(run: Run) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder made by data.prepare")
+    parser.add_argument("--data", type=Path, required=True, help="folder made by data.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shape", type=int, nargs=3, required=True, metavar=("N_EMBD", "N_LAYER", "N_FF"))
     parser.add_argument("--tokens", type=float, required=True)
     parser.add_argument("--minutes", type=float, default=math.inf)
-    parser.add_argument("--domain", choices=("stories", "plays"), default="stories")
+    parser.add_argument("--domain", default="stories", help="the text's name in --data")
     parser.add_argument("--domain-share", type=float, default=0.0, help="1 is fine-tuning")
-    parser.add_argument("--init", type=Path, help="model.pt to start from")
+    parser.add_argument("--init", type=Path, help="model.pt or GGUF file to start from")
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     parser.add_argument("--eval-every", type=int, default=100, help="steps")
     parser.add_argument("--patience", type=int, default=1_000_000, help="evaluations")
     parser.add_argument("--rank", type=int, default=0, help="train a LoRA adapter for --init")
+    parser.add_argument("--base", type=Path, help="tune inside the sum with this base; it and --init are GGUF files")
     parser.add_argument("--seed", type=int, default=0)
     arguments = vars(parser.parse_args())
+    for file in (arguments["base"], arguments["init"]) if arguments["base"] else ():
+        if file is None or file.suffix != ".gguf":
+            parser.error(f"--base {arguments['base']}: it and --init have to be GGUF files, got {file}")
     train(Run(**{**arguments, "shape": Shape(*arguments["shape"])}))
 
 

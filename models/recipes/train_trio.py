@@ -10,10 +10,11 @@ from pathlib import Path
 
 from data import prepare
 from evaluate import Trio, best_alpha, evaluate, table
-from export import FILE_TYPES, export, export_adapter
+from export import About, export, export_adapter
 from model import Shape
-from plot import plot
-from train import Run, train
+from plot import Loss, plot
+from retype import FILE_TYPES
+from train import ADAPTER_RATE, EVAL_EVERY, PATIENCE, TUNING_RATE, Run, train
 from verify import verify
 
 DESCRIPTIONS = {
@@ -26,8 +27,7 @@ DESCRIPTIONS = {
 }
 PROMPTS = {"expert": "The dog was", "expert-lora": "The dog was", "expert-plays": "First Citizen:\n"}
 REPORTED_ALPHAS = {0.5, 1.0, 1.5}
-LORA_RANK, LORA_RATE = 32, 1.0
-PATIENCE = 6
+LORA_RANK = 32
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ FULL = Plan(
     lora_tokens=1e6,
     plays_tokens=1e6,
     tuned_tokens=1.6e6,
-    eval_every=25,
+    eval_every=EVAL_EVERY,
 )
 SMALL = Plan(
     base=Shape(n_embd=96, n_layer=2, n_ff=256),
@@ -90,14 +90,14 @@ def runs(plan: Plan, data: Path, out: Path, base_minutes: float, plays: bool) ->
             **more,
         )
 
-    def tuned(role: str, tokens: float, start: str = "antiexpert", rate: float = 0.5, **more) -> Run:
+    def tuned(role: str, tokens: float, start: str = "antiexpert", rate: float = TUNING_RATE, **more) -> Run:
         shape, init = plan.base if start == "base" else plan.pair, out / start / "model.pt"
         return run(role, shape, tokens, 1.0, init=init, rate=rate, patience=PATIENCE, **more)
 
     return [
         run("antiexpert", plan.pair, plan.pair_tokens, plan.pair_share),
         tuned("expert", plan.expert_tokens),
-        tuned("expert-lora", plan.lora_tokens, rate=LORA_RATE, rank=LORA_RANK),
+        tuned("expert-lora", plan.lora_tokens, rate=ADAPTER_RATE, rank=LORA_RANK),
         *([tuned("expert-plays", plan.plays_tokens, domain="plays")] if plays else []),
         run("base", plan.base, plan.base_tokens, plan.base_share, minutes=base_minutes),
         tuned("tuned", plan.tuned_tokens, "base", rate=0.4),
@@ -106,8 +106,9 @@ def runs(plan: Plan, data: Path, out: Path, base_minutes: float, plays: bool) ->
 
 def measure(folder: Path, data: Path, expert: str, max_chars: int | None) -> dict:
     """α comes from the validation text, everything else from held-out text."""
-    domain, tuned = ("plays", None) if expert == "expert-plays" else ("stories", "tuned")
-    trio = Trio(folder, expert, tuned)
+    domain, has_tuned = ("plays", False) if expert == "expert-plays" else ("stories", True)
+    base, antiexpert, file = (folder / f"{role}.gguf" for role in ("base", "antiexpert", expert))
+    trio = Trio(base, antiexpert, file, folder / "tuned.gguf" if has_tuned else None)
     results = {
         name: evaluate(trio, (data / f"{name}.txt").read_text(encoding="utf-8")[:max_chars])
         for name in (f"validation-{domain}", f"heldout-{domain}", "heldout-prose")
@@ -145,14 +146,14 @@ def main() -> None:
     tokenizer = data / "tokenizer.json"
     for run in todo:
         role, checkpoint = run.out.name, run.out / "model.pt"
-        name, description = f"proxytune demo: {role}", DESCRIPTIONS[role]
+        about = About(f"proxytune demo: {role}", DESCRIPTIONS[role], "proxytune", "cc0-1.0", "en")
         for file_type in FILE_TYPES:
             (out / file_type).mkdir(exist_ok=True)
             file = out / file_type / f"{role}.gguf"
             if run.rank:
-                export_adapter(checkpoint, file, file_type, name, description)
+                export_adapter(checkpoint, file, file_type, about)
             else:
-                export(checkpoint, tokenizer, file, file_type, name, description)
+                export(checkpoint, tokenizer, file, file_type, about)
         f32 = out / "F32" / f"{role}.gguf"
         model, adapter = (f32.with_stem("antiexpert"), f32) if run.rank else (f32, None)
         difference = verify(checkpoint, model, tokenizer, prose, adapter)
@@ -164,7 +165,10 @@ def main() -> None:
         for file_type in FILE_TYPES
     }
     (out / "figures.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (out / "alpha.svg").write_text(plot(figures["Q8_0"]["expert"]), encoding="utf-8")
+    measured = figures["Q8_0"]["expert"]["heldout-stories"]["loss"]
+    losses = {name: Loss(loss["nats"], loss["error"]) for name, loss in measured.items()}
+    steered = {float(name.split()[1]): loss for name, loss in losses.items() if name.startswith("steered")}
+    (out / "alpha.svg").write_text(plot(steered, losses), encoding="utf-8")
 
 
 if __name__ == "__main__":

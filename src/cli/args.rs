@@ -95,12 +95,17 @@ pub struct Run {
 #[command(next_help_heading = "Models")]
 pub struct Alpha {
     /// How far to steer: 0 is the base alone; one value for all pairs, or one for each [default: 1, or the recipe's]
-    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…")]
+    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…", value_parser = alpha)]
     pub alpha: Vec<f32>,
     /// Change α along the answer: 1@0,0.5@64 (a value from a token on), 1@0..0.5@64 (a straight line); once for all
     /// pairs, or once for each
     #[arg(long, allow_hyphen_values = true, value_name = "N@POS,…", conflicts_with = "alpha")]
     pub alpha_schedule: Vec<String>,
+}
+
+fn alpha(text: &str) -> Result<f32, String> {
+    let expected = "expected a number; one that changes along the answer is given with --alpha-schedule";
+    text.trim().parse().map_err(|_| expected.to_owned())
 }
 
 impl Alpha {

@@ -14,6 +14,7 @@ mod chain;
 mod chat;
 mod check;
 mod command_line;
+mod demo;
 mod download;
 mod faults;
 mod hostile;

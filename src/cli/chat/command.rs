@@ -65,7 +65,10 @@ pub fn parse(text: &str) -> Result<Command> {
     };
     match name {
         "alpha" => {
-            let alphas = rest.split_whitespace().map(str::parse).collect::<Result<Vec<Schedule>, _>>()?;
+            // As --alpha has them, commas stand between pairs, but in a schedule between its parts.
+            let each = |word| if str::contains(word, '@') { vec![word] } else { word.split(',').collect() };
+            let alphas =
+                rest.split_whitespace().flat_map(each).map(str::parse).collect::<Result<Vec<Schedule>, _>>()?;
             Ok(Command::Alpha(Some(alphas).filter(|alphas| !alphas.is_empty())))
         }
         "system" => Ok(Command::System(match rest {
@@ -108,6 +111,8 @@ mod tests {
         assert_eq!(parsed("/alpha"), Command::Alpha(None));
         let two = ["0.5", "1@0..0@9"].map(|text| text.parse().expect("α")).to_vec();
         assert_eq!(parsed("/alpha 0.5  1@0..0@9"), Command::Alpha(Some(two)));
+        let two = vec![Schedule::constant(0.6), Schedule::constant(0.2)];
+        assert_eq!(parsed("/alpha 0.6,0.2"), Command::Alpha(Some(two)));
         assert_eq!(parsed("/system"), Command::System(None));
         assert_eq!(parsed("/system \"\""), Command::System(Some(String::new())));
         assert_eq!(parsed("/system Be  brief.\nAlways."), Command::System(Some("Be  brief.\nAlways.".to_owned())));
