@@ -128,12 +128,26 @@ fn step_cost(costs: &Costs, step: Step, n: usize) -> f64 {
         (Some(below), Some(above)) => below.1 + per_token(below, above) * (n - below.0) as f64,
         (Some(below), None) => {
             let before = points().filter(|(m, _)| *m < below.0).last();
-            let slope = before.map_or(EXPECTED_COST * below.1, |before| per_token(before, below).max(0.0));
+            let slope = match before {
+                Some(before) => per_token(before, below).max(0.0),
+                None => expected_slope(costs, step, below.1),
+            };
             below.1 + slope * (n - below.0) as f64
         }
         (None, Some((_, above))) => above,
         (None, None) => 0.0,
     }
+}
+
+/// Seconds of a further token, where no size of step has been measured often enough, with `one` for a step of one token:
+/// the least of what single measurements say, of which one may have been disturbed.
+fn expected_slope(costs: &Costs, step: Step, one: f64) -> f64 {
+    let slopes = costs.tried(step).filter(|(n, _)| *n > 1).map(|(n, seconds)| (seconds - one) / (n - 1) as f64);
+    let slopes: Vec<_> = slopes.collect();
+    if slopes.len() < 2 {
+        return EXPECTED_COST * one;
+    }
+    slopes.into_iter().fold(f64::INFINITY, f64::min).max(0.0)
 }
 
 /// Tokens and seconds, of which the last count most.

@@ -39,6 +39,11 @@ impl Costs {
         self.steps(step).iter().enumerate().filter_map(|(n, &mean)| Some((n, believed(n, mean)?)))
     }
 
+    /// The same with steps that were measured once.
+    pub fn tried(&self, step: Step) -> impl Iterator<Item = (usize, f64)> {
+        self.steps(step).iter().enumerate().filter_map(|(n, mean)| Some((n, mean.get()?)))
+    }
+
     fn steps(&self, step: Step) -> &[Mean] {
         match step {
             Step::AtOnce => &self.at_once,
