@@ -33,7 +33,7 @@ LORA_RANK = 32
 @dataclass(frozen=True)
 class Plan:
     """Sizes of everything; a share is the part of pre-training that is stories. `max_chars` limits each book and each
-    text that is measured on."""
+    text that is measured on; `measured` are the types whose losses are."""
 
     base: Shape
     base_tokens: float
@@ -47,6 +47,7 @@ class Plan:
     tuned_tokens: float
     eval_every: int
     max_chars: int | None = None
+    measured: tuple[str, ...] = tuple(FILE_TYPES)
 
 
 FULL = Plan(
@@ -75,6 +76,7 @@ SMALL = Plan(
     tuned_tokens=0.08e6,
     eval_every=5,
     max_chars=60_000,
+    measured=("Q8_0",),
 )
 
 
@@ -162,7 +164,7 @@ def main() -> None:
     experts = [run.out.name for run in todo if run.out.name.startswith("expert")]
     figures = {
         file_type: {expert: measure(out / file_type, data, expert, plan.max_chars) for expert in experts}
-        for file_type in FILE_TYPES
+        for file_type in plan.measured
     }
     (out / "figures.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     measured = figures["Q8_0"]["expert"]["heldout-stories"]["loss"]
