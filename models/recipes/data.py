@@ -190,6 +190,8 @@ def prepare(
         return
     out.mkdir(parents=True, exist_ok=True)
     *documents, _cut_off = read_text(stories).split(SEPARATOR)
+    if not documents:
+        raise SystemExit(f"{stories}: expected {SEPARATOR} after each story, got none")
     corpora = {
         "general": split_books(general, max_book_chars),
         "stories": split_documents([tidied(document) for document in documents]),

@@ -16,8 +16,9 @@ const EXPECTED_COST: f64 = 0.5;
 const PATIENCE: usize = 64;
 /// Times that a model was asked and nothing taken, after which a step goes without, to know what that is worth.
 const IDLE: usize = 16;
-/// How much slower asking a model may seem before it counts as slower, and steps before it may.
+/// How much slower asking a model may seem before it counts as slower.
 const DOUBT: f64 = 0.95;
+/// Steps with a question before asking may count as slower.
 const N_TRIED: usize = 4;
 /// What is kept of older steps at each new one, for the rate that was reached.
 const MEMORY: f64 = 0.95;
@@ -143,11 +144,8 @@ fn step_cost(costs: &Costs, step: Step, n: usize) -> f64 {
 /// the least of what single measurements say, of which one may have been disturbed.
 fn expected_slope(costs: &Costs, step: Step, one: f64) -> f64 {
     let slopes = costs.tried(step).filter(|(n, _)| *n > 1).map(|(n, seconds)| (seconds - one) / (n - 1) as f64);
-    let slopes: Vec<_> = slopes.collect();
-    if slopes.len() < 2 {
-        return EXPECTED_COST * one;
-    }
-    slopes.into_iter().fold(f64::INFINITY, f64::min).max(0.0)
+    let (n, least) = slopes.fold((0, f64::INFINITY), |(n, least), slope| (n + 1, slope.min(least)));
+    if n < 2 { EXPECTED_COST * one } else { least.max(0.0) }
 }
 
 /// Tokens and seconds, of which the last count most.
