@@ -11,8 +11,8 @@
 //! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures how well, [`mod@bench`] how fast, [`inspect`]
 //! looks at files before they are loaded; [`generate`] runs one sequence; [`steer`] keeps the lanes of base and pairs in step; [`llama`] is the boundary
 //! to llama.cpp and the library's only `unsafe`; [`prompt`] is what each role sees of a conversation; [`vocab`] compares
-//! vocabularies; [`recipe`] holds what is asked for; [`hub`] downloads; [`gguf`] reads a file's header; [`arithmetic`] is
-//! the formula.
+//! vocabularies; [`recipe`] holds what is asked for, and [`sampling`] how tokens are chosen; [`hub`] downloads; [`gguf`]
+//! reads a file's header; [`parameter`] is the error for a value out of range; [`arithmetic`] is the formula.
 
 pub mod arithmetic;
 pub mod bench;
@@ -23,7 +23,9 @@ pub mod gguf;
 pub mod hub;
 pub mod inspect;
 pub mod llama;
+pub mod parameter;
 pub mod prompt;
 pub mod recipe;
+pub mod sampling;
 pub mod steer;
 pub mod vocab;

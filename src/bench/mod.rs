@@ -31,7 +31,8 @@ use crate::generate::Draft;
 use crate::generate::draft::MAX_STEP;
 use crate::llama::backend::Backend;
 use crate::prompt::Conversation;
-use crate::recipe::{Sampling, Schedule};
+use crate::recipe::Schedule;
+use crate::sampling::Sampling;
 
 /// Rows that every context needs to be able to put out: as many as the largest step has, or is measured with.
 pub const N_ROWS: usize = MAX_STEP;

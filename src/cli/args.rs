@@ -12,7 +12,8 @@ use super::draft::DraftArgs;
 use super::models::{HubArgs, Models};
 use super::sampling::SamplingArgs;
 use super::text::escaped;
-use crate::recipe::{self, Schedule};
+use crate::parameter::OutOfRange;
+use crate::recipe::Schedule;
 
 /// Steer a large GGUF model with two small ones while it decodes.
 ///
@@ -110,7 +111,7 @@ fn alpha(text: &str) -> Result<f32, String> {
 
 impl Alpha {
     /// What was typed; empty for the recipe's.
-    pub fn schedules(&self) -> Result<Vec<Schedule>, recipe::Error> {
+    pub fn schedules(&self) -> Result<Vec<Schedule>, OutOfRange> {
         let schedules = if self.alpha_schedule.is_empty() {
             self.alpha.iter().map(|&alpha| Schedule::constant(alpha)).collect()
         } else {

@@ -11,8 +11,9 @@ use super::resolve::{self, Pairs, Resolved};
 use super::text::read_text;
 use super::{Done, interrupt, progress};
 use crate::eval::perplexity::{Predictor, Report, Row, measure};
+use crate::parameter::OutOfRange;
 use crate::recipe::schedule::check_alpha;
-use crate::recipe::{self, Recipe, View};
+use crate::recipe::{Recipe, View};
 use crate::steer::Role;
 
 /// llama-perplexity's window.
@@ -23,10 +24,10 @@ const ROWS_BYTES: usize = 64 << 20;
 pub fn run(args: &args::Perplexity) -> Result<Done> {
     args.alpha.iter().try_for_each(|&alpha| check_alpha(alpha))?;
     if args.chunks < -1 || args.chunks == 0 {
-        return Err(recipe::Error::parameter("chunks", args.chunks, "1 or more, or -1 for all").into());
+        return Err(OutOfRange::new("chunks", args.chunks, "1 or more, or -1 for all").into());
     }
     if args.models.ctx_size == Some(1) {
-        return Err(recipe::Error::parameter("ctx-size", 1, "2 or more: one token to predict the next").into());
+        return Err(OutOfRange::new("ctx-size", 1, "2 or more: one token to predict the next").into());
     }
     let mut resolved = Resolved::new(&args.models, &[], Pairs::Required, true)?;
     let predictors = predictors(&args.alpha, &resolved.recipe)?;

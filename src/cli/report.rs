@@ -11,6 +11,7 @@ use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::spelling;
+use crate::parameter::OutOfRange;
 use crate::{gguf, hub, llama, recipe, steer};
 
 /// An error that knows the next step.
@@ -97,7 +98,8 @@ fn is_bad_usage(error: &Error) -> bool {
         return is_bad_usage(source);
     }
     error.is::<BadUsage>()
-        || matches!(error.downcast_ref(), Some(recipe::Error::Parameter { .. } | recipe::Error::Unknown { .. }))
+        || error.is::<OutOfRange>()
+        || matches!(error.downcast_ref(), Some(recipe::Error::Unknown { .. }))
         || matches!(error.downcast_ref(), Some(hub::Error::Name { .. } | hub::Error::Setting { .. }))
         || matches!(error.downcast_ref(), Some(llama::Error::Rpc { .. }))
         || matches!(

@@ -8,8 +8,8 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 
 use super::text::{escaped, read_text};
-use crate::recipe::sampling::{Samplers, random_seed};
-use crate::recipe::{self, Sampling};
+use crate::parameter::OutOfRange;
+use crate::sampling::{Samplers, Sampling, random_seed};
 
 /// llama.cpp's sampling parameters; what is not given is the recipe's, else llama.cpp's default.
 #[derive(Debug, ClapArgs)]
@@ -136,7 +136,7 @@ impl SamplingArgs {
             Some(-1) => s.seed = None,
             Some(seed) => {
                 let expected = || format!("-1 to {}", u32::MAX - 1);
-                let seed = u32::try_from(seed).map_err(|_| recipe::Error::parameter("seed", seed, expected()))?;
+                let seed = u32::try_from(seed).map_err(|_| OutOfRange::new("seed", seed, expected()))?;
                 s.seed = Some(seed);
             }
         }

@@ -9,7 +9,8 @@ use super::text::TextStream;
 use crate::llama::chain::Chain;
 use crate::llama::guess::Draw;
 use crate::llama::{self, Token};
-use crate::recipe::{Sampling, Schedule};
+use crate::recipe::Schedule;
+use crate::sampling::Sampling;
 use crate::steer::{Error, Prompts, Role, Steered};
 
 /// What is asked of one generation.

@@ -11,8 +11,8 @@ use super::model::Model;
 use super::stage::Stage;
 use super::{Error, Token, grammar, gumbel};
 use crate::arithmetic::offset::Term;
-use crate::recipe::sampling::Sampler;
-use crate::recipe::{self, Sampling};
+use crate::parameter::OutOfRange;
+use crate::sampling::{self, Sampler, Sampling};
 
 /// llama.cpp's `LLAMA_DEFAULT_SEED`: a new seed each time.
 const RANDOM_SEED: u32 = u32::MAX;
@@ -184,7 +184,7 @@ impl Chain {
             } else if s.temp <= 0.0 {
                 sys::llama_sampler_init_greedy()
             } else if s.samplers.order().contains(&Sampler::Gumbel) {
-                gumbel::create(s.seed.unwrap_or_else(recipe::sampling::random_seed)).as_ptr()
+                gumbel::create(s.seed.unwrap_or_else(sampling::random_seed)).as_ptr()
             } else {
                 sys::llama_sampler_init_dist(seed)
             }
@@ -195,7 +195,7 @@ impl Chain {
 
     fn dry(&self, s: &Sampling, last_n: i32) -> Result<*mut sys::llama_sampler, Error> {
         let c_string = |text: &String| {
-            let nul = |_| recipe::Error::parameter("dry-sequence-breaker", format!("{text:?}"), "text without NUL");
+            let nul = |_| OutOfRange::new("dry-sequence-breaker", format!("{text:?}"), "text without NUL");
             CString::new(text.as_str()).map_err(nul)
         };
         let breakers = s.dry_sequence_breakers.iter().map(c_string).collect::<Result<Vec<_>, _>>()?;

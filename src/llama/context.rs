@@ -12,7 +12,7 @@ use super::batch::Batch;
 pub use super::batch::{Outputs, Part};
 use super::model::{MODEL_CHANGES, Model};
 use super::{Error, Token, log};
-use crate::recipe;
+use crate::parameter::OutOfRange;
 use crate::recipe::placement::CacheType;
 
 /// How a context computes. The defaults are llama.cpp's, but for its size, which is the caller's to choose.
@@ -50,7 +50,7 @@ impl Default for ContextParams {
 
 impl ContextParams {
     /// Refuses what no model's context could be opened with.
-    pub fn check(&self) -> Result<(), recipe::Error> {
+    pub fn check(&self) -> Result<(), OutOfRange> {
         let bounded = [
             ("context size", self.n_ctx, MAX_CTX),
             ("batch size", self.n_batch, i32::MAX as usize),
@@ -58,12 +58,12 @@ impl ContextParams {
         ];
         for (name, value, most) in bounded {
             if !(1..=most).contains(&value) {
-                return Err(recipe::Error::parameter(name, value, format!("1 to {most}")));
+                return Err(OutOfRange::new(name, value, format!("1 to {most}")));
             }
         }
         if self.cache_type_v.is_quantised() && self.flash_attention == FlashAttention::Off {
             let expected = "f32, f16 or bf16, as flash attention is off";
-            return Err(recipe::Error::parameter("cache-type-v", "quantised", expected));
+            return Err(OutOfRange::new("cache-type-v", "quantised", expected));
         }
         Ok(())
     }

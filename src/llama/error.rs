@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Token;
-use crate::recipe;
+use crate::parameter::OutOfRange;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,7 +54,7 @@ pub enum Error {
     NotFinite { id: usize, value: f32 },
 
     #[error(transparent)]
-    Parameter(#[from] recipe::Error),
+    Parameter(#[from] OutOfRange),
 
     #[error("the grammar is not valid: {reason}")]
     Grammar { reason: String },

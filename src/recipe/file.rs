@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::view::TemplateName;
-use super::{Error, ModelName, Player, Sampling, Schedule};
+use super::{Error, ModelName, Player, Schedule};
+use crate::parameter::OutOfRange;
+use crate::sampling::Sampling;
 
 /// A longer file is no recipe.
 const MAX_BYTES: u64 = 1 << 20;
@@ -63,7 +65,7 @@ impl Recipe {
         for file in recipe.files_mut() {
             *file = folder.join(&*file);
         }
-        let invalid = |source| Error::Invalid { path: path.to_path_buf(), source: Box::new(source) };
+        let invalid = |source| Error::Invalid { path: path.to_path_buf(), source };
         recipe.validate().map_err(invalid)?;
         Ok(recipe)
     }
@@ -96,14 +98,14 @@ impl Recipe {
     }
 
     /// Refuses values that could not run.
-    pub fn validate(&self) -> Result<(), Error> {
+    pub fn validate(&self) -> Result<(), OutOfRange> {
         if self.base.model == ModelName::Base {
-            return Err(Error::parameter("base", "\"base\"", "a model's file"));
+            return Err(OutOfRange::new("base", "\"base\"", "a model's file"));
         }
         for pair in &self.pairs {
             pair.alpha.validate()?;
             if pair.expert.is_none() && pair.antiexpert.is_none() {
-                return Err(Error::parameter("a pair", "empty", "an expert, an antiexpert or both"));
+                return Err(OutOfRange::new("a pair", "empty", "an expert, an antiexpert or both"));
             }
         }
         self.players().try_for_each(Player::validate)?;
@@ -116,7 +118,7 @@ impl Recipe {
             || self.pairs.iter().any(|pair| asks(&pair.expert) || asks(&pair.antiexpert) && !is_there(Some(pair)))
         {
             let expected = "an expert with another template, for others to see the same";
-            return Err(Error::parameter("a template", "\"expert\"", expected));
+            return Err(OutOfRange::new("a template", "\"expert\"", expected));
         }
         self.sampling.validate()
     }

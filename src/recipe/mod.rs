@@ -6,13 +6,11 @@ pub mod error;
 pub mod file;
 pub mod placement;
 pub mod player;
-pub mod sampling;
 pub mod schedule;
 pub mod view;
 
 pub use error::Error;
 pub use file::{Pair, Recipe};
 pub use player::{ModelName, Player};
-pub use sampling::Sampling;
 pub use schedule::Schedule;
 pub use view::View;

@@ -7,8 +7,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::View;
 use super::placement::{CacheType, GpuLayers, Placement};
-use super::{Error, View};
+use crate::parameter::OutOfRange;
 
 /// Beyond this an adapter drowns the model that it was trained for.
 const MAX_SCALE: f32 = 10.0;
@@ -55,17 +56,17 @@ impl Player {
         ModelName::File(path.into()).into()
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    pub(super) fn validate(&self) -> Result<(), OutOfRange> {
         let is_sensible = |scale: f32| scale.abs() <= MAX_SCALE;
         let wrong = self.lora.iter().find(|lora| !is_sensible(lora.scale));
         let twice = self.lora.iter().enumerate().find(|(i, lora)| self.lora[..*i].iter().any(|l| l.path == lora.path));
         if let Some((_, lora)) = twice {
             let got = format!("{} twice", lora.path.display());
-            return Err(Error::parameter("a LoRA adapter", got, "each once, with its scale"));
+            return Err(OutOfRange::new("a LoRA adapter", got, "each once, with its scale"));
         }
         wrong.map_or(Ok(()), |lora| {
             let expected = format!("a number from -{MAX_SCALE} to {MAX_SCALE}");
-            Err(Error::parameter("the scale of a LoRA adapter", lora.scale, expected))
+            Err(OutOfRange::new("the scale of a LoRA adapter", lora.scale, expected))
         })
     }
 

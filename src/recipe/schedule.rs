@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::Error;
+use crate::parameter::OutOfRange;
 
 /// Beyond this the sum leaves what logits mean; a larger α is a typing error.
 pub const MAX_ALPHA: f32 = 10.0;
@@ -58,25 +58,25 @@ impl Schedule {
     }
 
     /// Refuses an α that is not a number of a sensible size.
-    pub fn validate(&self) -> Result<(), Error> {
+    pub fn validate(&self) -> Result<(), OutOfRange> {
         self.0.iter().try_for_each(|knot| check_alpha(knot.alpha))
     }
 }
 
 /// Refuses an α that is not a number of a sensible size.
-pub fn check_alpha(alpha: f32) -> Result<(), Error> {
+pub fn check_alpha(alpha: f32) -> Result<(), OutOfRange> {
     if alpha.abs() <= MAX_ALPHA {
         return Ok(());
     }
-    Err(Error::parameter("alpha", alpha, format!("a number from -{MAX_ALPHA} to {MAX_ALPHA}")))
+    Err(OutOfRange::new("alpha", alpha, format!("a number from -{MAX_ALPHA} to {MAX_ALPHA}")))
 }
 
 impl FromStr for Schedule {
-    type Err = Error;
+    type Err = OutOfRange;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
         let expected = "a number by itself, or values each with its position as in 1@0,0.5@64 or 1@0..0.5@64";
-        let unlike = |part: &str| Error::parameter("alpha", format!("{part:?}"), expected);
+        let unlike = |part: &str| OutOfRange::new("alpha", format!("{part:?}"), expected);
         if let Ok(alpha) = text.trim().parse() {
             let schedule = Self::constant(alpha);
             schedule.validate()?;
@@ -92,11 +92,11 @@ impl FromStr for Schedule {
                 check_alpha(alpha)?;
                 match knots.last() {
                     None if position != 0 => {
-                        return Err(Error::parameter("alpha", format!("{stop:?} first"), "position 0 first"));
+                        return Err(OutOfRange::new("alpha", format!("{stop:?} first"), "position 0 first"));
                     }
                     Some(before) if before.position >= position => {
                         let got = format!("{stop:?} behind position {}", before.position);
-                        return Err(Error::parameter("alpha", got, "positions that grow"));
+                        return Err(OutOfRange::new("alpha", got, "positions that grow"));
                     }
                     _ => knots.push(Knot { alpha, position, is_ramp: stops.peek().is_some() }),
                 }

@@ -17,7 +17,8 @@ use std::time::Instant;
 use proxytune::llama::chain::Chain;
 use proxytune::llama::context::ContextParams;
 use proxytune::llama::{Token, backend, log};
-use proxytune::recipe::{Sampling, Schedule};
+use proxytune::recipe::Schedule;
+use proxytune::sampling::Sampling;
 use proxytune::steer::load::Models;
 use proxytune::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 

@@ -9,7 +9,8 @@ use proxytune::llama::context::{Context, Outputs, Sequences};
 use proxytune::llama::model::{LoadMode, Model, ModelParams};
 use proxytune::prompt::{Conversation, Message, Speaker};
 use proxytune::recipe::player::Lora;
-use proxytune::recipe::{Recipe, Sampling, Schedule, View};
+use proxytune::recipe::{Recipe, Schedule, View};
+use proxytune::sampling::Sampling;
 use proxytune::steer::load::Models;
 use proxytune::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
 

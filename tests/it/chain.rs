@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proxytune::generate::Request;
 use proxytune::llama::chain::Chain;
 use proxytune::llama::{Error, Token};
-use proxytune::recipe::Sampling;
+use proxytune::sampling::Sampling;
 use proxytune::steer::Steered;
 
 use crate::trio::{PROMPT, answer, demo, load};

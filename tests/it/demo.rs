@@ -9,7 +9,7 @@ use proxytune::generate::{Draft, Generation, Request};
 use proxytune::llama::context::ContextParams;
 use proxytune::prompt::Conversation;
 use proxytune::recipe::Recipe;
-use proxytune::recipe::sampling::Sampling;
+use proxytune::sampling::Sampling;
 use proxytune::steer::load::Models;
 use proxytune::steer::{ModelSource, Plan, Role, Steered};
 

@@ -14,7 +14,8 @@ use proxytune::llama::Token;
 use proxytune::llama::context::{ContextParams, FlashAttention};
 use proxytune::llama::guess::Draw;
 use proxytune::recipe::placement::CacheType;
-use proxytune::recipe::{Recipe, Sampling, Schedule};
+use proxytune::recipe::{Recipe, Schedule};
+use proxytune::sampling::Sampling;
 use proxytune::steer::lanes::Sign;
 use proxytune::steer::{PairPlan, Plan, Steered};
 

@@ -6,7 +6,7 @@ use proxytune::generate::probs::Position;
 use proxytune::generate::{Finish, Generation, Request};
 use proxytune::llama::context::{Context, Outputs};
 use proxytune::llama::model::Model;
-use proxytune::recipe::Sampling;
+use proxytune::sampling::Sampling;
 use proxytune::steer::load::Models;
 use proxytune::steer::{Role, SidePlan, Steered};
 

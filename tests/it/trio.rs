@@ -7,7 +7,8 @@ use proxytune::generate::{Finish, Generation, Request};
 use proxytune::llama::Token;
 use proxytune::llama::backend::{self, Backend};
 use proxytune::llama::context::ContextParams;
-use proxytune::recipe::{Sampling, Schedule};
+use proxytune::recipe::Schedule;
+use proxytune::sampling::Sampling;
 use proxytune::steer::load::Models;
 use proxytune::steer::{Error, ModelSource, PairPlan, Plan, SidePlan, Steered};
 

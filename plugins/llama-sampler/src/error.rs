@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proxytune::llama::stage::Failure;
+use proxytune::parameter::OutOfRange;
 use proxytune::{llama, recipe, steer};
 
 /// All is well.
@@ -26,8 +28,8 @@ pub const PT_ERROR_INTERNAL: i32 = 7;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{name} is {got}, expected {expected}")]
-    Argument { name: &'static str, got: String, expected: String },
+    #[error(transparent)]
+    Argument(#[from] OutOfRange),
 
     #[error("{0}")]
     Recipe(#[from] recipe::Error),
@@ -49,13 +51,13 @@ pub enum Error {
 }
 
 impl Error {
-    pub fn argument(name: &'static str, got: impl ToString, expected: impl ToString) -> Self {
-        Self::Argument { name, got: got.to_string(), expected: expected.to_string() }
+    pub fn argument(name: &'static str, got: impl Display, expected: impl Display) -> Self {
+        OutOfRange::new(name, got, expected.to_string()).into()
     }
 
     fn status(&self) -> i32 {
         match self {
-            Self::Argument { .. } | Self::Llama(llama::Error::Parameter(_)) => PT_ERROR_ARGUMENT,
+            Self::Argument(_) | Self::Llama(llama::Error::Parameter(_)) => PT_ERROR_ARGUMENT,
             Self::Recipe(recipe::Error::Io { .. } | recipe::Error::Unknown { .. }) | Self::Llama(_) => PT_ERROR_LOAD,
             Self::Recipe(_) => PT_ERROR_ARGUMENT,
             Self::Steer(error) => of_steer(error),

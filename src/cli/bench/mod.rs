@@ -15,7 +15,8 @@ use super::text::read_text;
 use super::{Done, draft, interrupt, progress};
 use crate::bench::{self, N_ROWS, Report, Row, Settings, Subjects, prompts};
 use crate::prompt::{Conversation, Message, Speaker};
-use crate::recipe::{Recipe, Sampling};
+use crate::recipe::Recipe;
+use crate::sampling::Sampling;
 
 /// What a chat template may put around a prompt.
 const TEMPLATE_TOKENS: usize = 128;

@@ -17,7 +17,7 @@ use std::str::FromStr;
 pub use stats::{Stats, Tally};
 pub(super) use step::Drafting;
 
-use crate::recipe;
+use crate::parameter::OutOfRange;
 use crate::steer::Steered;
 
 /// Most tokens in a step: the chosen one and its guesses.
@@ -89,9 +89,9 @@ impl Draft {
     }
 
     /// Refuses what could not run.
-    pub fn validate(&self) -> Result<(), recipe::Error> {
+    pub fn validate(&self) -> Result<(), OutOfRange> {
         if !(0.0..=1.0).contains(&self.min_p) {
-            return Err(recipe::Error::parameter("draft-min-p", self.min_p, "a number from 0 to 1"));
+            return Err(OutOfRange::new("draft-min-p", self.min_p, "a number from 0 to 1"));
         }
         match self.length {
             Length::Fixed(n) if n >= MAX_STEP => Err(length_error(n)),
@@ -110,7 +110,7 @@ pub enum Length {
 }
 
 impl FromStr for Length {
-    type Err = recipe::Error;
+    type Err = OutOfRange;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
@@ -125,8 +125,8 @@ impl FromStr for Length {
     }
 }
 
-fn length_error(got: impl std::fmt::Display) -> recipe::Error {
-    recipe::Error::parameter("draft", got, format!("auto, off, or 0 to {} tokens", MAX_STEP - 1))
+fn length_error(got: impl std::fmt::Display) -> OutOfRange {
+    OutOfRange::new("draft", got, format!("auto, off, or 0 to {} tokens", MAX_STEP - 1))
 }
 
 /// Who guesses.
@@ -140,13 +140,13 @@ pub enum Drafter {
 }
 
 /// Who guesses, by their names between commas.
-pub fn drafters(text: &str) -> Result<Vec<Drafter>, recipe::Error> {
+pub fn drafters(text: &str) -> Result<Vec<Drafter>, OutOfRange> {
     let expected = "names of lookup, expert and base between commas, or none";
     let known = |name: &str| match name.trim() {
         "lookup" => Ok(Drafter::Lookup),
         "expert" => Ok(Drafter::Expert),
         "base" => Ok(Drafter::Base),
-        _ => Err(recipe::Error::parameter("drafter", format!("{name:?}"), expected)),
+        _ => Err(OutOfRange::new("drafter", format!("{name:?}"), expected)),
     };
     if text == "none" { Ok(Vec::new()) } else { text.split(',').map(known).collect() }
 }
