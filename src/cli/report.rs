@@ -46,9 +46,7 @@ pub fn failure(error: &Error) -> ExitCode {
     if error.downcast_ref().is_some_and(is_closed_pipe) {
         return ExitCode::SUCCESS;
     }
-    let is_cancelled =
-        matches!(error.downcast_ref(), Some(steer::Error::Lane { source: llama::Error::LoadCancelled, .. }));
-    if is_cancelled || super::download::is_cancelled(error) {
+    if error.downcast_ref().is_some_and(steer::Error::is_cancelled) || super::download::is_cancelled(error) {
         return ExitCode::from(130);
     }
     tell(error);
@@ -99,84 +97,25 @@ fn is_bad_usage(error: &Error) -> bool {
     }
     error.is::<BadUsage>()
         || error.is::<OutOfRange>()
-        || matches!(error.downcast_ref(), Some(recipe::Error::Unknown { .. }))
-        || matches!(error.downcast_ref(), Some(hub::Error::Name { .. } | hub::Error::Setting { .. }))
-        || matches!(error.downcast_ref(), Some(llama::Error::Rpc { .. }))
-        || matches!(
-            error.downcast_ref(),
-            Some(
-                steer::Error::Lane { source: llama::Error::Parameter(_) | llama::Error::Device { .. }, .. }
-                    | steer::Error::Alphas { .. }
-                    | steer::Error::Chain(
-                        llama::Error::Parameter(_)
-                            | llama::Error::TokenRange { .. }
-                            | llama::Error::Grammar { .. }
-                            | llama::Error::Schema { .. }
-                    )
-            )
-        )
+        || error.downcast_ref().is_some_and(recipe::Error::is_usage)
+        || error.downcast_ref().is_some_and(hub::Error::is_usage)
+        || error.downcast_ref().is_some_and(llama::Error::is_usage)
+        || error.downcast_ref().is_some_and(steer::Error::is_usage)
 }
 
 fn hint(error: &Error) -> Option<String> {
     if let Some(WithHint { hint, .. }) = error.downcast_ref() {
         return Some(hint.clone());
     }
-    let hint = if let Some(error) = error.downcast_ref::<steer::Error>() {
-        match error {
-            steer::Error::File { source, .. } | steer::Error::Adapter { source, .. } => source.hint()?,
-            steer::Error::Vocabulary { .. } => {
-                "base, expert and antiexpert must come from one family with one tokenizer"
-            }
-            steer::Error::Drift { .. } => {
-                "--allow-vocab-drift steers with the tokens that are the same; the base's others are never chosen"
-            }
-            steer::Error::Lacking { .. } => "the text holds a special token that only the base has",
-            steer::Error::NoWeights { .. } => "name the file of the whole model",
-            steer::Error::PromptTooLong { .. } => "shorten the prompt, or give more room with -c",
-            steer::Error::EmptyPrompt { .. } => "give a prompt with -p TEXT or -f FILE",
-            steer::Error::Lane { source, .. } | steer::Error::Chain(source) => in_llama(source)?,
-            steer::Error::Prompt { source, .. } => source.hint()?,
-            steer::Error::NoTemplate { .. } => "give a template's file, or `plain`",
-            steer::Error::NoExpert { .. } => "the template may be plain, model, or a file",
-            steer::Error::Alphas { .. } => "give one for all pairs, or one for each",
-            steer::Error::TemplateFile { .. } => {
-                "a template is plain, model, expert, or the name of a file; none is known by another name"
-            }
-            steer::Error::NotHere { .. }
-            | steer::Error::OutOfStep
-            // Of a plugin alone.
-            | steer::Error::OfBase { .. }
-            | steer::Error::OwnPrompt { .. }
-            | steer::Error::NothingFed { .. }
-            | steer::Error::NoSequence => return None,
-        }
-    } else if let Some(error) = error.downcast_ref::<gguf::Error>() {
-        error.hint()?
-    } else if let Some(error) = error.downcast_ref::<llama::Error>() {
-        in_llama(error)?
-    } else if let Some(error) = error.downcast_ref::<hub::Error>() {
-        return error.hint();
-    } else {
-        return error.downcast_ref::<recipe::Error>()?.hint();
-    };
-    Some(hint.to_owned())
-}
-
-fn in_llama(error: &llama::Error) -> Option<&'static str> {
-    match error {
-        llama::Error::Load { .. } => Some("-v shows all that llama.cpp says"),
-        llama::Error::Context { .. } => {
-            Some("a smaller context (-c) or a smaller KV cache type (-ctk, -ctv) needs less memory")
-        }
-        llama::Error::NothingToChoose => Some("the grammar, a logit bias or the samplers leave no token"),
-        llama::Error::Overflow { .. } => Some("biases, penalties and temperatures this extreme do not go together"),
-        llama::Error::NotFinite { .. } => Some("--check-tensors tells whether the file is damaged"),
-        llama::Error::Rpc { .. } => {
-            Some("start llama.cpp's rpc-server there, of the version that proxytune is built with")
-        }
-        llama::Error::Device { .. } => Some("`proxytune devices` lists them"),
-        _ => None,
-    }
+    let fixed = error
+        .downcast_ref()
+        .and_then(steer::Error::hint)
+        .or_else(|| error.downcast_ref().and_then(llama::Error::hint))
+        .or_else(|| error.downcast_ref().and_then(gguf::Error::hint));
+    fixed
+        .map(str::to_owned)
+        .or_else(|| error.downcast_ref().and_then(hub::Error::hint))
+        .or_else(|| error.downcast_ref().and_then(recipe::Error::hint))
 }
 
 /// llama.cpp's options that proxytune does not have, with what to do instead.

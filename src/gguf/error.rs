@@ -42,7 +42,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                Some("check the path; -hf user/repo downloads models of a hub")
+                Some("check the path; -hf user/repo, or `proxytune pull user/repo`, downloads models of a hub")
             }
             Self::Io { .. } => None,
             Self::NotAFile { .. } => Some("name a GGUF file on disk"),

@@ -97,6 +97,12 @@ impl Error {
         }
     }
 
+    /// Whether what was asked for is at fault, and not the hub or the disk.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Name { .. } | Self::Setting { .. })
+    }
+
     /// The next step, where there is one to tell.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -83,3 +83,36 @@ pub enum Error {
     #[error(transparent)]
     Stage(#[from] super::stage::Failure),
 }
+
+impl Error {
+    /// Whether what was asked for is at fault, and not a file or a computation.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Parameter(_)
+                | Self::Device { .. }
+                | Self::Rpc { .. }
+                | Self::TokenRange { .. }
+                | Self::Grammar { .. }
+                | Self::Schema { .. }
+        )
+    }
+
+    /// The next step, where there is one to tell.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Load { .. } => Some("proxytune's -v shows all that llama.cpp says"),
+            Self::Context { .. } => Some(
+                "a smaller context (-c; in the C API, n_ctx) or a smaller KV cache type (-ctk, -ctv) needs less memory",
+            ),
+            Self::Device { .. } => Some("`proxytune devices` lists them"),
+            Self::Rpc { .. } => Some("start llama.cpp's rpc-server there, of the version that proxytune is built with"),
+            Self::NotFinite { .. } => Some("`proxytune check --deep` tells whether the file is damaged"),
+            Self::NothingToChoose => Some("the grammar, a logit bias or the samplers leave no token"),
+            Self::Overflow { .. } => Some("biases, penalties and temperatures this extreme do not go together"),
+            _ => None,
+        }
+    }
+}

@@ -21,11 +21,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether what was asked for is at fault, and not what a file holds.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+
     /// The next step, where there is one to tell.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { .. } => Some("-R takes a recipe file, or the name of a bundled recipe such as demo".to_owned()),
+            Self::Io { .. } => Some("name a recipe file, or a bundled recipe such as demo".to_owned()),
             Self::Unknown { name, .. } => {
                 let known = super::file::bundled().into_iter().map(|(known, _)| known);
                 let near = known.min_by_key(|known| strsim::osa_distance(name, known));

@@ -78,6 +78,56 @@ pub enum Error {
     OutOfStep,
 }
 
+impl Error {
+    /// Whether what was asked for is at fault, and not a file or a computation.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Lane { source, .. } | Self::Chain(source) => source.is_usage(),
+            Self::Alphas { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether loading was stopped on purpose.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Lane { source: llama::Error::LoadCancelled, .. })
+    }
+
+    /// The next step, where there is one to tell.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::File { source, .. } | Self::Adapter { source, .. } => source.hint(),
+            Self::Lane { source, .. } | Self::Chain(source) => source.hint(),
+            Self::Prompt { source, .. } => source.hint(),
+            Self::NoWeights { .. } => Some("name the file of the whole model"),
+            Self::Vocabulary { .. } => Some("base, expert and antiexpert must come from one family with one tokenizer"),
+            Self::Drift { .. } => Some(
+                "--allow-vocab-drift (in the C API, allow_vocab_drift) steers with the tokens that are the same; the \
+                 base's others are never chosen",
+            ),
+            Self::Lacking { .. } => Some("the text holds a special token that only the base has"),
+            Self::NoTemplate { .. } => Some("give a template's file, or `plain`"),
+            Self::TemplateFile { .. } => {
+                Some("a template is plain, model, expert, or the name of a file; none is known by another name")
+            }
+            Self::NoExpert { .. } => Some("the template may be plain, model, or a file"),
+            Self::Alphas { .. } => Some("give one for all pairs, or one for each"),
+            Self::EmptyPrompt { .. } => Some("give a prompt with -p TEXT or -f FILE"),
+            Self::PromptTooLong { .. } => Some("shorten the prompt, or give more room with -c"),
+            // Their words say what to do already, or there is nothing to do.
+            Self::NotHere { .. }
+            | Self::OfBase { .. }
+            | Self::OwnPrompt { .. }
+            | Self::NothingFed { .. }
+            | Self::NoSequence
+            | Self::OutOfStep => None,
+        }
+    }
+}
+
 /// Names the role whose lane failed.
 pub(super) fn in_lane(role: Role) -> impl Fn(llama::Error) -> Error {
     move |source| Error::Lane { role, source }

@@ -1,5 +1,6 @@
 //! Statuses, and the words to them.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::fmt::Display;
@@ -57,9 +58,9 @@ impl Error {
 
     fn status(&self) -> i32 {
         match self {
-            Self::Argument(_) | Self::Llama(llama::Error::Parameter(_)) => PT_ERROR_ARGUMENT,
-            Self::Recipe(recipe::Error::Io { .. } | recipe::Error::Unknown { .. }) | Self::Llama(_) => PT_ERROR_LOAD,
-            Self::Recipe(_) => PT_ERROR_ARGUMENT,
+            Self::Recipe(recipe::Error::Io { .. } | recipe::Error::Unknown { .. }) => PT_ERROR_LOAD,
+            Self::Llama(error) if !error.is_usage() => PT_ERROR_LOAD,
+            Self::Argument(_) | Self::Recipe(_) | Self::Llama(_) => PT_ERROR_ARGUMENT,
             Self::Steer(error) => of_steer(error),
             Self::Stage(Failure::Contended) => PT_ERROR_BUSY,
             Self::Stage(_) => PT_ERROR_STAGE,
@@ -68,15 +69,11 @@ impl Error {
         }
     }
 
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::Steer(steer::Error::Drift { .. }) => {
-                Some("allow_vocab_drift steers with the tokens that are the same")
-            }
-            Self::Steer(steer::Error::Vocabulary { .. }) => {
-                Some("base, expert and antiexpert must come from one family with one tokenizer")
-            }
-            Self::Steer(steer::Error::File { source, .. }) => source.hint(),
+            Self::Recipe(error) => error.hint().map(Cow::from),
+            Self::Steer(error) => error.hint().map(Cow::from),
+            Self::Llama(error) => error.hint().map(Cow::from),
             _ => None,
         }
     }
@@ -86,8 +83,8 @@ fn of_steer(error: &steer::Error) -> i32 {
     use steer::Error::{Drift, File, Lane, NoWeights, NotHere, Vocabulary};
     match error {
         Vocabulary { .. } | Drift { .. } => PT_ERROR_VOCABULARY,
-        Lane { source: llama::Error::Parameter(_) | llama::Error::Device { .. }, .. } => PT_ERROR_ARGUMENT,
-        File { .. } | steer::Error::Adapter { .. } | NoWeights { .. } | NotHere { .. } | Lane { .. } => PT_ERROR_LOAD,
+        File { .. } | steer::Error::Adapter { .. } | NoWeights { .. } | NotHere { .. } => PT_ERROR_LOAD,
+        Lane { source, .. } if !source.is_usage() => PT_ERROR_LOAD,
         _ => PT_ERROR_ARGUMENT,
     }
 }
