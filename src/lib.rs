@@ -16,11 +16,14 @@
 
 pub mod arithmetic;
 pub mod bench;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod eval;
 pub mod generate;
 pub mod gguf;
+#[cfg(feature = "hub")]
 pub mod hub;
+#[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod llama;
 pub mod parameter;

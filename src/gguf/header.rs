@@ -15,8 +15,7 @@ const DEFAULT_ALIGNMENT: u64 = 32;
 pub struct Header {
     path: PathBuf,
     pub(super) metadata: BTreeMap<String, Entry>,
-    /// How many bytes the metadata of the first file takes, from its start.
-    pub(super) metadata_bytes: u64,
+    metadata_bytes: u64,
     pub(super) tensors: Vec<Tensor>,
     pub(super) n_files: usize,
     pub(super) n_bytes: u64,
@@ -115,6 +114,12 @@ impl Header {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.metadata.get(key).map(|entry| &entry.value)
+    }
+
+    /// How many bytes the metadata of the first file takes, from its start.
+    #[must_use]
+    pub fn metadata_bytes(&self) -> u64 {
+        self.metadata_bytes
     }
 
     /// Files that the model is split into, and their bytes together.

@@ -11,6 +11,7 @@ mod quantisation;
 mod reader;
 mod split;
 pub mod tensors;
+#[cfg(feature = "inspect")]
 pub mod typed;
 
 pub use error::Error;

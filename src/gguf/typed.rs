@@ -30,7 +30,8 @@ impl Typed {
     #[must_use]
     pub fn of(header: &Header) -> Self {
         let mut bytes = Vec::new();
-        let read = File::open(header.path()).and_then(|file| file.take(header.metadata_bytes).read_to_end(&mut bytes));
+        let read =
+            File::open(header.path()).and_then(|file| file.take(header.metadata_bytes()).read_to_end(&mut bytes));
         read.map(|_| Self::of_bytes(header, bytes)).unwrap_or_default()
     }
 
@@ -73,7 +74,7 @@ fn decode(header: &Header, mut bytes: Vec<u8>) -> Option<BTreeMap<String, Value>
     if header.entries().map(n_entries).sum::<u64>() > MAX_ENTRIES {
         return None;
     }
-    bytes.truncate(usize::try_from(header.metadata_bytes).ok()?);
+    bytes.truncate(usize::try_from(header.metadata_bytes()).ok()?);
     bytes.get_mut(N_TENSORS_AT..N_TENSORS_AT + 8)?.fill(0);
     let input = Cursor::new(bytes.split_off(VERSION_AT));
     catch_unwind(move || {

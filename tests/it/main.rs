@@ -17,6 +17,7 @@ mod command_line;
 mod demo;
 mod download;
 mod faults;
+mod features;
 mod hostile;
 mod hub;
 mod invariance;
