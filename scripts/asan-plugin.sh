@@ -9,12 +9,17 @@ underscored=$(echo "$target" | tr - _)
 sources=$(cargo metadata --format-version 1 | tr ',' '\n' |
     sed -n 's/.*"manifest_path":"\(.*llama-cpp-sys-2-[^"]*\)\/Cargo.toml".*/\1\/llama.cpp/p' | head -n 1)
 asan="-fsanitize=address -fno-omit-frame-pointer"
+# As in .cargo/config.toml, which is not heard where the environment says something itself.
+case $target in
+    x86_64-*) amx="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16" ;;
+    *) amx= ;;
+esac
 
-cmake -S plugins/llama-sampler/examples -B target/c-host-asan -DSTEER_ASAN=ON -DLLAMA_CPP_DIR="$sources"
+CFLAGS=$amx CXXFLAGS=$amx cmake -S plugins/llama-sampler/examples -B target/c-host-asan -DSTEER_ASAN=ON -DLLAMA_CPP_DIR="$sources"
 cmake --build target/c-host-asan --target steer --parallel
 
 # RUSTC_BOOTSTRAP: the sanitizer is an unstable option of rustc. `--target` keeps it off build scripts.
-env RUSTC_BOOTSTRAP=1 "CFLAGS_$underscored=$asan" "CXXFLAGS_$underscored=$asan" \
+env RUSTC_BOOTSTRAP=1 "CFLAGS_$underscored=$asan $amx" "CXXFLAGS_$underscored=$asan $amx" \
     RUSTFLAGS="-C target-cpu=native -Z sanitizer=address -C link-arg=-fsanitize=address" \
     cargo build -p proxytune-sampler --lib --target "$target" --target-dir target/asan
 

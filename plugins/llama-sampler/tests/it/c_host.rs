@@ -50,7 +50,14 @@ fn steer() -> &'static Path {
         }
         let build = folder().join("../../target/c-host");
         let from = format!("-DLLAMA_CPP_DIR={}", llama_cpp().display());
-        succeed(Command::new("cmake").arg("-S").arg(folder().join("examples")).arg("-B").arg(&build).arg(from));
+        let mut configure = Command::new("cmake");
+        // What .cargo/config.toml says of the compiler holds for this llama.cpp too.
+        for name in ["CFLAGS", "CXXFLAGS"] {
+            if let Some(flags) = std::env::var_os(format!("{name}_x86_64_unknown_linux_gnu")) {
+                configure.env(name, flags);
+            }
+        }
+        succeed(configure.arg("-S").arg(folder().join("examples")).arg("-B").arg(&build).arg(from));
         succeed(Command::new("cmake").arg("--build").arg(&build).args(["--target", "steer", "--parallel"]));
         build.join("steer")
     })
