@@ -16,8 +16,7 @@ use llama_cpp_2::sampling::LlamaSampler;
 use proxytune::llama::context::ContextParams;
 use proxytune::llama::{log, stage};
 use proxytune::recipe::Schedule;
-use proxytune::steer::pool::{Alongside, BaseVocabulary, PoolPlan, Side};
-use proxytune::steer::{ModelSource, PairPlan};
+use proxytune::steer::{Ensemble, HostVocabulary, ModelSource, Models, PairPlan, Plan, Side};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     log::capture(false);
@@ -45,25 +44,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         |file: &str| Some(ModelSource { context: pair_context.clone(), ..ModelSource::new(demo.join(file)) }.into());
     let alpha = Schedule::constant(0.75);
     let pair = PairPlan { alpha, expert: side("expert.gguf"), antiexpert: side("antiexpert.gguf") };
-    let base = BaseVocabulary::File(demo.join("base.gguf"));
-    let plan = PoolPlan { pairs: vec![pair], base, allow_drift: false, n_texts: 1 };
-    let mut pair = Alongside::load(&backend, &plan, &mut |_, _, _| true)?;
-    pair.feed(Side::Both, &tokens.iter().map(|token| token.0).collect::<Vec<_>>())?;
+    let plan = Plan::beside(HostVocabulary::File(demo.join("base.gguf")), vec![pair]);
+    let mut pair = Ensemble::load(&backend, &plan, &mut Models::default(), &mut |_, _, _| true)?;
+    let mut text = pair.open()?;
+    pair.feed(&mut text, Side::Both, &tokens.iter().map(|token| token.0).collect::<Vec<_>>())?;
 
     print!("{prompt}");
     let mut decoder = Vec::new();
     for position in (0..).skip(tokens.len()).take(80) {
         context.decode(&mut batch)?;
         let mut candidates = context.token_data_array_ith(batch.n_tokens() - 1);
-        // The stage, then the program's own samplers.
-        stage::apply_to(&mut candidates, 0.0, &pair.terms()?)?;
+        // What the pair has not read yet; then the stage, and the program's own samplers.
+        pair.read(&mut text, || true)?;
+        stage::apply_to(&mut candidates, 0.0, &pair.terms(&text, text.n_generated())?)?;
         candidates.apply_sampler(&mut chain);
         let token = candidates.selected_token().ok_or("no token was chosen")?;
         chain.accept(token);
         if model.vocab().is_eog(token) {
             break;
         }
-        pair.accept(token.0)?;
+        pair.push(&mut text, token.0)?;
 
         decoder.extend(model.vocab().token_to_piece(token, false, None));
         if let Ok(text) = std::str::from_utf8(&decoder) {

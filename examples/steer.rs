@@ -5,12 +5,12 @@
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 
-use proxytune::generate::{Generation, Request};
+use proxytune::engine::Engine;
+use proxytune::generate::{Answer, Request};
 use proxytune::llama::context::ContextParams;
 use proxytune::llama::{backend, log};
 use proxytune::recipe::Recipe;
-use proxytune::steer::load::Models;
-use proxytune::steer::{ModelSource, Plan, Steered};
+use proxytune::steer::{Ensemble, ModelSource, Models, Plan};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     log::capture(false);
@@ -22,17 +22,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let backend = backend::shared()?;
     let plan = Plan::of_recipe(&recipe, &ModelSource { context, ..ModelSource::new("") }, &backend)?;
 
-    // Three lanes, kept in step.
-    let mut steered = Steered::load(&backend, &plan, &mut Models::default(), &mut |_, _, _| true)?;
-    let prompts = steered.tokenize(&prompt)?;
-    let request = Request { sampling: recipe.sampling.clone(), n_predict: Some(80), ..Request::default() };
-    let stop = AtomicBool::new(false);
-    let mut generation = Generation::start(&mut steered, &prompts, &request, &stop)?;
+    // Three models, and an engine that runs a text at a time on them. The expert drafts what the base then checks.
+    let ensemble = Ensemble::load(&backend, &plan, &mut Models::default(), &mut |_, _, _| true)?;
+    let mut engine = Engine::inline(ensemble);
+    let request = Request { sampling: recipe.sampling, n_predict: Some(80), ..Request::prompt(&prompt) };
     print!("{prompt}");
-    while let Some(step) = generation.step()? {
-        print!("{}", step.text);
-        std::io::stdout().flush()?;
-    }
+    let (stop, mut answer) = (AtomicBool::new(false), Answer::default());
+    engine.run(&request, &stop, &mut answer, |_, text| {
+        print!("{text}");
+        std::io::stdout().flush()
+    })?;
     println!();
+    if let Some(failure) = answer.failure {
+        return Err(failure.into());
+    }
+    let drafts = answer.stats.all();
+    eprintln!("{} of {} drafted tokens were accepted", drafts.n_accept, drafts.n_drafted);
     Ok(())
 }

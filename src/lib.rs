@@ -9,15 +9,19 @@
 //!
 //! The modules, each using only those behind it in the list:
 //! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures how well, [`mod@bench`] how fast, [`inspect`]
-//! looks at files before they are loaded; [`generate`] runs one sequence; [`steer`] keeps the lanes of base and pairs in step; [`llama`] is the boundary
-//! to llama.cpp and the library's only `unsafe`; [`prompt`] is what each role sees of a conversation; [`vocab`] compares
-//! vocabularies; [`recipe`] holds what is asked for, and [`sampling`] how tokens are chosen; [`hub`] downloads; [`gguf`]
-//! reads a file's header; [`parameter`] is the error for a value out of range; [`arithmetic`] is the formula.
+//! looks at files before they are loaded; [`engine`] runs many texts at once; [`generate`] is one text without I/O;
+//! [`steer`] decodes sequences on the lanes of base and pairs; [`llama`] is the boundary to llama.cpp and the library's only
+//! `unsafe`; [`prompt`] is what each role sees of a conversation; [`vocab`] compares vocabularies; [`recipe`] holds what is
+//! asked for, and [`sampling`] how tokens are chosen; [`hub`] downloads; [`gguf`] reads a file's header; [`parameter`] is
+//! the error for a value out of range; [`arithmetic`] is the formula.
+//!
+//! Where to begin: [`engine::Engine`] and [`generate::Request`]; `examples/steer.rs` is a whole program.
 
 pub mod arithmetic;
 pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod engine;
 pub mod eval;
 pub mod generate;
 pub mod gguf;

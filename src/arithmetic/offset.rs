@@ -1,24 +1,32 @@
-//! The formula, in one place: `logits = base + Σ_k α_k · (expert_k − antiexpert_k)`.
+//! The formula, in one place: `logits = base + Σ_k (a_k · expert_k − b_k · antiexpert_k)`, where `a = b = α` unless
+//! somebody asks for something else.
 //!
 //! Proxy-tuning (Liu et al. 2024, arXiv 2401.08565, equation 1), the same sum as `DExperts` (Liu et al. 2021, arXiv
 //! 2105.03023) with several pairs. Constants that differ between a model's logits and its log-probabilities cancel
-//! in the softmax, so raw logits serve.
+//! in the softmax, so raw logits serve. A weight `w` of the base other than 1 is one more term: `w − 1` times its row.
 
 use super::row::Row;
 
-/// One pair at one position: `alpha · (expert − antiexpert)`, each side a row of raw logits.
+/// One pair at one position: `a · expert − b · antiexpert`, each side a row of raw logits.
 ///
 /// A missing side counts as zero: expert alone is a product of experts, antiexpert alone is contrastive decoding.
 /// Rows may be shorter or longer than the base's: an id that either present side lacks gets no offset, an id that
 /// only they have is never asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Term<'a> {
-    pub alpha: f32,
+    pub a: f32,
+    pub b: f32,
     pub expert: Option<Row<'a>>,
     pub antiexpert: Option<Row<'a>>,
 }
 
-impl Term<'_> {
+impl<'a> Term<'a> {
+    /// `alpha · (expert − antiexpert)`
+    #[must_use]
+    pub fn pair(alpha: f32, expert: Option<Row<'a>>, antiexpert: Option<Row<'a>>) -> Self {
+        Self { a: alpha, b: alpha, expert, antiexpert }
+    }
+
     /// Ids from here on have no offset; `n_vocab` when there is no side at all.
     fn n_ids(&self, n_vocab: usize) -> usize {
         let n_ids = |side: Option<Row<'_>>| side.map_or(n_vocab, |row| row.n_ids());
@@ -30,7 +38,8 @@ impl Term<'_> {
     fn at(&self, id: usize) -> f32 {
         let logit = |side: Option<Row<'_>>| side.map_or(Some(0.0), |row| row.get(id));
         match (logit(self.expert), logit(self.antiexpert)) {
-            (Some(expert), Some(antiexpert)) => self.alpha * (expert - antiexpert),
+            (Some(expert), Some(antiexpert)) if self.a == self.b => self.a * (expert - antiexpert),
+            (Some(expert), Some(antiexpert)) => self.a * expert - self.b * antiexpert,
             _ => 0.0,
         }
     }
@@ -38,16 +47,21 @@ impl Term<'_> {
     /// The offsets of the first `n` ids, at most [`Self::n_ids`]: the dense kernel, where rows are in order.
     #[inline]
     fn each(&self, n: usize, mut f: impl FnMut(usize, f32)) {
-        let alpha = self.alpha;
+        let Self { a: alpha, b: beta, .. } = *self;
         let sides = [self.expert, self.antiexpert];
         if sides.into_iter().flatten().any(|row| row.in_order().is_none()) {
             (0..n).for_each(|id| f(id, self.at(id)));
             return;
         }
         match sides.map(|side| side.and_then(|row| row.in_order()).map(|row| &row[..n])) {
-            [Some(expert), Some(antiexpert)] => {
+            [Some(expert), Some(antiexpert)] if alpha == beta => {
                 for (id, (e, a)) in expert.iter().zip(antiexpert).enumerate() {
                     f(id, alpha * (e - a));
+                }
+            }
+            [Some(expert), Some(antiexpert)] => {
+                for (id, (e, a)) in expert.iter().zip(antiexpert).enumerate() {
+                    f(id, alpha * e - beta * a);
                 }
             }
             [Some(expert), None] => {
@@ -57,7 +71,7 @@ impl Term<'_> {
             }
             [None, Some(antiexpert)] => {
                 for (id, a) in antiexpert.iter().enumerate() {
-                    f(id, alpha * (0.0 - a));
+                    f(id, beta * (0.0 - a));
                 }
             }
             [None, None] => {}
@@ -96,14 +110,17 @@ pub fn add_dense(row: &mut [f32], terms: &[Term<'_>]) -> Result<(), NotFinite> {
 }
 
 /// The base's logits with the offset added, as candidates in id order: the formula in one pass. `None` where it takes
-/// more than one: unless there is one pair, both sides in the base's own ids and no shorter than `row`.
+/// more than one: unless there is one pair of one α, both sides in the base's own ids and no shorter than `row`.
 pub fn compose<C>(
     row: &[f32],
     terms: &[Term<'_>],
     out: &mut Vec<C>,
     candidate: impl Fn(usize, f32) -> C,
 ) -> Option<Result<(), Damaged>> {
-    let [Term { alpha, expert, antiexpert }] = terms else { return None };
+    let [Term { a: alpha, b, expert, antiexpert }] = terms else { return None };
+    if alpha != b {
+        return None;
+    }
     let expert = expert.as_ref()?.in_order()?.get(..row.len())?;
     let antiexpert = antiexpert.as_ref()?.in_order()?.get(..row.len())?;
     if out.len() != row.len() {

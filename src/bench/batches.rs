@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What a model promises: where its logits do not depend on it, texts with guesses are those of lockstep, bit by bit;
+/// What a model promises: where its logits do not depend on it, texts with drafts are those of lockstep, bit by bit;
 /// elsewhere they are draws from the same distribution up to rounding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Batches {

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::N_ROWS;
 use super::row::How;
+use super::settings::N_ROWS;
 use crate::arithmetic::statistics::Median;
 use crate::llama::Token;
-use crate::steer::{Error, Prompts, Steered};
+use crate::llama::context::Outputs;
+use crate::steer::{Ensemble, Error, Prompts, Sequence, Work};
 
 /// Tokens in a step.
 const WIDTHS: [usize; 5] = [1, 2, 4, 8, N_ROWS];
@@ -32,21 +33,27 @@ pub struct StepCost {
     pub c: Median,
 }
 
+fn step(ensemble: &mut Ensemble, sequence: &mut Sequence) -> Result<(), Error> {
+    let n_tokens = ensemble.n_batch();
+    ensemble.step(&mut [Work { sequence, n_tokens, outputs: Outputs::All, ahead: None }]).into_iter().collect()
+}
+
 /// Measures steps behind a prompt, taking back each. Nothing where a model cannot take back, or there is no room.
 pub(super) fn measure(
-    steered: &mut Steered,
+    ensemble: &mut Ensemble,
+    sequence: &mut Sequence,
     prompts: &Prompts,
     (role, how): (String, How),
     n_rounds: usize,
     goes_on: impl Fn() -> bool,
 ) -> Result<Option<StepCosts>, Error> {
-    steered.clear();
-    if !steered.can_roll_back() || !steered.prefill(prompts, &goes_on)? {
+    if !ensemble.can_roll_back() || !ensemble.read(sequence, &goes_on)? {
         return Ok(None);
     }
-    let n_max = steered.n_rows_max().min(steered.n_left());
-    let can_be_told = |token: &Token| steered.never().binary_search(token).is_err();
-    let tokens: Vec<_> = prompts.base().iter().copied().filter(can_be_told).cycle().take(n_max).collect();
+    let n_max = ensemble.n_rows_max().min(ensemble.n_left(sequence));
+    let ends = ensemble.ends_of(sequence);
+    let can_be_told = |token: &Token| ends.can_be_told(*token);
+    let tokens: Vec<_> = prompts.sampled().iter().copied().filter(can_be_told).cycle().take(n_max).collect();
     // A prompt may hold nothing that every model knows.
     let widths: Vec<_> = WIDTHS.into_iter().filter(|&n| n <= tokens.len()).collect();
     let mut rounds: Vec<Vec<f64>> = Vec::new();
@@ -58,10 +65,11 @@ pub(super) fn measure(
                 if !goes_on() {
                     return Ok(costs(role, how, &widths, &rounds));
                 }
+                tokens[..n].iter().try_for_each(|&token| ensemble.push(sequence, token))?;
                 let began = Instant::now();
-                steered.decode(&tokens[..n])?;
+                step(ensemble, sequence)?;
                 ns.push(began.elapsed().as_nanos() as f64);
-                steered.keep(0)?;
+                ensemble.take_back(sequence, n);
             }
             round.push(Median::of(ns.into_iter().skip(1)).median);
         }

@@ -1,20 +1,21 @@
-//! What follows from the runs: ratios of neighbours, shares, what became of guesses.
+//! What follows from the runs: ratios of neighbours, shares, what became of drafts.
 
 use serde::Serialize;
 
+use super::Subjects;
 use super::batches::Batches;
 use super::costs::StepCosts;
 use super::memory::Memory;
 use super::row::How;
-use super::runs::{Test, Timed};
-use super::{Settings, Subjects};
+use super::settings::Settings;
+use super::timed::{Test, Timed};
 use crate::arithmetic::statistics::Median;
 use crate::generate::draft::Tally;
 
 /// Ratios within a round, one prompt after the other: what the machine was busy with besides, it was for all of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Ratios {
-    /// Tokens a second with guesses, over those of lockstep and over those of the base alone.
+    /// Tokens a second with drafts, over those of lockstep and over those of the base alone.
     pub speculative_over_lockstep: Option<Median>,
     pub speculative_over_base: Option<Median>,
     /// Tokens a second in lockstep over those of the base alone.
@@ -66,40 +67,40 @@ impl Share {
     }
 }
 
-/// Guesses, and those that were kept.
+/// Drafts, and those that were accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Kept {
+pub struct Accepted {
     pub n_drafted: usize,
     pub n_accept: usize,
-    /// Acceptance rate; `None` without a guess.
+    /// Acceptance rate; `None` without a draft.
     pub rate: Option<f64>,
 }
 
-impl From<Tally> for Kept {
+impl From<Tally> for Accepted {
     fn from(tally: Tally) -> Self {
         let rate = Some(tally.rate()).filter(|rate| rate.is_finite());
         Self { n_drafted: tally.n_drafted, n_accept: tally.n_accept, rate }
     }
 }
 
-/// What became of the guesses of all speculative runs.
+/// What became of the drafts of all speculative runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Guesses {
-    pub all: Kept,
-    pub by_model: Kept,
-    pub by_lookup: Kept,
-    /// By place in the draft, from the first guess on.
-    pub by_place: Vec<Kept>,
+pub struct Drafts {
+    pub all: Accepted,
+    pub by_model: Accepted,
+    pub by_lookup: Accepted,
+    /// By place in the draft, from the first draft on.
+    pub by_place: Vec<Accepted>,
     pub n_steps: usize,
     pub n_tokens: usize,
     /// Steps by how many tokens they decoded, from 0 on.
     pub steps: Vec<usize>,
-    /// Texts that were written with guesses, and those that are what lockstep wrote, token by token.
+    /// Texts that were written with drafts, and those that are what lockstep wrote, token by token.
     pub n_texts: usize,
     pub n_same: usize,
 }
 
-impl Guesses {
+impl Drafts {
     fn of(timed: &Timed, n_gen: usize) -> Option<Self> {
         let Timed { stats, .. } = timed;
         (timed.n_texts > 0).then(|| Self {
@@ -123,7 +124,7 @@ pub struct Derived {
     pub shares: Vec<Share>,
     pub step_costs: Vec<StepCosts>,
     pub batches: Vec<Batches>,
-    pub guesses: Option<Guesses>,
+    pub drafts: Option<Drafts>,
     pub memory: Option<Memory>,
 }
 
@@ -132,7 +133,7 @@ impl Derived {
         Self {
             ratios: Ratios::of(&timed.generating, &subjects.lanes),
             shares: Share::all(&timed.generating, subjects),
-            guesses: Guesses::of(&timed, settings.n_gen),
+            drafts: Drafts::of(&timed, settings.n_gen),
             step_costs: timed.costs,
             batches: timed.batches,
             memory,
@@ -160,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn no_guess_has_no_rate() {
-        assert_eq!(Kept::from(Tally::default()).rate, None);
-        assert_eq!(Kept::from(Tally { n_drafted: 4, n_accept: 3 }).rate, Some(0.75));
+    fn no_draft_has_no_rate() {
+        assert_eq!(Accepted::from(Tally::default()).rate, None);
+        assert_eq!(Accepted::from(Tally { n_drafted: 4, n_accept: 3 }).rate, Some(0.75));
     }
 }

@@ -1,5 +1,6 @@
 //! Why nothing could be measured.
 
+use crate::generate::Failure;
 use crate::{gguf, steer};
 
 #[derive(Debug, thiserror::Error)]
@@ -7,6 +8,8 @@ use crate::{gguf, steer};
 pub enum Error {
     #[error(transparent)]
     Steer(#[from] steer::Error),
+    #[error(transparent)]
+    Text(#[from] Failure),
     #[error(transparent)]
     File(#[from] gguf::Error),
     #[error(

@@ -5,10 +5,12 @@ use serde::Serialize;
 use super::bandwidth::Bandwidth;
 use super::bytes::Read;
 use super::row::How;
-use super::runs::Timed;
-use super::{Error, Settings, Subjects};
+use super::settings::Settings;
+use super::timed::Timed;
+use super::{Error, Subjects};
 use crate::arithmetic::statistics::Median;
 use crate::llama::backend::Backend;
+use crate::steer::Sampled;
 
 /// Where all is computed on the CPU: a device has a memory of its own.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,7 +43,7 @@ impl Memory {
         settings: &Settings,
         timed: &Timed,
     ) -> Result<Option<Self>, Error> {
-        let uses_devices = subjects.all().any(|steered| steered.use_devices());
+        let uses_devices = subjects.ensemble().use_devices();
         if timed.generating.rounds.is_empty() || uses_devices {
             return Ok(None);
         }
@@ -100,11 +102,11 @@ impl Steps<'_> {
                 let n_tokens = (timed.n_texts * settings.n_gen) as f64;
                 let per_token = |n: usize| n as f64 / n_tokens;
                 let steps = self.together().map(|bytes| bytes * per_token(timed.stats.n_steps()));
-                let lane = self.subjects.steered.as_ref().and_then(|steered| settings.draft.lane(steered));
+                let lane = settings.draft.lane(self.subjects.ensemble(), Sampled::Steered);
                 let drafter = lane.map(|lane| self.subjects.lanes[lane]);
-                // Every guess of a model is a decode of its own.
-                let guesses = drafter.map_or([0.0; 2], |model| self.model(model, 1));
-                sum(steps, guesses.map(|bytes| bytes * per_token(timed.stats.by_model.n_drafted)))
+                // Every draft of a model is a decode of its own.
+                let drafts = drafter.map_or([0.0; 2], |model| self.model(model, 1));
+                sum(steps, drafts.map(|bytes| bytes * per_token(timed.stats.by_model.n_drafted)))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Texts to continue. How many guesses are kept depends on the text, and on random tokens says nothing.
+//! Texts to continue. How many drafts are accepted depends on the text; on random tokens it is meaningless.
 
 /// English of several kinds.
 pub const PROMPTS: [&str; 7] = [

@@ -5,16 +5,17 @@ use serde::Serialize;
 
 use super::derived::Derived;
 use super::memory::Memory;
-use super::row::{How, Machine, Models, Row};
-use super::runs::{Test, Timed};
-use super::{Error, Settings, Subjects};
+use super::row::{How, Machine, Measurement, Models};
+use super::settings::Settings;
+use super::timed::{Test, Timed};
+use super::{Error, Subjects};
 use crate::llama::backend::Backend;
 use crate::llama::device;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     #[serde(rename = "results")]
-    pub rows: Vec<Row>,
+    pub rows: Vec<Measurement>,
     pub derived: Derived,
     pub system: System,
 }
@@ -47,7 +48,7 @@ pub(super) fn make(backend: &Backend, subjects: &Subjects, settings: &Settings, 
         .collect();
     let llama_cpp = device::version(backend);
     let machine = machine(&llama_cpp, &devices);
-    let row = |test: &Test, how: How, n_prompt: usize, n_gen: usize| Row {
+    let row = |test: &Test, how: How, n_prompt: usize, n_gen: usize| Measurement {
         machine: machine.clone(),
         models: subjects.models(how),
         how,
@@ -104,7 +105,7 @@ impl Subjects {
             How::Alone(i) => vec![&self.alone[i]],
             How::Lockstep | How::Speculative => self.alone.iter().collect(),
         };
-        let model = |alone: &super::Alone| alone.steered.base().model().clone();
+        let model = |alone: &super::Alone| self.ensemble().model(alone.lane).clone();
         // Sources that differ in how they are run may share a file.
         let mut files: Vec<_> = used.iter().map(|alone| &alone.source.path).collect();
         files.dedup();

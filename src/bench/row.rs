@@ -15,7 +15,7 @@ pub enum How {
     Alone(usize),
     /// The steered model, a token in each step.
     Lockstep,
-    /// The steered model with guesses.
+    /// The steered model with drafts.
     Speculative,
 }
 
@@ -55,7 +55,7 @@ pub struct Models {
 
 /// One test of one subject.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct Measurement {
     pub machine: Machine,
     pub models: Models,
     pub how: How,
@@ -66,7 +66,7 @@ pub struct Row {
     pub samples_ns: Vec<u64>,
 }
 
-impl Row {
+impl Measurement {
     /// Tokens a second, run by run.
     #[must_use]
     pub fn samples_ts(&self) -> Vec<f64> {
@@ -153,7 +153,7 @@ impl Row {
     }
 }
 
-impl Serialize for Row {
+impl Serialize for Measurement {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (name, value) in self.fields() {
@@ -181,7 +181,7 @@ mod tests {
             source,
         };
         let samples_ns = vec![1_000_000_000, 500_000_000];
-        let row = Row {
+        let row = Measurement {
             machine: Machine::default(),
             models,
             how: How::Lockstep,

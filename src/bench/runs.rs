@@ -8,52 +8,23 @@ use jiff::Timestamp;
 use super::batches::Batches;
 use super::costs::{self, StepCosts};
 use super::row::How;
-use super::{Error, Progress, Settings, Subjects};
+use super::settings::{Progress, Settings};
+use super::timed::{Test, Timed};
+use super::{Error, Subjects};
 use crate::generate::draft::{Draft, Stats};
-use crate::generate::{Finish, Generation, Request};
+use crate::generate::event::Event;
+use crate::generate::{Answer, Finish, Request};
 use crate::llama::Token;
 use crate::llama::invariance::Invariance;
 use crate::prompt::Conversation;
-use crate::steer::{self, Prompts, Steered};
+use crate::sampling::Sampling;
+use crate::steer::{Prompts, Sampled};
 
 /// Tokens of a run that only warms up.
 const N_WARM_UP: usize = 16;
 
-/// What was measured.
-#[derive(Debug, Default)]
-pub(super) struct Timed {
-    pub reading: Test,
-    pub generating: Test,
-    /// Of every speculative run, taken together.
-    pub stats: Stats,
-    /// Steered texts with guesses, and those of them that are what lockstep wrote.
-    pub n_texts: usize,
-    pub n_same: usize,
-    /// Tokens of a prompt, on average.
-    pub n_prompt: f64,
-    pub costs: Vec<StepCosts>,
-    pub batches: Vec<Batches>,
-}
-
-/// Rounds of one kind of run; in each every subject has its turn.
-#[derive(Debug, Default)]
-pub(super) struct Test {
-    pub subjects: Vec<How>,
-    pub began: Timestamp,
-    /// Nanoseconds by round and subject. A round that was broken off is not among them.
-    pub rounds: Vec<Vec<u64>>,
-}
-
-impl Test {
-    /// All runs of a subject.
-    pub fn samples(&self, subject: How) -> Option<Vec<u64>> {
-        let at = self.subjects.iter().position(|of| *of == subject)?;
-        Some(self.rounds.iter().map(|round| round[at]).collect())
-    }
-}
-
 /// A generated text.
-struct Text {
+struct GeneratedText {
     ns: u64,
     tokens: Vec<Token>,
     stats: Stats,
@@ -62,8 +33,9 @@ struct Text {
 pub(super) struct Runner<'a> {
     subjects: &'a mut Subjects,
     settings: &'a Settings,
-    /// By conversation and subject, those alone first.
-    prompts: Vec<Vec<Prompts>>,
+    conversations: &'a [Conversation],
+    /// Tokens of a prompt for the base, on average.
+    n_prompt: f64,
     cancel: &'a AtomicBool,
     progress: &'a mut dyn FnMut(&Progress<'_>),
     n_done: usize,
@@ -71,40 +43,43 @@ pub(super) struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// Tokenizes the prompts, and refuses those that leave no room for what is to be generated.
+    /// Refuses prompts that leave no room for what is to be generated.
     pub fn new(
         subjects: &'a mut Subjects,
         settings: &'a Settings,
-        conversations: &[Conversation],
+        conversations: &'a [Conversation],
         cancel: &'a AtomicBool,
         progress: &'a mut dyn FnMut(&Progress<'_>),
     ) -> Result<Self, Error> {
-        let of =
-            |conversation| subjects.all().map(|steered| steered.prompts(conversation)).collect::<Result<Vec<_>, _>>();
-        let prompts = conversations.iter().map(of).collect::<Result<Vec<_>, steer::Error>>()?;
-        for of in &prompts {
-            subjects.all().zip(of).try_for_each(|(steered, prompts)| check_room(steered, prompts, settings.n_gen))?;
+        let mut n_tokens = 0;
+        for conversation in conversations {
+            for how in subjects.all() {
+                let prompts = subjects.ensemble().prompts(subjects.sampled(how), conversation, &[])?;
+                check_room(subjects, how, &prompts, settings.n_gen)?;
+                if how == How::Alone(0) {
+                    n_tokens += prompts.sampled().len();
+                }
+            }
         }
-        Ok(Self { subjects, settings, prompts, cancel, progress, n_done: 0, n_all: 0 })
+        let n_prompt = n_tokens as f64 / conversations.len().max(1) as f64;
+        Ok(Self { subjects, settings, conversations, n_prompt, cancel, progress, n_done: 0, n_all: 0 })
     }
 
     pub fn run(&mut self) -> Result<Timed, Error> {
         let Settings { n_repetitions, draft, .. } = self.settings;
         let alone = (0..self.subjects.alone.len()).map(How::Alone);
-        let together = self.subjects.steered.is_some();
+        let together = self.subjects.is_steered;
         let speculates = together && draft.n_step() > 1;
         let reading: Vec<_> = alone.clone().chain(together.then_some(How::Lockstep)).collect();
         let generating: Vec<_> = reading.iter().copied().chain(speculates.then_some(How::Speculative)).collect();
         let reading = if self.settings.n_prompt > 0 { reading } else { Vec::new() };
         let generating = if self.settings.n_gen > 0 { generating } else { Vec::new() };
-        let n_generating = n_repetitions * self.prompts.len();
-        let n_of_steps = self.subjects.all().count();
+        let n_generating = n_repetitions * self.conversations.len();
+        let n_of_steps = self.subjects.all().len();
         let n_probes = self.subjects.alone.len();
         self.n_all = reading.len() * n_repetitions + generating.len() * n_generating + n_of_steps + n_probes;
 
-        let n_tokens: usize = self.prompts.iter().map(|of| of[0].base().len()).sum();
-        let n_prompt = n_tokens as f64 / self.prompts.len().max(1) as f64;
-        let mut timed = Timed { n_prompt, ..Timed::default() };
+        let mut timed = Timed { n_prompt: self.n_prompt, ..Timed::default() };
         self.read_prompts(&reading, &mut timed.reading)?;
         self.generate_texts(&generating, &mut timed)?;
         self.measure_steps(&mut timed.costs)?;
@@ -119,13 +94,6 @@ impl<'a> Runner<'a> {
     fn tell(&mut self, what: &str) {
         (self.progress)(&Progress { what, n_done: self.n_done, n_all: self.n_all });
         self.n_done += 1;
-    }
-
-    fn subject(&mut self, how: How) -> Option<&mut Steered> {
-        match how {
-            How::Alone(i) => Some(&mut self.subjects.alone[i].steered),
-            How::Lockstep | How::Speculative => self.subjects.steered.as_mut(),
-        }
     }
 
     fn read_prompts(&mut self, subjects: &[How], test: &mut Test) -> Result<(), Error> {
@@ -157,13 +125,18 @@ impl<'a> Runner<'a> {
     fn read(&mut self, how: How) -> Result<Option<u64>, Error> {
         let n_prompt = self.settings.n_prompt;
         let cancel = self.cancel;
-        let Some(steered) = self.subject(how) else { return Ok(None) };
-        let prompts = steered.same(&scattered(steered, n_prompt))?;
-        steered.clear();
+        let sampled = self.subjects.sampled(how);
+        let tokens = scattered(self.subjects, how, n_prompt)?;
+        self.subjects.engine.forget();
+        let ensemble = self.subjects.engine.ensemble_mut();
+        let prompts = ensemble.same(sampled, &tokens)?;
+        let mut sequence = ensemble.open()?;
+        let begun = ensemble.begin(&mut sequence, sampled, &prompts);
         let began = Instant::now();
-        let done = steered.prefill(&prompts, || !cancel.load(Ordering::Relaxed))?;
+        let done = begun.and_then(|()| ensemble.read(&mut sequence, || !cancel.load(Ordering::Relaxed)));
         let ns = began.elapsed().as_nanos() as u64;
-        Ok(done.then_some(ns))
+        ensemble.close(sequence);
+        Ok(done?.then_some(ns))
     }
 
     fn generate_texts(&mut self, subjects: &[How], timed: &mut Timed) -> Result<(), Error> {
@@ -180,10 +153,10 @@ impl<'a> Runner<'a> {
                 }
             }
         }
-        let n_prompts = self.prompts.len();
+        let n_prompts = self.conversations.len();
         for repetition in 1..=n_repetitions {
             for prompt in 0..n_prompts {
-                let mut texts: Vec<Option<Text>> = subjects.iter().map(|_| None).collect();
+                let mut texts: Vec<Option<GeneratedText>> = subjects.iter().map(|_| None).collect();
                 for at in turns(subjects.len(), repetition + prompt) {
                     let how = subjects[at];
                     let name = self.name(how);
@@ -203,55 +176,60 @@ impl<'a> Runner<'a> {
     }
 
     /// Continues a prompt by `n` tokens, timed from the first one on; `None` where it was broken off.
-    fn generate(&mut self, how: How, prompt: usize, n: usize) -> Result<Option<Text>, Error> {
-        let cancel = self.cancel;
-        let Settings { sampling, alphas, draft, .. } = self.settings;
-        let (draft, alphas) = match how {
-            How::Alone(_) => (Draft::off(), Vec::new()),
-            How::Lockstep => (Draft::off(), alphas.clone()),
-            How::Speculative => (draft.clone(), alphas.clone()),
-        };
-        let mut sampling = sampling.clone();
-        sampling.ignore_eos = true;
+    fn generate(&mut self, how: How, prompt: usize, n: usize) -> Result<Option<GeneratedText>, Error> {
+        let Settings { sampling, weights, draft, .. } = self.settings;
+        let draft = if how == How::Speculative { draft.clone() } else { Draft::off() };
         // The first token comes out of the prompt, without a decode of its own.
-        let request = Request { sampling, alphas, n_predict: Some(n + 1), draft, ..Request::default() };
-        let subject = match how {
-            How::Alone(i) => i,
-            How::Lockstep | How::Speculative => self.subjects.alone.len(),
-        };
-        let prompts = self.prompts[prompt][subject].clone();
-        let Some(steered) = self.subject(how) else { return Ok(None) };
-        steered.clear();
-        let mut generation = Generation::start(steered, &prompts, &request, cancel)?;
-        let mut tokens: Vec<Token> = generation.step()?.into_iter().map(|step| step.token).collect();
-        let began = Instant::now();
-        while let Some(step) = generation.step()? {
-            tokens.push(step.token);
+        let mut request = Request { n_predict: Some(n + 1), draft, ..Request::of(self.conversations[prompt].clone()) };
+        request.sampled = self.subjects.sampled(how);
+        request.sampling = Sampling { ignore_eos: true, ..sampling.clone() };
+        if request.sampled == Sampled::Steered {
+            request.weights = weights.clone();
         }
-        let ns = began.elapsed().as_nanos() as u64;
-        let stats = generation.stats().clone();
-        if generation.finish() == Some(Finish::Cancelled) {
+        let engine = &mut self.subjects.engine;
+        engine.forget();
+        let mut answer = Answer::default();
+        let (mut began, mut ns) = (None, 0);
+        let run = engine.run(&request, self.cancel, &mut answer, |event, _| {
+            match event {
+                Event::Token(_) if began.is_none() => began = Some(Instant::now()),
+                Event::Done(_) => ns = began.map_or(0, |began| began.elapsed().as_nanos() as u64),
+                _ => {}
+            }
+            Ok(())
+        });
+        // Nothing is written there.
+        run.unwrap_or_default();
+        if let Some(failure) = answer.failure {
+            return Err(failure.into());
+        }
+        if answer.finish == Some(Finish::Cancelled) {
             return Ok(None);
         }
-        if tokens.len() <= n {
-            return Err(Error::Ended { n: tokens.len(), n_gen: n + 1 });
+        if answer.tokens.len() <= n {
+            return Err(Error::Ended { n: answer.tokens.len(), n_gen: n + 1 });
         }
-        Ok(Some(Text { ns, tokens, stats }))
+        Ok(Some(GeneratedText { ns, tokens: answer.tokens, stats: answer.stats }))
     }
 
     fn measure_steps(&mut self, measured: &mut Vec<StepCosts>) -> Result<(), Error> {
         let n_rounds = self.settings.n_repetitions;
-        let n_alone = self.subjects.alone.len();
-        let together = self.subjects.steered.is_some().then_some(How::Lockstep);
-        for how in (0..n_alone).map(How::Alone).chain(together) {
+        let Some(conversation) = self.conversations.first() else { return Ok(()) };
+        for how in self.subjects.all() {
             let role = self.subjects.role(how);
             self.tell(&format!("steps of several tokens, {role}"));
             let cancel = self.cancel;
-            let at = if let How::Alone(i) = how { i } else { n_alone };
-            let Some(prompts) = self.prompts.first().map(|of| of[at].clone()) else { return Ok(()) };
-            let Some(steered) = self.subject(how) else { return Ok(()) };
+            let sampled = self.subjects.sampled(how);
+            self.subjects.engine.forget();
+            let ensemble = self.subjects.engine.ensemble_mut();
+            let prompts = ensemble.prompts(sampled, conversation, &[])?;
+            let mut sequence = ensemble.open()?;
             let goes_on = || !cancel.load(Ordering::Relaxed);
-            measured.extend(costs::measure(steered, &prompts, (role, how), n_rounds, goes_on)?);
+            let costs = ensemble
+                .begin(&mut sequence, sampled, &prompts)
+                .and_then(|()| costs::measure(ensemble, &mut sequence, &prompts, (role, how), n_rounds, goes_on));
+            ensemble.close(sequence);
+            measured.extend(costs?);
             if !self.goes_on() {
                 break;
             }
@@ -267,7 +245,8 @@ impl<'a> Runner<'a> {
             }
             let role = self.subjects.role(How::Alone(i));
             self.tell(&format!("batches against single tokens, {role}"));
-            let found_out = self.subjects.alone[i].steered.invariance()?;
+            let lane = self.subjects.alone[i].lane;
+            let found_out = self.subjects.engine.invariance(lane)?;
             let batch_invariant = found_out.holds();
             let Invariance { n_kv, widths, .. } = found_out;
             found.push(Batches { role, batch_invariant, n_kv, widths });
@@ -283,7 +262,7 @@ impl<'a> Runner<'a> {
 
 impl Timed {
     /// Takes in a round's texts, in the order of the subjects.
-    fn take_in(&mut self, texts: Vec<Text>) {
+    fn take_in(&mut self, texts: Vec<GeneratedText>) {
         let of = |how| self.generating.subjects.iter().position(|of| *of == how).and_then(|at| texts.get(at));
         if let (Some(lockstep), Some(speculative)) = (of(How::Lockstep), of(How::Speculative)) {
             self.n_texts += 1;
@@ -300,10 +279,10 @@ fn turns(n: usize, round: usize) -> Vec<usize> {
 }
 
 /// Refuses a prompt behind which `n_gen` tokens and one more have no room on some lane.
-fn check_room(steered: &Steered, prompts: &Prompts, n_gen: usize) -> Result<(), Error> {
-    for lane in steered.iter() {
-        let (role, n_ctx) = (lane.role(), lane.n_ctx());
-        let n_prompt = steered.role(role, prompts).map_or(0, |(tokens, _)| tokens.len());
+fn check_room(subjects: &Subjects, how: How, prompts: &Prompts, n_gen: usize) -> Result<(), Error> {
+    let ensemble = subjects.ensemble();
+    for lane in subjects.lanes_of(how) {
+        let (role, n_ctx, n_prompt) = (ensemble.lanes()[lane].role, ensemble.n_ctx_of(lane), prompts.lane(lane).len());
         if n_prompt + n_gen >= n_ctx {
             return Err(Error::NoRoom { role, n_prompt, n_gen, n_ctx });
         }
@@ -312,11 +291,12 @@ fn check_room(steered: &Steered, prompts: &Prompts, n_gen: usize) -> Result<(), 
 }
 
 /// Tokens from all over the vocabulary, as llama-bench takes them, behind what texts begin with.
-fn scattered(steered: &Steered, n: usize) -> Vec<Token> {
-    let base = steered.base();
-    let n_vocab = base.model().n_vocab() as u64;
-    let bos = base.model().leading_bos();
+fn scattered(subjects: &Subjects, how: How, n: usize) -> Result<Vec<Token>, Error> {
+    let ensemble = subjects.ensemble();
+    let model = ensemble.model(subjects.lanes_of(how).start);
+    let ends = ensemble.ends(subjects.sampled(how))?;
+    let n_vocab = model.n_vocab() as u64;
     let token = |i: u64| (i.wrapping_mul(2_654_435_761) % n_vocab.max(1)) as Token;
-    let can_be_told = |token: &Token| steered.never().binary_search(token).is_err();
-    bos.into_iter().chain((1..).map(token).filter(can_be_told)).take(n).collect()
+    let can_be_told = |token: &Token| ends.can_be_told(*token);
+    Ok(model.leading_bos().into_iter().chain((1..).map(token).filter(can_be_told)).take(n).collect())
 }

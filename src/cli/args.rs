@@ -15,6 +15,9 @@ use super::text::escaped;
 use crate::parameter::OutOfRange;
 use crate::recipe::Schedule;
 
+/// The hidden name of what `check` runs in a process of its own.
+pub const PROBE: &str = "probe";
+
 /// Steer a large GGUF model with two small ones while it decodes.
 ///
 /// At each step the logits are base + α·(expert − antiexpert): the base writes in the manner of the expert, its
@@ -51,7 +54,7 @@ pub enum Command {
     Compare(Run),
     /// How well each role, and the steered model at several α, predict a text.
     Perplexity(Perplexity),
-    /// How fast it is and where the time goes: each model alone, steered in lockstep, and steered with guesses.
+    /// How fast it is and where the time goes: each model alone, steered in lockstep, and steered with drafts.
     ///
     /// They take turns, prompt by prompt, so that ratios are of neighbours in time. Sampling is greedy unless flags say
     /// otherwise: neither a recipe's sampling nor llama.cpp's defaults are used, and no text ends before its time.
@@ -66,7 +69,7 @@ pub enum Command {
     /// List the devices that layers can be moved to.
     Devices,
     /// What `check` runs in a process of its own: a request on stdin, a report on stdout.
-    #[command(name = super::probe::NAME, hide = true)]
+    #[command(name = PROBE, hide = true)]
     Probe {
         #[arg(short, long)]
         verbose: bool,

@@ -8,8 +8,9 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 use serde_json::{Value, json};
 
-use super::report::{has_colour, plain};
-use super::resolve::{self, Pairs, Resolved};
+use super::resolve::{self, Resolved};
+use super::roles::Pairs;
+use super::terminal::{has_colour, plain};
 use super::{Done, args, interrupt, probe, progress};
 use crate::inspect::memory::Device;
 use crate::inspect::model::{File, Model};
@@ -52,9 +53,9 @@ pub fn run(args: &args::Check) -> Result<Done> {
 }
 
 /// One row of the table: what it is called, and what it says of a file.
-type Row = (&'static str, fn(&File) -> String);
+type FileRow = (&'static str, fn(&File) -> String);
 
-const ROWS: [Row; 9] = [
+const ROWS: [FileRow; 9] = [
     ("name", |file| file.name().unwrap_or("–").to_owned()),
     ("architecture", |file| file.header.architecture()),
     ("parameters", |file| parameters(file.n_params())),

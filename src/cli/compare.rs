@@ -5,28 +5,23 @@ use std::io::Write;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::generate::Answer;
-use super::report::{has_colour, shown};
-use super::resolve::Run;
-use super::{Done, args, draft, interrupt};
-use crate::steer::lanes::LaneRef;
-use crate::steer::{Plan, Steered};
+use super::resolve::Job;
+use super::terminal::{has_colour, shown};
+use super::{Done, answer, args, interrupt};
+use crate::engine::Engine;
+use crate::generate::{Answer, Request};
+use crate::steer::{Plan, Role, Sampled};
 
 const BOLD: &str = "\x1b[1m";
 const CHANGED: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
 
-/// One of the three, ready to run.
-struct Contender {
-    label: &'static str,
-    plan: Plan,
-}
-
 pub fn run(args: &args::Run) -> Result<Done> {
-    let Run { mut resolved, prompt, conversation, mut request, .. } = Run::new(args)?;
+    let Job { mut resolved, prompt, prefix, request, .. } = Job::new(args)?;
     let stopped = interrupt::listen();
-    request.n_probs = Some(0);
     let seed = request.sampling.seed;
+    let plan = resolved.plan.clone();
+    let mut engine = resolved.load(&plan)?;
 
     let mut out = std::io::stdout().lock();
     let colour = has_colour();
@@ -36,21 +31,17 @@ pub fn run(args: &args::Run) -> Result<Done> {
     }
     let mut results = Vec::new();
     let mut done = Done::Fine;
-    for Contender { label, plan } in contenders(resolved.plan.clone())? {
-        let mut steered = resolved.load(&plan)?;
-        let prompts = steered.prompts(&conversation)?;
+    for (label, sampled) in contenders(&plan) {
         if !args.json {
-            writeln!(out, "\n{}{label}{}  {}", paint(BOLD), paint(PLAIN), what(&steered))?;
+            writeln!(out, "\n{}{label}{}  {}", paint(BOLD), paint(PLAIN), what(&engine, sampled))?;
+            write!(out, "{prefix}")?;
         }
-        if !args.json {
-            write!(out, "{}", conversation.prefix)?;
-        }
-        let mut answer = Answer::starting_with(&conversation.prefix);
-        let changes = label == "steered";
-        if changes {
-            draft::note_limits(&steered, &request.draft);
-        }
-        let ended = answer.generate(&mut steered, &prompts, &request, stopped, |text, position| {
+        let mut answer = Answer::starting_with(&prefix);
+        let changes = sampled == Sampled::Steered;
+        let request = Request { sampled, n_probs: Some(0), ..request.clone() };
+        // Each reads its prompt by itself, as it would without the others.
+        engine.forget();
+        let ended = answer::run(&mut engine, &request, stopped, &mut answer, |text, position| {
             if args.json {
                 return Ok(());
             }
@@ -66,7 +57,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
         let per_second = answer.tokens.len() as f64 / answer.seconds;
         let n_changed = answer.positions.iter().filter(|position| position.changed).count();
         if args.json {
-            let mut object = answer.json(&steered, &prompts, if label == "expert" { label } else { "base" });
+            let mut object = answer::json(&answer);
             object.remove("probs");
             object.insert("run".to_owned(), json!(label));
             object.insert("tokens_per_second".to_owned(), json!(per_second));
@@ -80,14 +71,14 @@ pub fn run(args: &args::Run) -> Result<Done> {
             let n = answer.tokens.len();
             write!(out, "[{n} tokens, {per_second:.0} tokens/s")?;
             if changes {
-                write!(out, "; at {n_changed} the best token is not the base's")?;
+                write!(out, "; at {n_changed} steering changed the top token")?;
                 if colour {
                     write!(out, ", {CHANGED}shown so{PLAIN}")?;
                 }
             }
             writeln!(out, "]")?;
         }
-        done = answer.done();
+        done = answer::done(&answer);
         if matches!(done, Done::Interrupted) {
             break;
         }
@@ -98,22 +89,26 @@ pub fn run(args: &args::Run) -> Result<Done> {
     Ok(done)
 }
 
-/// The base alone, the first expert alone, and the plan itself.
-fn contenders(plan: Plan) -> Result<impl Iterator<Item = Contender>> {
-    let base = Contender { label: "base", plan: plan.base_alone()? };
-    let expert = plan.expert_alone().map(|plan| Contender { label: "expert", plan });
-    Ok(std::iter::once(base).chain(expert).chain([Contender { label: "steered", plan }]))
+/// The base alone, the first expert that is a model of its own alone, and steered.
+fn contenders(plan: &Plan) -> impl Iterator<Item = (&'static str, Sampled)> {
+    let is_own = |(_, pair): &(usize, &crate::steer::PairPlan)| {
+        pair.expert.as_ref().is_some_and(|expert| expert.source.is_some())
+    };
+    let expert = plan.pairs.iter().enumerate().find(is_own).map(|(i, _)| ("expert", Sampled::Alone(Role::Expert(i))));
+    std::iter::once(("base", Sampled::Alone(Role::Base))).chain(expert).chain([("steered", Sampled::Steered)])
 }
 
 /// The size of what runs, and α.
-fn what(steered: &Steered) -> String {
-    let millions = |lane: LaneRef<'_>| format!("{:.1} M", lane.model().n_params() as f64 / 1e6);
-    let sizes: Vec<_> = steered.iter().map(millions).collect();
-    let alphas: Vec<_> = steered.offset().alphas().map(ToString::to_string).collect();
-    let sizes = sizes.join(" + ");
-    if alphas.is_empty() {
-        format!("{sizes} parameters")
-    } else {
-        format!("{sizes} parameters, α = {}", alphas.join(", "))
+fn what(engine: &Engine, sampled: Sampled) -> String {
+    let ensemble = engine.ensemble();
+    let millions = |lane: usize| format!("{:.1} M", ensemble.model(lane).n_params() as f64 / 1e6);
+    match sampled {
+        Sampled::Alone(role) => format!("{} parameters", ensemble.lane(role).map(millions).unwrap_or_default()),
+        Sampled::Steered => {
+            let sizes: Vec<_> = (0..ensemble.lanes().len()).map(millions).collect();
+            let alphas: Vec<_> = ensemble.topology().alphas().map(ToString::to_string).collect();
+            let alphas = if alphas.is_empty() { String::new() } else { format!(", α = {}", alphas.join(", ")) };
+            format!("{} parameters{alphas}", sizes.join(" + "))
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::report::{BadUsage, Hinted};
 use crate::gguf::Header;
 use crate::llama::context::FlashAttention;
 use crate::recipe::placement::{CacheType, GpuLayers, Placement};
-use crate::recipe::{Player, Recipe};
+use crate::recipe::{ModelSpec, Recipe};
 use crate::steer::Plan;
 
 /// Types of matrices that round alike for one token and for many.
@@ -43,14 +43,14 @@ fn contradiction(args: &Models, recipe: &Recipe) -> Option<String> {
         return Some(format!("there are devices at {}", args.rpc.join(",")));
     }
     let sides = recipe.pairs.iter().flat_map(|pair| [("expert", &pair.expert), ("antiexpert", &pair.antiexpert)]);
-    let mut players =
+    let mut models =
         [("base", &recipe.base)].into_iter().chain(sides.filter_map(|(role, side)| Some((role, side.as_ref()?))));
-    players.find_map(|(role, player)| Some(format!("the {role} {}", elsewhere(player)?)))
+    models.find_map(|(role, spec)| Some(format!("the {role} {}", elsewhere(spec)?)))
 }
 
-/// What of a player's placement is not as the set-up asks for.
-fn elsewhere(player: &Player) -> Option<String> {
-    let Placement { gpu_layers, device, cache_type_k, cache_type_v } = &player.placement;
+/// What of a spec's placement is not as the set-up asks for.
+fn elsewhere(spec: &ModelSpec) -> Option<String> {
+    let Placement { gpu_layers, device, cache_type_k, cache_type_v } = &spec.placement;
     if let Some(GpuLayers(n)) = gpu_layers.filter(|layers| *layers != GpuLayers(Some(0))) {
         let n = n.map_or("all".to_owned(), |n| n.to_string());
         return Some(format!("has {n} layers on devices"));

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::args::Pull;
 use super::models::HubArgs;
-use super::report::plain;
+use super::terminal::plain;
 use super::{Done, interrupt, progress};
 use crate::hub::{self, Hub, Progress, Wanted};
 use crate::recipe::{ModelName, Recipe};
@@ -39,9 +39,9 @@ pub fn run(args: &Pull) -> Result<Done> {
 pub fn models(recipe: &mut Recipe, args: &HubArgs) -> Result<()> {
     let mut known: Option<Hub> = None;
     let mut fetched: Vec<(ModelName, PathBuf)> = Vec::new();
-    for player in recipe.players_mut() {
-        let ModelName::Hub { repo, file } = &player.model else { continue };
-        let before = fetched.iter().find(|(name, _)| *name == player.model);
+    for spec in recipe.models_mut() {
+        let ModelName::Hub { repo, file } = &spec.model else { continue };
+        let before = fetched.iter().find(|(name, _)| *name == spec.model);
         let path = if let Some((_, path)) = before {
             path.clone()
         } else {
@@ -51,8 +51,8 @@ pub fn models(recipe: &mut Recipe, args: &HubArgs) -> Result<()> {
             };
             fetch(hub, repo, file.clone())?
         };
-        fetched.push((player.model.clone(), path.clone()));
-        player.model = ModelName::File(path);
+        fetched.push((spec.model.clone(), path.clone()));
+        spec.model = ModelName::File(path);
     }
     Ok(())
 }

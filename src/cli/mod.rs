@@ -2,6 +2,7 @@
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C.
 
+mod answer;
 mod args;
 mod bench;
 mod chat;
@@ -9,6 +10,7 @@ mod check;
 mod compare;
 mod deterministic;
 mod devices;
+mod done;
 mod download;
 mod draft;
 mod generate;
@@ -23,6 +25,7 @@ mod resolve;
 mod roles;
 mod sampling;
 mod spelling;
+mod terminal;
 mod text;
 
 use std::ffi::OsString;
@@ -31,14 +34,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Args, Command};
-
-/// What a command that did not fail ended with.
-enum Done {
-    Fine,
-    /// What was asked for was done, and the answer is no.
-    Failed,
-    Interrupted,
-}
+use self::done::Done;
 
 /// Runs a command line, program name included.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -11,8 +11,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 use crate::llama::context::FlashAttention;
 use crate::llama::model::{LoadMode, SplitMode};
 use crate::recipe::View;
+use crate::recipe::model_spec::{Lora, ModelName};
 use crate::recipe::placement::{CacheType, GpuLayers, Placement};
-use crate::recipe::player::{Lora, ModelName};
 
 /// Where models are downloaded from.
 #[derive(Debug, ClapArgs)]

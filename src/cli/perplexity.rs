@@ -7,17 +7,20 @@ use serde_json::json;
 
 use super::args;
 use super::report::{BadUsage, Hinted};
-use super::resolve::{self, Pairs, Resolved};
+use super::resolve::{self, Resolved};
+use super::roles::Pairs;
 use super::text::read_text;
 use super::{Done, interrupt, progress};
-use crate::eval::perplexity::{Predictor, Report, Row, measure};
+use crate::eval::perplexity::{Losses, Predictor, PredictorLoss, measure};
 use crate::parameter::OutOfRange;
 use crate::recipe::schedule::check_alpha;
 use crate::recipe::{Recipe, View};
-use crate::steer::Role;
+use crate::steer::{Role, Texts};
 
 /// llama-perplexity's window.
 const DEFAULT_WINDOW: usize = 512;
+/// Most windows at once: each has a KV cache of its own.
+const MAX_WINDOWS: usize = 16;
 /// What the rows of one decode may take, for each lane.
 const ROWS_BYTES: usize = 64 << 20;
 
@@ -38,11 +41,14 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     for context in resolved.plan.contexts_mut() {
         context.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, context.n_batch);
     }
-    let plan = resolved.plan.clone();
-    let mut steered = resolved.load(&plan)?;
+    let mut plan = resolved.plan.clone();
+    // As many windows at once as a batch holds.
+    let n_at_once = plan.contexts_mut().map(|context| context.n_batch / context.n_ctx.max(1)).min().unwrap_or(1);
+    plan.texts = Texts::apart(n_at_once.clamp(1, MAX_WINDOWS));
+    let mut ensemble = resolved.ensemble(&plan)?;
 
     let bar = progress::tokens(text.len());
-    let report = measure(&mut steered, &text, &predictors, usize::try_from(args.chunks).ok(), |done, all| {
+    let report = measure(&mut ensemble, &text, &predictors, usize::try_from(args.chunks).ok(), |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
         !interrupt::stopped()
@@ -81,7 +87,7 @@ fn predictors(typed: &[f32], recipe: &Recipe) -> Result<Vec<Predictor>> {
 
 /// Every role predicts the same text.
 fn say_what_is_left_out(recipe: &Recipe) {
-    if recipe.players().any(|player| player.view != View::default()) {
+    if recipe.models().any(|spec| spec.view != View::default()) {
         eprintln!("note: every role is given the text as it is; templates and prompts of the roles are left out");
     }
     if recipe.sampling.plausibility > 0.0 {
@@ -89,7 +95,7 @@ fn say_what_is_left_out(recipe: &Recipe) {
     }
 }
 
-fn name(row: &Row) -> String {
+fn name(row: &PredictorLoss) -> String {
     match row.predictor {
         Predictor::Alone(role) => role.to_string(),
         Predictor::Steered(alpha) => format!("steered α = {alpha}"),
@@ -97,9 +103,9 @@ fn name(row: &Row) -> String {
     }
 }
 
-fn print_table(report: &Report) -> std::io::Result<()> {
+fn print_table(report: &Losses) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let Report { n_tokens, n_windows, n_windows_all, n_ctx, rows } = report;
+    let Losses { n_tokens, n_windows, n_windows_all, n_ctx, rows } = report;
     if n_windows < n_windows_all {
         writeln!(out, "stopped: {n_tokens} tokens predicted in {n_windows} of {n_windows_all} windows of {n_ctx}\n")?;
     } else {
@@ -128,8 +134,8 @@ fn shown(error: f64) -> String {
     if error.is_nan() { "–".to_owned() } else { format!("{error:.4}") }
 }
 
-fn print_json(report: &Report) -> std::io::Result<()> {
-    let row = |row: &Row| {
+fn print_json(report: &Losses) -> std::io::Result<()> {
+    let row = |row: &PredictorLoss| {
         let (role, alpha) = match row.predictor {
             Predictor::Alone(role) => (role.to_string(), None),
             Predictor::Steered(alpha) => ("steered".to_owned(), Some(alpha)),

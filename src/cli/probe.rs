@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Done, interrupt};
-use crate::inspect::probe::{self, Report, Request};
+use super::{Done, args, interrupt};
+use crate::inspect::probe::{self, Probed, Request};
 use crate::llama::backend;
 
-/// The command's hidden name.
-pub const NAME: &str = "probe";
 /// llama.cpp needs a moment to lay a model out. Loading weights takes as long as it takes.
 const PATIENCE: Duration = Duration::from_secs(50);
 
@@ -26,12 +24,12 @@ pub fn run() -> Result<Done> {
 }
 
 /// Asks a child; the error says how it ended, if it gave no report.
-pub fn in_child(request: &Request, verbose: bool) -> Result<Report, String> {
+pub fn in_child(request: &Request, verbose: bool) -> Result<Probed, String> {
     let io = |error: std::io::Error| format!("llama.cpp could not be asked: {error}");
     let request_bytes = serde_json::to_vec(request).map_err(|_| "its path is not UTF-8".to_owned())?;
     let program = std::env::current_exe().map_err(io)?;
     let mut command = Command::new(program);
-    command.arg(NAME).args(verbose.then_some("--verbose"));
+    command.arg(args::PROBE).args(verbose.then_some("--verbose"));
     // A debugger that llama.cpp would attach before it aborts.
     command.env("GGML_NO_BACKTRACE", "1");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(io)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::report::plain;
+use super::terminal::plain;
 use crate::hub;
 use crate::steer::Role;
 
@@ -84,11 +84,11 @@ impl Download {
         let Some((_, bar)) = &self.0 else { return };
         let parts = if n_parts > 1 { format!(" ({part} of {n_parts})") } else { String::new() };
         bar.set_message(plain(&match step {
-            hub::Step::Listing => format!("asking for {file}"),
-            hub::Step::Queued => format!("another process downloads {file}{parts}"),
-            hub::Step::Rehashing => format!("checking what is there of {file}{parts}"),
-            hub::Step::Transferring => format!("{file}{parts}"),
-            hub::Step::Retrying { error, wait } => {
+            hub::Stage::Listing => format!("asking for {file}"),
+            hub::Stage::Queued => format!("another process downloads {file}{parts}"),
+            hub::Stage::Rehashing => format!("checking what is there of {file}{parts}"),
+            hub::Stage::Transferring => format!("{file}{parts}"),
+            hub::Stage::Retrying { error, wait } => {
                 format!("{file}{parts}: {error}; next try in {} s", wait.as_secs_f32().ceil())
             }
         }));

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 
 use super::Done;
 use super::args::RecipeCommand;
-use super::report::plain;
+use super::terminal::plain;
 use crate::hub::Wanted;
 use crate::recipe::{ModelName, Recipe, file};
 
@@ -33,8 +33,8 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
         }
         RecipeCommand::Validate { name } => {
             let recipe = Recipe::open(name)?;
-            for player in recipe.players() {
-                if let ModelName::Hub { repo, .. } = &player.model {
+            for spec in recipe.models() {
+                if let ModelName::Hub { repo, .. } = &spec.model {
                     repo.parse::<Wanted>()?;
                 }
             }
@@ -45,7 +45,7 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
             if !missing.is_empty() {
                 return Ok(Done::Failed);
             }
-            let on_hub = recipe.players().filter(|player| matches!(player.model, ModelName::Hub { .. })).count();
+            let on_hub = recipe.models().filter(|spec| matches!(spec.model, ModelName::Hub { .. })).count();
             let there = match (recipe.files().count(), on_hub) {
                 (n, 0) => format!("its {n} files are there"),
                 (0, n) => format!("{n} models are the hub's: `proxytune pull {name}` downloads them"),

@@ -1,16 +1,15 @@
 //! Errors for people: what, expected and got, and a `hint:` with the next step.
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::LazyLock;
 
 use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::spelling;
+use super::terminal::plain;
+use crate::generate::Failure;
 use crate::parameter::OutOfRange;
 use crate::{gguf, hub, llama, recipe, steer};
 
@@ -62,29 +61,6 @@ pub fn tell(error: &Error) {
     }
 }
 
-/// Words of a file for a terminal: what would move its cursor or change its colours is spelled out.
-pub fn plain(text: &str) -> String {
-    let spelled = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(spelled).collect()
-}
-
-/// Words of a model or a person for stdout: as they are, but for a terminal without what would move its cursor, change
-/// its colours or ring.
-pub fn shown(text: &str) -> Cow<'_, str> {
-    static IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| std::io::stdout().is_terminal());
-    let is_kept = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    if !*IS_TERMINAL || text.chars().all(is_kept) {
-        return Cow::Borrowed(text);
-    }
-    let spelled = |c: char| if is_kept(c) { c.to_string() } else { c.escape_default().to_string() };
-    Cow::Owned(text.chars().map(spelled).collect())
-}
-
-/// Whether stdout is to be coloured.
-pub fn has_colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 /// Options that make no sense together.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -101,6 +77,7 @@ fn is_bad_usage(error: &Error) -> bool {
         || error.downcast_ref().is_some_and(hub::Error::is_usage)
         || error.downcast_ref().is_some_and(llama::Error::is_usage)
         || error.downcast_ref().is_some_and(steer::Error::is_usage)
+        || error.downcast_ref().is_some_and(Failure::is_usage)
 }
 
 fn hint(error: &Error) -> Option<String> {
@@ -116,6 +93,7 @@ fn hint(error: &Error) -> Option<String> {
         .map(str::to_owned)
         .or_else(|| error.downcast_ref().and_then(hub::Error::hint))
         .or_else(|| error.downcast_ref().and_then(recipe::Error::hint))
+        .or_else(|| error.downcast_ref::<Failure>()?.hint.clone())
 }
 
 /// llama.cpp's options that proxytune does not have, with what to do instead.
@@ -138,7 +116,7 @@ pub const NOT_HERE: [(&str, &str); 51] = [
     ("--override-tensor", "-ngl and -dev place whole layers"),
     ("--cpu-moe", "-ngl and -dev place whole layers"),
     ("--n-cpu-moe", "-ngl and -dev place whole layers"),
-    ("--parallel", "one sequence is generated at a time"),
+    ("--parallel", "one text is generated at a time; the library's engine runs several"),
     ("--conversation", "`proxytune chat` holds a conversation"),
     ("--no-conversation", "leave it out: `proxytune generate` answers one prompt"),
     ("--single-turn", "leave it out: `proxytune generate` answers one prompt"),
@@ -161,17 +139,17 @@ pub const NOT_HERE: [(&str, &str); 51] = [
     ("--warmup", "leave it out: there is no warm-up run"),
     ("--no-warmup", "leave it out: there is no warm-up run"),
     ("--override-kv", "change the file with llama.cpp's gguf-py"),
-    ("--cont-batching", "leave it out: one sequence is generated at a time"),
+    ("--cont-batching", "leave it out: one text is generated at a time"),
     ("--binary-file", "prompts are text: -f FILE"),
-    ("--draft-min", "leave it out: --draft auto guesses as far as it pays, --draft N as far as it goes"),
-    ("--spec-draft-n-min", "leave it out: --draft auto guesses as far as it pays, --draft N as far as it goes"),
-    ("--spec-type", "--drafter says who guesses: lookup, expert, base"),
+    ("--draft-min", "leave it out: --draft auto drafts as far as it pays, --draft N as far as it goes"),
+    ("--spec-draft-n-min", "leave it out: --draft auto drafts as far as it pays, --draft N as far as it goes"),
+    ("--spec-type", "--drafter says who drafts: lookup, expert, base"),
     ("--threads-draft", "-t sets the threads of every model"),
     ("--cache-ram", "leave it out: prompts are not kept between runs"),
     ("--cpu-mask", "-t sets the number of threads"),
     ("--cfg-negative-prompt", "-me base -ma base --antiexpert-prompt TEXT --alpha N steers away from a prompt"),
     ("--cfg-scale", "-me base -ma base --antiexpert-prompt TEXT --alpha N: a scale of γ is an α of γ − 1"),
-    ("--no-kv-unified", "leave it out: one sequence is generated at a time"),
+    ("--no-kv-unified", "leave it out: one text is generated at a time"),
     ("--multiline-input", "leave it out: a line that ends with \\ goes on in the next one"),
     ("--backend-sampling", "the stage runs on the CPU, and so does the chain around it"),
 ];

@@ -9,8 +9,10 @@ use anyhow::Result;
 use super::args::{self, Prompt};
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
+use super::roles::Pairs;
 use super::text::{escaped, read_text, without_last_newline};
 use super::{deterministic, download, draft, progress, roles};
+use crate::engine::Engine;
 use crate::generate::Request;
 use crate::llama::backend::{self, Backend};
 use crate::llama::context::ContextParams;
@@ -18,25 +20,25 @@ use crate::llama::model::ModelParams;
 use crate::llama::rpc;
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::recipe::{Recipe, Schedule};
-use crate::steer::load::Models as Loaded;
-use crate::steer::plan::Facts;
-use crate::steer::{ModelSource, Plan, Steered};
+use crate::steer::models::Models as Loaded;
+use crate::steer::{Ensemble, Facts, ModelSource, Plan};
 
 /// Context when none is asked for: enough for a chat, small enough for three KV caches.
 pub const DEFAULT_CTX: usize = 4096;
 
 /// What a command that writes text is to do.
-pub struct Run {
+pub struct Job {
     pub resolved: Resolved,
     /// What was asked, and what it stands in.
     pub prompt: String,
-    pub conversation: Conversation,
+    /// What the answer begins with.
+    pub prefix: String,
     /// Nobody gave a prompt: it is the recipe's.
     pub is_example: bool,
     pub request: Request,
 }
 
-impl Run {
+impl Job {
     pub fn new(args: &args::Run) -> Result<Self> {
         // Before a download listens to ctrl-C: while the prompt is read, that just ends the program.
         let given = prompt(&args.prompt)?;
@@ -50,10 +52,12 @@ impl Run {
         conversation.messages.push(Message::new(Speaker::User, prompt.as_str()));
         let (n_predict, stop) = args.prompt.end.limits(escape);
         let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
-        let request = Request { sampling, n_predict, stop, draft: args.draft.get()?, ..Request::default() };
+        let prefix = conversation.prefix.clone();
+        let draft = args.draft.get()?;
+        let request = Request { sampling, n_predict, stop, draft, ..Request::of(conversation) };
         set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_CTX)?;
         draft::make_room(&mut resolved.plan, &request.draft);
-        Ok(Self { resolved, prompt, conversation, is_example, request })
+        Ok(Self { resolved, prompt, prefix, is_example, request })
     }
 }
 
@@ -68,13 +72,6 @@ pub fn conversation(args: &args::Conversation, recipe: &Recipe, escape: bool) ->
     let messages =
         system.filter(|text| !text.is_empty()).map(|text| Message::new(Speaker::System, text)).into_iter().collect();
     Ok(Conversation { messages, prefix })
-}
-
-/// Whether a base by itself is enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pairs {
-    Required,
-    Optional,
 }
 
 /// A plan with everything that is needed to run it.
@@ -104,13 +101,18 @@ impl Resolved {
     }
 
     /// Loads what the plan needs, with a bar for each file on a terminal.
-    pub fn load(&mut self, plan: &Plan) -> Result<Steered> {
+    pub fn ensemble(&mut self, plan: &Plan) -> Result<Ensemble> {
         let mut bars = progress::Loading::default();
-        let steered = Steered::load(&self.backend, plan, &mut self.models, &mut |role, path, share| {
+        let ensemble = Ensemble::load(&self.backend, plan, &mut self.models, &mut |role, path, share| {
             bars.report(role, path, share);
             !super::interrupt::stopped()
         });
-        Ok(steered?)
+        Ok(ensemble?)
+    }
+
+    /// The same, for a text at a time.
+    pub fn load(&mut self, plan: &Plan) -> Result<Engine> {
+        Ok(Engine::inline(self.ensemble(plan)?))
     }
 }
 

@@ -7,11 +7,17 @@ use anyhow::Result;
 use super::deterministic;
 use super::models::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
-use super::resolve::Pairs;
 use super::text::escaped;
+use crate::recipe::model_spec::Lora;
 use crate::recipe::placement::Placement;
-use crate::recipe::player::Lora;
-use crate::recipe::{ModelName, Pair, Player, Recipe, Schedule, View};
+use crate::recipe::{ModelName, ModelSpec, PairSpec, Recipe, Schedule, View};
+
+/// Whether a base by itself is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairs {
+    Required,
+    Optional,
+}
 
 /// The recipe that is used when no model is named.
 const DEMO: &str = "demo";
@@ -51,7 +57,7 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
         }
         // The flags name the first pair's sides; further pairs of a recipe stay.
         if recipe.pairs.is_empty() {
-            recipe.pairs.push(Pair::default());
+            recipe.pairs.push(PairSpec::default());
         }
         name_side(&mut recipe.pairs[0].expert, args.expert.as_deref(), expert.hub.clone());
         name_side(&mut recipe.pairs[0].antiexpert, args.antiexpert.as_deref(), antiexpert.hub.clone());
@@ -88,7 +94,7 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
     Ok(recipe)
 }
 
-fn name_side(side: &mut Option<Player>, typed: Option<&Path>, hub: Option<ModelName>) {
+fn name_side(side: &mut Option<ModelSpec>, typed: Option<&Path>, hub: Option<ModelName>) {
     let model = match (typed, hub) {
         (None, None) => return,
         (Some(path), _) if path.as_os_str() == "none" => {
@@ -110,13 +116,13 @@ fn name_side(side: &mut Option<Player>, typed: Option<&Path>, hub: Option<ModelN
     }
 }
 
-/// Adds adapters to those that a player has; one that is there already gets the new scale.
-fn add_adapters(player: &mut Player, adapters: &[Lora]) {
+/// Adds adapters to those that a spec has; one that is there already gets the new scale.
+fn add_adapters(spec: &mut ModelSpec, adapters: &[Lora]) {
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     for adapter in adapters {
-        match player.lora.iter_mut().find(|there| same(&there.path, &adapter.path)) {
+        match spec.lora.iter_mut().find(|there| same(&there.path, &adapter.path)) {
             Some(there) => there.scale = adapter.scale,
-            None => player.lora.push(adapter.clone()),
+            None => spec.lora.push(adapter.clone()),
         }
     }
 }
@@ -126,7 +132,7 @@ fn put_over<'a>(
     flags: &RoleFlags,
     role: &str,
     escape: bool,
-    sides: impl Iterator<Item = &'a mut Option<Player>>,
+    sides: impl Iterator<Item = &'a mut Option<ModelSpec>>,
 ) -> Result<()> {
     let RoleFlags { lora, view, placement, .. } = flags;
     let mut view = view.clone();

@@ -1,12 +1,25 @@
-//! One sequence's state machine: prompt, rounds, end.
+//! One generation without I/O: a prompt, rounds of tokens, an end.
 //!
-//! In: a steered model and a request. Out: tokens and text as they are decided, and why it ended. One sequence at a
-//! time; many at once are the engine's.
+//! ```text
+//! want: the token that was chosen and drafts behind it ─► (the ensemble's step) ─► take: rows ─ chain ─► events
+//!   ▲                                                                                      │
+//!   └──────────────────────── the next token is chosen ────────────────────────────────────┘
+//! ```
+//!
+//! A [`Task`] says what it wants decoded and takes the rows; who decodes, with what else in the batch and when, is the
+//! engine's. Nothing here prints, waits or looks at a clock.
 
+mod ahead;
+pub mod answer;
 pub mod draft;
-pub mod generation;
+pub mod event;
 pub mod probs;
+pub mod request;
+pub mod task;
 pub mod text;
 
+pub use answer::Answer;
 pub use draft::Draft;
-pub use generation::{Finish, Generation, Request, Step};
+pub use event::{Event, Failure, Finish};
+pub use request::{Input, Request};
+pub use task::Task;

@@ -1,64 +1,83 @@
 //! What each role thought of a position: log-probabilities over the full vocabulary, before any sampler.
 
+use serde::{Deserialize, Serialize};
+
 use crate::arithmetic::row::Row;
 use crate::arithmetic::softmax;
 use crate::llama::Token;
-use crate::steer::{Error, Steered};
+use crate::steer::{Ensemble, Error, Sequence};
 
 /// One token at one position, by natural log of its probability.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Logprob {
     pub id: Token,
-    /// Under the composed logits.
-    pub composed: f64,
+    /// The token's own bytes, which may be a part of a character.
+    pub bytes: Vec<u8>,
+    /// Under the composed logits; `None` for a token that the base finds too implausible to be chosen.
+    pub composed: Option<f64>,
     pub base: f64,
     /// Under the first pair's expert and antiexpert; `None` for a side that is not there, or an id it does not have.
     pub expert: Option<f64>,
     pub antiexpert: Option<f64>,
 }
 
-/// A position: the token that was chosen, and the best candidates.
-#[derive(Debug, Clone, PartialEq)]
+impl Logprob {
+    /// The token's text; bytes that are no text are U+FFFD.
+    #[must_use]
+    pub fn piece(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// A position: the token that was chosen, and the top candidates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     pub chosen: Logprob,
     pub top: Vec<Logprob>,
-    /// What the base alone holds for most likely.
-    pub base_best: Logprob,
-    /// The best candidate is another one than the base's.
+    /// The base's top token.
+    pub base_top: Logprob,
+    /// The top token is another one than the base's.
     pub changed: bool,
 }
 
 impl Position {
-    /// Looks at row `i` of the last decode. `plausibility` is the stage's τ; `scratch` is reused from position to
-    /// position.
+    /// Looks at a position of a sequence. `plausibility` is the stage's τ; `scratch` is reused from position to position.
     pub fn at(
-        steered: &Steered,
-        i: usize,
+        ensemble: &Ensemble,
+        sequence: &Sequence,
+        at: usize,
         chosen: Token,
         n: usize,
         plausibility: f32,
         scratch: &mut Vec<f32>,
     ) -> Result<Self, Error> {
-        steered.composed(i, plausibility, scratch)?;
-        let (base_row, terms) = steered.row(i)?;
-        let pair = terms.first();
+        ensemble.composed(sequence, at, plausibility, scratch)?;
+        let base_row = ensemble.logits(sequence, sequence.sampled(), at)?;
+        let role = |lane: Option<usize>| lane.map(|lane| ensemble.lane_row(sequence, lane, at)).transpose();
+        let [expert, antiexpert] = ensemble.topology().first_pair().map(|lane| lane.filter(|_| sequence.is_steered()));
         let composed = Logprobs::of(scratch.as_slice().into());
         let base = Logprobs::of(base_row.into());
-        let expert = pair.and_then(|pair| pair.expert).map(Logprobs::of);
-        let antiexpert = pair.and_then(|pair| pair.antiexpert).map(Logprobs::of);
-        let look = |id: usize| Logprob {
-            id: id as Token,
-            composed: composed.get(id).unwrap_or(f64::NEG_INFINITY),
-            base: base.get(id).unwrap_or(f64::NEG_INFINITY),
-            expert: expert.as_ref().and_then(|expert| expert.get(id)),
-            antiexpert: antiexpert.as_ref().and_then(|antiexpert| antiexpert.get(id)),
+        let (expert, antiexpert) = (role(expert)?.map(Logprobs::of), role(antiexpert)?.map(Logprobs::of));
+        let model = ensemble.model(sequence.sampled());
+        let look = |id: usize| {
+            let mut bytes = Vec::new();
+            // A token that cannot be spelled has no bytes.
+            let _ = model.append_piece(id as Token, &mut bytes);
+            Logprob {
+                id: id as Token,
+                bytes,
+                composed: composed.get(id).filter(|logprob| logprob.is_finite()),
+                base: base.get(id).unwrap_or(f64::NEG_INFINITY),
+                expert: expert.as_ref().and_then(|expert| expert.get(id)),
+                antiexpert: antiexpert.as_ref().and_then(|antiexpert| antiexpert.get(id)),
+            }
         };
-        let base_best = softmax::argmax(base_row);
+        let base_top = softmax::argmax(base_row);
         Ok(Self {
             chosen: look(chosen as usize),
             top: softmax::top(scratch, n).into_iter().map(look).collect(),
-            base_best: look(base_best.unwrap_or(0)),
-            changed: softmax::argmax(scratch) != base_best,
+            base_top: look(base_top.unwrap_or(0)),
+            changed: softmax::argmax(scratch) != base_top,
         })
     }
 }

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use super::Error;
-use super::header::{Header, Value};
 use super::preflight::NOT_FOR_WEIGHTS;
 use super::tensors::Tensor;
+use super::{Error, Header, Value};
 
 const ALPHA: &str = "adapter.lora.alpha";
 const ACTIVATED: &str = "adapter.alora.invocation_tokens";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
 use super::tensors::{self, Tensor};
-use super::{Error, preflight, split};
+use super::{Error, Value};
 
 const DEFAULT_ALIGNMENT: u64 = 32;
 
@@ -28,41 +28,7 @@ pub(super) struct Entry {
     pub value: Value,
 }
 
-/// One metadata value. Strings are bytes: GGUF promises UTF-8, vocabularies do not keep the promise.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    Unsigned(u64),
-    Signed(i64),
-    Float(f64),
-    Bool(bool),
-    String(Vec<u8>),
-    Strings(Vec<Box<[u8]>>),
-    Numbers(Vec<i64>),
-    /// A long array that was read, not kept. Equal digests stand for equal contents.
-    Skipped {
-        kind: u32,
-        len: u64,
-        digest: u64,
-    },
-}
-
 impl Header {
-    /// Reads a model up to its tensor data, and refuses what llama.cpp would not survive. Further files of a split
-    /// model are read too.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let mut header = Self::file(path.as_ref())?;
-        split::follow(&mut header)?;
-        preflight::check(&header)?;
-        Ok(header)
-    }
-
-    /// As [`Self::read`], from `size` bytes of one file; errors call it `path`.
-    pub fn read_from(path: &Path, input: impl Read + Seek, size: u64) -> Result<Self, Error> {
-        let header = Self::parse(path, Reader::new(path, input, size), size)?;
-        preflight::check(&header)?;
-        Ok(header)
-    }
-
     /// One file by itself, well-formed and no more.
     pub(super) fn file(path: &Path) -> Result<Self, Error> {
         let reader = Reader::open(path)?;
@@ -70,7 +36,7 @@ impl Header {
         Self::parse(path, reader, size)
     }
 
-    fn parse(path: &Path, mut reader: Reader<'_, impl Read + Seek>, size: u64) -> Result<Self, Error> {
+    pub(super) fn parse(path: &Path, mut reader: Reader<'_, impl Read + Seek>, size: u64) -> Result<Self, Error> {
         reader.magic()?;
         match reader.u32("the version")? {
             2 | 3 => {}
@@ -193,20 +159,5 @@ impl Header {
     #[must_use]
     pub fn found(&self, key: &str, expected: &'static str, found: String) -> Error {
         Error::Key { path: self.path.clone(), key: key.to_owned(), expected, found }
-    }
-}
-
-impl Value {
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Self::Unsigned(x) => format!("the number {x}"),
-            Self::Signed(x) => format!("the number {x}"),
-            Self::Float(x) => format!("the number {x}"),
-            Self::Bool(x) => format!("`{x}`"),
-            Self::String(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
-            Self::Strings(items) => format!("{} strings", items.len()),
-            Self::Numbers(items) => format!("{} numbers", items.len()),
-            Self::Skipped { len, .. } => format!("an array of {len}"),
-        }
     }
 }

@@ -6,6 +6,7 @@
 pub mod adapter;
 pub mod error;
 pub mod header;
+mod model;
 mod preflight;
 mod quantisation;
 mod reader;
@@ -13,6 +14,8 @@ mod split;
 pub mod tensors;
 #[cfg(feature = "inspect")]
 pub mod typed;
+mod value;
 
 pub use error::Error;
 pub use header::Header;
+pub use value::Value;

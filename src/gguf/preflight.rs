@@ -1,9 +1,8 @@
 //! Values in well-formed metadata on which llama.cpp ends the process: `GGML_ASSERT` in
 //! `llama_model_base::load_hparams`, and what its kernels ask of their parameters.
 
-use super::Error;
-use super::header::{Header, Value};
 use super::tensors::Tensor;
+use super::{Error, Header, Value};
 
 /// `LLAMA_MAX_LAYERS`, `LLAMA_MAX_EXPERTS`
 const MAX_LAYERS: i64 = 512;

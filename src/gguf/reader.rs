@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
-use super::Error;
-use super::header::Value;
+use super::{Error, Value};
 
 /// Metadata beyond this is not a model's: vocabularies of a quarter of a million tokens take some 15 MB with their
 /// merges. llama.cpp needs several times as much memory as the metadata it reads.

@@ -12,7 +12,7 @@ use std::panic::catch_unwind;
 use gguf_rs::{ByteOrder, GGUFContainer};
 use serde_json::Value;
 
-use super::header::{self, Header};
+use super::{Header, value};
 
 /// Entries kept of the tokenizer's arrays; the others are kept in full.
 const N_TOKENIZER_ENTRIES: u64 = 0;
@@ -67,8 +67,8 @@ impl Typed {
 }
 
 fn decode(header: &Header, mut bytes: Vec<u8>) -> Option<BTreeMap<String, Value>> {
-    let n_entries = |(key, value): (&str, &header::Value)| match value {
-        header::Value::Skipped { len, .. } if !key.starts_with("tokenizer.") => *len,
+    let n_entries = |(key, value): (&str, &value::Value)| match value {
+        value::Value::Skipped { len, .. } if !key.starts_with("tokenizer.") => *len,
         _ => 0,
     };
     if header.entries().map(n_entries).sum::<u64>() > MAX_ENTRIES {

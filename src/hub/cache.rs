@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::listing::Entry;
-use super::progress::{Report, Step};
+use super::progress::{Listener, Stage};
 use super::{Error, Wanted, names};
 
 const MAX_FILES: usize = 100_000;
@@ -111,11 +111,11 @@ impl<'a> Shelf<'a> {
     }
 
     /// The right to write a blob; waits while another process has it, as `huggingface_hub` does on the same file.
-    pub fn lock(&self, sha256: &str, report: &mut Report) -> Result<File, Error> {
+    pub fn lock(&self, sha256: &str, report: &mut Listener) -> Result<File, Error> {
         let path = self.folder(&Path::new(".locks").join(&self.name))?.join(format!("{sha256}.lock"));
         let file = open_own(&path)?;
         while !fs4::fs_std::FileExt::try_lock_exclusive(&file).map_err(Error::io(&path))? {
-            report.tell(Step::Queued)?;
+            report.tell(Stage::Queued)?;
             std::thread::sleep(POLL);
         }
         Ok(file)

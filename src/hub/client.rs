@@ -9,7 +9,7 @@ use ureq::BodyReader;
 use ureq::http::{HeaderMap, header};
 
 use super::patience::{Patience, Tries};
-use super::progress::{Report, Step};
+use super::progress::{Listener, Stage};
 use super::url::Url;
 use super::{Error, Wanted};
 
@@ -105,11 +105,11 @@ impl Client {
         &self,
         url: &Url,
         wanted: &Wanted,
-        report: &mut Report,
+        report: &mut Listener,
     ) -> Result<(T, HeaderMap), Error> {
         let mut tries = Tries::new(&self.patience);
         loop {
-            report.tell(Step::Listing)?;
+            report.tell(Stage::Listing)?;
             match self.json_once(url, wanted) {
                 Err(error) => tries.wait(error, report)?,
                 done => return done,

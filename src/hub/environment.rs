@@ -3,12 +3,19 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Error, Hub};
+use super::Error;
 
 const ENDPOINT: &str = "https://huggingface.co";
 
+pub(super) struct Settings {
+    pub endpoint: String,
+    pub token: Option<String>,
+    pub cache: PathBuf,
+    pub offline: bool,
+}
+
 /// `var` is `std::env::var_os`, or a test's own.
-pub(super) fn hub(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Hub, Error> {
+pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, Error> {
     let set = |name: &str| var(name).filter(|value| !value.is_empty());
     let text = |name: &'static str| {
         let unreadable =
@@ -36,17 +43,20 @@ pub(super) fn hub(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Hub, Error> 
     };
     let offline = text("HF_HUB_OFFLINE")?
         .is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str()));
-    Hub::new(&endpoint, token.filter(|token| !token.is_empty()), &cache, offline)
+    Ok(Settings { endpoint, token: token.filter(|token| !token.is_empty()), cache, offline })
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use super::super::Hub;
     use super::*;
 
     fn resolve(variables: &[(&str, &str)]) -> Result<Hub, Error> {
-        hub(&|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into()))
+        Hub::from_settings(read(&|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        })?)
     }
 
     #[test]

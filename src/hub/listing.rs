@@ -6,7 +6,7 @@ use serde::Deserialize;
 use ureq::http::{HeaderMap, header};
 
 use super::client::Client;
-use super::progress::Report;
+use super::progress::Listener;
 use super::url::encode_part;
 use super::{Error, Wanted, names};
 
@@ -52,7 +52,7 @@ struct Lfs {
 }
 
 /// The commit that the revision is, and its GGUF files in the order of their paths.
-pub(super) fn read(client: &Client, wanted: &Wanted, report: &mut Report) -> Result<(String, Vec<Entry>), Error> {
+pub(super) fn read(client: &Client, wanted: &Wanted, report: &mut Listener) -> Result<(String, Vec<Entry>), Error> {
     let revision = encode_part(wanted.revision());
     let url = client.endpoint.below(&format!("/api/models/{}/revision/{revision}", wanted.repo))?;
     let (Revision { sha: commit }, _) = client.json(&url, wanted, report)?;

@@ -28,13 +28,14 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 pub use patience::Patience;
-pub use progress::{Progress, Step};
+pub use progress::{Progress, Stage};
 pub use wanted::Wanted;
 
 use cache::Shelf;
 use client::Client;
+use environment::Settings;
 use listing::Entry;
-use progress::Report;
+use progress::Listener;
 use transfer::Transfer;
 use url::Url;
 
@@ -61,7 +62,12 @@ impl Hub {
     /// `HF_HOME`/hub, `XDG_CACHE_HOME`/huggingface/hub, ~/.cache/huggingface/hub. Hub: `MODEL_ENDPOINT`, `HF_ENDPOINT`,
     /// huggingface.co. Token: `HF_TOKEN`, else the file `HF_TOKEN_PATH` or `token` in `HF_HOME`. `HF_HUB_OFFLINE`.
     pub fn from_env() -> Result<Self, Error> {
-        environment::hub(&|name| std::env::var_os(name))
+        Self::from_settings(environment::read(&|name| std::env::var_os(name))?)
+    }
+
+    fn from_settings(settings: Settings) -> Result<Self, Error> {
+        let Settings { endpoint, token, cache, offline } = settings;
+        Self::new(&endpoint, token, &cache, offline)
     }
 
     pub fn new(endpoint: &str, token: Option<String>, cache: &Path, offline: bool) -> Result<Self, Error> {
@@ -100,7 +106,7 @@ impl Hub {
                 .map(|path| Found { path, unasked: None })
                 .ok_or_else(|| Error::Offline { wanted: wanted.to_string(), cache: self.cache.clone() });
         }
-        let mut report = Report::new(progress, &wanted.repo);
+        let mut report = Listener::new(progress, &wanted.repo);
         match listing::read(&self.client, wanted, &mut report) {
             Ok((commit, entries)) => {
                 self.online(&shelf, wanted, &commit, &entries, &mut report).map(|path| Found { path, unasked: None })
@@ -119,7 +125,7 @@ impl Hub {
         wanted: &Wanted,
         commit: &str,
         entries: &[Entry],
-        report: &mut Report,
+        report: &mut Listener,
     ) -> Result<PathBuf, Error> {
         let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
         let parts = choice::choose(wanted, &paths)?;
@@ -128,7 +134,7 @@ impl Hub {
         shelf.check_space(&missing)?;
         for (number, entry) in parts.iter().enumerate() {
             if !shelf.has(commit, entry) {
-                report.start(entry, number + 1, parts.len());
+                report.start(&entry.path, entry.size, number + 1, parts.len());
                 Transfer { client: &self.client, shelf, wanted, commit, entry }.run(report)?;
             }
         }

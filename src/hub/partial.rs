@@ -10,7 +10,7 @@ use ring::digest::{Context, SHA256};
 use super::Error;
 use super::cache::open_own;
 use super::listing::Entry;
-use super::progress::{Report, Step};
+use super::progress::{Listener, Stage};
 
 const BLOCK: usize = 1 << 20;
 
@@ -24,7 +24,7 @@ pub(super) struct Partial {
 
 impl Partial {
     /// Goes on with what an earlier try left, which is hashed again.
-    pub fn open(path: PathBuf, entry: &Entry, report: &mut Report) -> Result<Self, Error> {
+    pub fn open(path: PathBuf, entry: &Entry, report: &mut Listener) -> Result<Self, Error> {
         let file = open_own(&path)?;
         let n_there = file.metadata().map_err(Error::io(&path))?.len();
         let mut partial = Self { path, file, hash: Context::new(&SHA256), n_done: 0 };
@@ -34,7 +34,7 @@ impl Partial {
         }
         let mut block = vec![0; BLOCK];
         while partial.n_done < n_there {
-            report.tell(Step::Rehashing)?;
+            report.tell(Stage::Rehashing)?;
             let n = partial.file.read(&mut block).map_err(Error::io(&partial.path))?;
             if n == 0 {
                 break;

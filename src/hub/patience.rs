@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Error;
-use super::progress::{Report, Step};
+use super::progress::{Listener, Stage};
 
 /// How often the caller can cancel a wait.
 const SLICE: Duration = Duration::from_millis(100);
@@ -54,7 +54,7 @@ impl<'a> Tries<'a> {
     }
 
     /// Waits as the failure asks for; gives it back where asking again is no use.
-    pub fn wait(&mut self, error: Error, report: &mut Report) -> Result<(), Error> {
+    pub fn wait(&mut self, error: Error, report: &mut Listener) -> Result<(), Error> {
         let doubled = self.patience.first_wait.saturating_mul(1 << self.n_failed.min(16));
         self.n_failed += 1;
         let asked_for = error.retry_after().unwrap_or(Duration::ZERO);
@@ -65,7 +65,7 @@ impl<'a> Tries<'a> {
         let start = Instant::now();
         loop {
             let left = wait.saturating_sub(start.elapsed());
-            report.tell(Step::Retrying { error: &error, wait: left })?;
+            report.tell(Stage::Retrying { error: &error, wait: left })?;
             if left.is_zero() {
                 return Ok(());
             }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Error;
-use super::listing::Entry;
 
 /// How far it is.
 #[derive(Debug)]
@@ -18,13 +17,13 @@ pub struct Progress<'a> {
     /// Which file of a split model, from 1; 0 while the listing is read.
     pub part: usize,
     pub n_parts: usize,
-    pub step: Step<'a>,
+    pub step: Stage<'a>,
 }
 
 /// What is being done.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum Step<'a> {
+pub enum Stage<'a> {
     Listing,
     /// Another process downloads the same file; its result is waited for.
     Queued,
@@ -39,7 +38,7 @@ pub enum Step<'a> {
 }
 
 /// The caller's function and what it is told next.
-pub(super) struct Report<'a> {
+pub(super) struct Listener<'a> {
     progress: &'a mut dyn FnMut(&Progress) -> bool,
     file: String,
     pub n_done: u64,
@@ -48,18 +47,18 @@ pub(super) struct Report<'a> {
     n_parts: usize,
 }
 
-impl<'a> Report<'a> {
+impl<'a> Listener<'a> {
     pub fn new(progress: &'a mut dyn FnMut(&Progress) -> bool, repo: &str) -> Self {
         Self { progress, file: repo.to_owned(), n_done: 0, n_all: 0, part: 0, n_parts: 0 }
     }
 
-    /// From here on it is about this file.
-    pub fn start(&mut self, entry: &Entry, part: usize, n_parts: usize) {
-        self.file.clone_from(&entry.path);
-        (self.n_done, self.n_all, self.part, self.n_parts) = (0, entry.size, part, n_parts);
+    /// From here on it is about this file of `size` bytes.
+    pub fn start(&mut self, file: &str, size: u64, part: usize, n_parts: usize) {
+        file.clone_into(&mut self.file);
+        (self.n_done, self.n_all, self.part, self.n_parts) = (0, size, part, n_parts);
     }
 
-    pub fn tell(&mut self, step: Step) -> Result<(), Error> {
+    pub fn tell(&mut self, step: Stage) -> Result<(), Error> {
         let Self { progress, file, n_done, n_all, part, n_parts } = self;
         let now = Progress { file, n_done: *n_done, n_all: *n_all, part: *part, n_parts: *n_parts, step };
         if progress(&now) { Ok(()) } else { Err(Error::Cancelled) }

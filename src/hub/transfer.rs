@@ -10,7 +10,7 @@ use super::client::{Answer, Client};
 use super::listing::Entry;
 use super::partial::Partial;
 use super::patience::Tries;
-use super::progress::{Report, Step};
+use super::progress::{Listener, Stage};
 use super::url::encode_path;
 use super::{Error, Wanted};
 
@@ -28,7 +28,7 @@ pub(super) struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Leaves the file in the snapshot.
-    pub fn run(&self, report: &mut Report) -> Result<(), Error> {
+    pub fn run(&self, report: &mut Listener) -> Result<(), Error> {
         let sha256 = self.entry.sha256()?;
         let blob = self.shelf.blob(sha256)?;
         let _lock = self.shelf.lock(sha256, report)?;
@@ -45,7 +45,7 @@ impl Transfer<'_> {
         self.shelf.link(self.commit, self.entry, &blob)
     }
 
-    fn fill(&self, partial: &mut Partial, report: &mut Report) -> Result<(), Error> {
+    fn fill(&self, partial: &mut Partial, report: &mut Listener) -> Result<(), Error> {
         let mut tries = Tries::new(&self.client.patience);
         // Only what was never reached before counts, or a hub that lets us start over could keep us for ever.
         let mut n_best = partial.n_done();
@@ -60,16 +60,16 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    fn try_once(&self, partial: &mut Partial, report: &mut Report) -> Result<(), Error> {
+    fn try_once(&self, partial: &mut Partial, report: &mut Listener) -> Result<(), Error> {
         let Self { client, wanted, commit, entry, .. } = self;
         let path = format!("/{}/resolve/{commit}/{}", wanted.repo, encode_path(&entry.path));
-        report.tell(Step::Transferring)?;
+        report.tell(Stage::Transferring)?;
         let mut answer = client.get(&client.endpoint.below(&path)?, partial.n_done(), None)?;
         self.check(&answer, partial)?;
         report.n_done = partial.n_done();
         let mut block = vec![0; BLOCK];
         loop {
-            report.tell(Step::Transferring)?;
+            report.tell(Stage::Transferring)?;
             let n = answer.body.read(&mut block).map_err(|error| answer.cut(error))?;
             let left = entry.size - partial.n_done();
             if n as u64 > left {

@@ -1,46 +1,12 @@
 //! From a plan to findings.
 
+use super::finding::{Finding, Level};
 use super::memory::{self, Device, Need};
 use super::model::{File, Model};
-use super::probe::Report;
+use super::probe::Probed;
 use super::rules;
 use crate::llama::backend::Backend;
-use crate::steer::plan::Facts;
-use crate::steer::{ModelSource, Plan, Role};
-
-/// How much a finding weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Ok,
-    Note,
-    Warning,
-    /// The plan cannot run.
-    Refused,
-}
-
-impl Level {
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-/// Something that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub level: Level,
-    /// What it is about, in a word that scripts can rely on.
-    pub topic: &'static str,
-    pub role: Option<Role>,
-    pub text: String,
-    /// What to do about it.
-    pub advice: Option<String>,
-}
+use crate::steer::{Facts, ModelSource, Plan, Role};
 
 /// All that was found.
 #[derive(Debug)]
@@ -73,7 +39,7 @@ pub fn check(
     backend: &Backend,
     plan: &Plan,
     n_ctx: impl FnOnce(usize) -> usize,
-    probe: &mut dyn FnMut(Role, &ModelSource) -> Result<Report, String>,
+    probe: &mut dyn FnMut(Role, &ModelSource) -> Result<Probed, String>,
 ) -> Inspection {
     let mut plan = plan.clone();
     let mut models: Vec<Model> = Vec::new();

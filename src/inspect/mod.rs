@@ -5,9 +5,11 @@
 //! some files that pass every check of this crate it still aborts.
 
 pub mod check;
+mod finding;
 pub mod memory;
 pub mod model;
 pub mod probe;
 mod rules;
 
-pub use check::{Finding, Inspection, Level, check};
+pub use check::{Inspection, check};
+pub use finding::{Finding, Level};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::probe::Report;
+use super::probe::Probed;
 use crate::gguf::tensors::TensorType;
 use crate::gguf::typed::Typed;
 use crate::gguf::{self, Header};
@@ -18,7 +18,7 @@ pub struct Model {
     pub path: PathBuf,
     pub file: Result<File, gguf::Error>,
     /// Not asked for where the file is refused.
-    pub probed: Option<Result<Report, String>>,
+    pub probed: Option<Result<Probed, String>>,
     /// Sequences that it decodes, and contexts that they live in.
     pub n_lanes: usize,
     pub n_contexts: usize,
@@ -48,7 +48,7 @@ impl Model {
 
     /// llama.cpp's answers, where it gave any.
     #[must_use]
-    pub fn report(&self) -> Option<&Report> {
+    pub fn report(&self) -> Option<&Probed> {
         self.probed.as_ref()?.as_ref().ok()
     }
 }

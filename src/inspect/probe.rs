@@ -8,7 +8,7 @@ use crate::llama::probe::{self, Layout, Vocabulary};
 use crate::llama::{Error, rpc};
 use crate::steer::ModelSource;
 
-/// Everything that a process needs to know to answer with a [`Report`].
+/// Everything that a process needs to know to answer with a [`Probed`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     pub source: ModelSource,
@@ -20,7 +20,7 @@ pub struct Request {
 
 /// llama.cpp's answers, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct Probed {
     pub vocabulary: Result<Vocabulary, String>,
     pub layout: Result<Layout, String>,
     /// `None` where it was not asked for, or where the layout failed already.
@@ -29,7 +29,7 @@ pub struct Report {
 
 /// Asks the llama.cpp of this process.
 #[must_use]
-pub fn run(backend: &Backend, request: &Request) -> Report {
+pub fn run(backend: &Backend, request: &Request) -> Probed {
     let Request { source, rpc, deep } = request;
     let words = |error: Error| match error {
         Error::Load { reason, .. } | Error::Context { reason, .. } => reason,
@@ -40,5 +40,5 @@ pub fn run(backend: &Backend, request: &Request) -> Report {
     let layout = servers.and_then(|()| probe::layout(backend, &source.path, &source.model, &source.context));
     let decode = || probe::decode(backend, &source.path, &source.adapters, &source.model, &source.context);
     let decoded = (*deep && layout.is_ok()).then(|| decode().map_err(words));
-    Report { vocabulary, layout: layout.map_err(words), decoded }
+    Probed { vocabulary, layout: layout.map_err(words), decoded }
 }

@@ -1,12 +1,11 @@
 //! What is looked at, and how it is judged.
 
-use super::check::{Finding, Level};
+use super::finding::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
 use crate::llama::invariance::{Difference, Invariance};
 use crate::recipe::Schedule;
-use crate::steer::plan::Facts;
-use crate::steer::{Error, Plan, Role, SidePlan};
+use crate::steer::{Error, Facts, Plan, Role, SidePlan};
 use crate::vocab::compare::{self, Verdict, specials};
 
 /// Every finding, in the order of what decides first.
@@ -49,7 +48,7 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
     }
     found.roles(plan, facts);
     found.ends(models);
-    found.context(plan.base.context.n_ctx, models);
+    found.context(plan.sources().next().map_or(0, |(_, base)| base.context.n_ctx), models);
     found.memory(devices, plan, models.iter().all(|model| model.file.is_ok()));
     found.0
 }
@@ -377,7 +376,8 @@ impl Findings {
             }
             let is_cpu = name == CPU;
             // Mapped weights need not all be there at once.
-            let is_mapped = is_cpu && matches!(plan.base.model.load_mode, LoadMode::Auto | LoadMode::Mmap);
+            let is_mapped = is_cpu
+                && plan.sources().all(|(_, source)| matches!(source.model.load_mode, LoadMode::Auto | LoadMode::Mmap));
             let fixed = if is_mapped { needed - device.weights } else { needed };
             let text = |have: u64, word: &str| format!("{name} has {} {word}, {} are needed", gib(have), gib(needed));
             let advice = if is_cpu {

@@ -22,7 +22,8 @@ pub enum Outputs {
 
 impl Part<'_> {
     /// How many rows it puts out, and the first one's place among its tokens.
-    pub(super) fn rows(&self) -> (usize, usize) {
+    #[must_use]
+    pub fn rows(&self) -> (usize, usize) {
         match self.outputs {
             Outputs::None => (0, 0),
             Outputs::Last => (1, self.tokens.len() - 1),

@@ -9,6 +9,7 @@ use llama_cpp_sys_2 as sys;
 use super::candidates::Candidates;
 use super::model::Model;
 use super::stage::Stage;
+use super::table::allocated;
 use super::{Error, Token, grammar, gumbel};
 use crate::arithmetic::offset::Term;
 use crate::parameter::OutOfRange;
@@ -424,13 +425,5 @@ impl Drop for RawChain {
     fn drop(&mut self) {
         // SAFETY: the chain is ours; it frees its samplers.
         unsafe { sys::llama_sampler_free(self.0.as_ptr()) };
-    }
-}
-
-/// A sampler that llama.cpp made: its `new` gives memory or ends the process.
-pub(super) fn allocated(raw: *mut sys::llama_sampler) -> NonNull<sys::llama_sampler> {
-    match NonNull::new(raw) {
-        Some(raw) => raw,
-        None => unreachable!("llama.cpp returned no sampler"),
     }
 }

@@ -1,6 +1,8 @@
 //! One model's context: tokens go in by sequence, rows of logits come out.
 
+use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,8 @@ pub struct ContextParams {
     pub n_ctx: usize,
     /// Most tokens in one decode.
     pub n_batch: usize,
-    /// Most rows that one decode puts out for each sequence. llama.cpp reserves `4 · n_vocab` bytes for each.
+    /// Most rows that one decode puts out for one text; see [`Sequences::n_together`]. llama.cpp reserves `4 · n_vocab`
+    /// bytes for each.
     pub n_outputs_max: usize,
     /// Threads, the same for one token and for many: teams of changing size are set up anew by OpenMP each time.
     pub n_threads: usize,
@@ -38,7 +41,7 @@ impl Default for ContextParams {
         Self {
             n_ctx: 2048,
             n_batch: 512,
-            n_outputs_max: 1,
+            n_outputs_max: 16,
             n_threads: num_cpus::get_physical().min(num_cpus::get()),
             flash_attention: FlashAttention::Auto,
             cache_type_k: CacheType::F16,
@@ -77,9 +80,9 @@ pub enum FlashAttention {
     Off,
 }
 
-/// Where a sequence's time went. A decode of several sequences counts for each by its share of the tokens. Prompt: tokens decoded for the last row at most; decode: for a row each. On a device the
-/// time is that of the call and of the waiting, not what it computed beside other lanes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Where a sequence's time went. A decode of several sequences counts for each by its share of the tokens. Prompt: tokens
+/// decoded for the last row at most; decode: for a row each. On a device the time is that of the call and of the waiting, not what it computed beside other lanes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timings {
     pub n_prompt: usize,
     pub t_prompt: Duration,
@@ -108,24 +111,31 @@ fn raw_type(kind: CacheType) -> sys::ggml_type {
     }
 }
 
-/// Sequences of a context: those with a cache of their own, and spare ones that share the cells of the others, for
-/// trying something on a copy.
+/// Sequences of a context, and the cells of the KV cache that they live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sequences {
     pub n: usize,
-    pub n_spare: usize,
+    /// One stream of cells for all sequences, in place of one for each. A batch of any shape is computed at once there;
+    /// with streams of their own, sequences that bring different numbers of tokens are computed one after the other, but
+    /// their sums never depend on where other sequences left room.
+    pub unified: bool,
+    /// Sequences that can be full at the same time: all of them, unless they share cells.
+    pub n_full: usize,
+    /// Sequences that belong to one text and put out their rows together.
+    pub n_together: usize,
 }
 
 impl Sequences {
-    pub const ONE: Self = Self { n: 1, n_spare: 0 };
+    pub const ONE: Self = Self { n: 1, unified: false, n_full: 1, n_together: 1 };
 }
 
 /// A sequence's place in a context.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sequence {
     n_past: usize,
-    /// Its first tokens whose cells are another sequence's.
+    /// Its first tokens whose cells are counted as another sequence's, and that one.
     n_shared: usize,
+    owner: usize,
     /// Rows of the last decode, and the batch index of the first.
     rows: (usize, usize),
     /// Tokens of a decode that was not waited for, and whether each put out a row.
@@ -141,11 +151,15 @@ pub struct Context {
     n_ctx: usize,
     /// Cells that all sequences share, where they do.
     n_shared_cells: Option<usize>,
-    n_outputs_max: usize,
+    n_rows_max: usize,
     n_vocab: usize,
     sequences: Vec<Sequence>,
-    /// What submitting the last decode took, until it is waited for.
+    /// What submitting the last decode took, until it is waited for; and what all decodes took.
     submitted: Option<Duration>,
+    busy: Duration,
+    /// Window of a model whose layers look back no further; what lies behind may be gone.
+    n_swa: usize,
+    breaker: Option<Box<Breaker>>,
     // After the context, which uses them; the model goes last.
     _adapters: Vec<Scaled>,
     model: Arc<Model>,
@@ -178,21 +192,23 @@ impl Context {
             Error::Context { path: model.path().to_path_buf(), n_ctx, reason }
         };
         params.check()?;
-        let n_seq = sequences.n + sequences.n_spare;
-        if sequences.n == 0 || n_seq > MAX_SEQUENCES {
+        let Sequences { n: n_seq, unified, n_full, n_together } = sequences;
+        if n_seq == 0 || n_seq > MAX_SEQUENCES {
             return Err(failed(format!("{n_seq} sequences were asked for, 1 to {MAX_SEQUENCES} are possible")));
         }
-        let n_cells = params.n_ctx.next_multiple_of(CELLS).saturating_mul(sequences.n);
+        let n_full = if unified { n_full.clamp(1, n_seq) } else { n_seq };
+        let n_cells = params.n_ctx.next_multiple_of(CELLS).saturating_mul(n_full);
         if n_cells > MAX_CTX {
-            return Err(failed(format!("{n_seq} sequences of this size are too many")));
+            return Err(failed(format!("{n_full} sequences of this size are too many")));
         }
         if let Some((adapter, _)) = adapters.iter().find(|(adapter, _)| !adapter.is_for(&model)) {
             let reason = format!("it was loaded for another model than {}", model.path().display());
             return Err(Error::Adapter { path: adapter.path().to_path_buf(), reason });
         }
-        let n_batch = params.n_batch.min(params.n_ctx).max(n_seq);
-        let n_outputs_max = params.n_outputs_max.clamp(1, n_batch / n_seq);
-        let is_shared = sequences.n_spare > 0;
+        let n_batch = params.n_batch.min(params.n_ctx.saturating_mul(n_full)).max(n_seq);
+        let n_together = n_together.clamp(1, n_seq);
+        let n_rows_max = params.n_outputs_max.clamp(1, n_batch / n_together) * n_together + (n_seq - n_together);
+        let n_rows_max = n_rows_max.min(n_batch);
         // SAFETY: takes no argument.
         let mut raw = unsafe { sys::llama_context_default_params() };
         // One sequence by itself needs no rounding, and none that shares cells is promised a part of them.
@@ -200,8 +216,8 @@ impl Context {
         raw.n_batch = n_batch as u32;
         raw.n_ubatch = n_batch as u32;
         raw.n_seq_max = n_seq as u32;
-        raw.kv_unified = is_shared;
-        raw.n_outputs_max = (n_outputs_max * n_seq) as u32;
+        raw.kv_unified = unified;
+        raw.n_outputs_max = n_rows_max as u32;
         raw.n_threads = params.n_threads as i32;
         raw.n_threads_batch = params.n_threads as i32;
         raw.flash_attn_type = match params.flash_attention {
@@ -228,11 +244,14 @@ impl Context {
             batch: Batch::new(n_batch, n_seq),
             // llama.cpp rounds the context up; what was asked for is what is kept to.
             n_ctx: n_ctx.min(params.n_ctx),
-            n_shared_cells: is_shared.then_some(n_cells),
-            n_outputs_max,
+            n_shared_cells: unified.then_some(n_cells),
+            n_rows_max,
             n_vocab: model.n_vocab(),
             sequences: vec![Sequence::default(); n_seq],
             submitted: None,
+            busy: Duration::ZERO,
+            n_swa: model.n_swa(),
+            breaker: None,
             _adapters: adapters.to_vec(),
             model,
         };
@@ -275,10 +294,10 @@ impl Context {
         self.batch.capacity()
     }
 
-    /// Most rows that one decode puts out for a sequence.
+    /// Most rows that one decode puts out, all sequences together.
     #[must_use]
-    pub fn n_outputs_max(&self) -> usize {
-        self.n_outputs_max
+    pub fn n_rows_max(&self) -> usize {
+        self.n_rows_max
     }
 
     #[must_use]
@@ -296,13 +315,24 @@ impl Context {
     #[must_use]
     pub fn n_left(&self, seq: usize) -> usize {
         let own = self.n_ctx - self.sequences[seq].n_past;
-        match self.n_shared_cells {
-            None => own,
-            Some(n_cells) => {
-                let n_used: usize = self.sequences.iter().map(|sequence| sequence.n_past - sequence.n_shared).sum();
-                own.min(n_cells - n_used)
-            }
-        }
+        self.n_shared_left().map_or(own, |n_left| own.min(n_left))
+    }
+
+    /// Cells for all sequences together.
+    #[must_use]
+    pub fn n_cells(&self) -> usize {
+        self.n_shared_cells.unwrap_or(self.n_ctx * self.sequences.len())
+    }
+
+    /// Cells that are left where all sequences share them.
+    #[must_use]
+    pub fn n_shared_left(&self) -> Option<usize> {
+        self.n_shared_cells.map(|n_cells| n_cells - self.n_used())
+    }
+
+    /// Cells that are in use.
+    fn n_used(&self) -> usize {
+        self.sequences.iter().map(|sequence| sequence.n_past - sequence.n_shared).sum()
     }
 
     #[must_use]
@@ -310,14 +340,40 @@ impl Context {
         self.sequences[seq].timings
     }
 
-    /// Tokens decoded since the timings were reset, all sequences together.
+    /// What decoding took so far, all sequences together.
     #[must_use]
-    pub fn n_decoded(&self) -> usize {
-        self.sequences.iter().map(|sequence| sequence.timings.n_prompt + sequence.timings.n_decode).sum()
+    pub fn busy(&self) -> Duration {
+        self.busy
     }
 
-    pub fn reset_timings(&mut self) {
-        self.sequences.iter_mut().for_each(|sequence| sequence.timings = Timings::default());
+    pub fn reset_timings(&mut self, seq: usize) {
+        self.sequences[seq].timings = Timings::default();
+    }
+
+    /// Refuses what one sequence could never decode next, whoever else decodes with it.
+    pub fn check(&self, part: &Part<'_>) -> Result<(), Error> {
+        let (n_past, n_new, n_batch) = (self.n_past(part.seq), part.tokens.len(), self.n_batch());
+        if n_new == 0 || n_new > n_batch {
+            return Err(Error::BatchSize { n_tokens: n_new, n_batch });
+        }
+        if part.rows().0 > self.n_rows_max {
+            return Err(Error::BatchSize { n_tokens: n_new, n_batch: self.n_rows_max });
+        }
+        if n_new > self.n_left(part.seq) {
+            return Err(Error::ContextFull { n_past, n_new, n_ctx: n_past + self.n_left(part.seq) });
+        }
+        part.tokens.iter().try_for_each(|&token| self.model.check(token))
+    }
+
+    /// From now on a decode is broken off midway wherever `breaks`, asked with the sequences in it, says so. For tests
+    /// of what is left then; a model on a device finishes its decode all the same.
+    #[doc(hidden)]
+    pub fn break_where(&mut self, breaks: impl FnMut(&[usize]) -> bool + Send + 'static) {
+        let breaker = Box::new(Breaker { breaks: Box::new(breaks), now: AtomicBool::new(false) });
+        let now: *const AtomicBool = &raw const breaker.now;
+        self.breaker = Some(breaker);
+        // SAFETY: the flag lives in a box that the context holds until it is freed, or until the next one is set.
+        unsafe { sys::llama_set_abort_callback(self.raw.as_ptr(), Some(is_broken_off), now.cast_mut().cast()) };
     }
 
     /// Starts to decode tokens behind those that the sequences hold already. On a CPU this returns when it is done, on
@@ -325,26 +381,31 @@ impl Context {
     /// forget a part.
     pub fn submit<'a>(&mut self, parts: impl Iterator<Item = Part<'a>> + Clone) -> Result<(), Error> {
         self.wait();
-        let n_tokens = parts.clone().map(|part| part.tokens.len()).sum();
+        let (n_tokens, n_rows) =
+            parts.clone().fold((0, 0), |(n, rows), part| (n + part.tokens.len(), rows + part.rows().0));
         let n_batch = self.n_batch();
-        if parts.clone().any(|part| part.tokens.is_empty()) || n_tokens == 0 || n_tokens > n_batch {
+        if n_tokens == 0 || n_tokens > n_batch || n_rows > self.n_rows_max {
+            let n_batch = if n_rows > self.n_rows_max { self.n_rows_max } else { n_batch };
             return Err(Error::BatchSize { n_tokens, n_batch });
         }
         self.batch.clear();
+        let mut n_new = 0;
         for (i, part) in parts.clone().enumerate() {
-            let (n_past, n_new, n_batch) = (self.n_past(part.seq), part.tokens.len(), self.n_outputs_max);
-            if part.rows().0 > n_batch {
-                return Err(Error::BatchSize { n_tokens: n_new, n_batch });
-            }
-            if n_new > self.n_left(part.seq) || parts.clone().take(i).any(|other| other.seq == part.seq) {
+            self.check(&part)?;
+            let n_past = self.n_past(part.seq);
+            n_new += part.tokens.len();
+            let is_full = self.n_shared_left().is_some_and(|n_left| n_new > n_left);
+            if is_full || parts.clone().take(i).any(|other| other.seq == part.seq) {
                 return Err(Error::ContextFull { n_past, n_new, n_ctx: n_past + self.n_left(part.seq) });
             }
-            part.tokens.iter().try_for_each(|&token| self.model.check(token))?;
             self.batch.add(&part, n_past);
         }
         // Whatever comes of it, llama.cpp's rows are those of this decode from here on.
         self.sequences.iter_mut().for_each(|sequence| sequence.rows = (0, 0));
 
+        if let Some(Breaker { breaks, now }) = self.breaker.as_deref_mut() {
+            *now.get_mut() = breaks(&parts.clone().map(|part| part.seq).collect::<Vec<_>>());
+        }
         log::take_errors("");
         let began = Instant::now();
         let batch = self.batch.raw();
@@ -360,6 +421,7 @@ impl Context {
             let n_past = parts.clone().next().map_or(0, |part| self.n_past(part.seq));
             for part in parts {
                 self.roll_back(part.seq, self.n_past(part.seq));
+                self.search_from_the_front(part.seq);
             }
             return Err(Error::Decode { n_past, n_tokens, code, reason });
         }
@@ -384,6 +446,7 @@ impl Context {
         // SAFETY: the context is valid.
         unsafe { sys::llama_synchronize(self.raw.as_ptr()) };
         let spent = submitted + began.elapsed();
+        self.busy += spent;
         let n_tokens: usize = self.sequences.iter().filter_map(|sequence| sequence.submitted).map(|(n, _)| n).sum();
         for Sequence { submitted, timings, .. } in &mut self.sequences {
             let Some((n, is_decode)) = submitted.take() else { continue };
@@ -425,14 +488,19 @@ impl Context {
     /// (recurrent state), the sequence forgets all; [`Self::n_past`] tells.
     pub fn roll_back(&mut self, seq: usize, n_past: usize) {
         self.wait();
+        let before = self.sequences[seq];
         let sequence = &mut self.sequences[seq];
         sequence.rows = (0, 0);
         let id = seq as sys::llama_seq_id;
         // SAFETY: the context is valid; the sequence is one of its own.
         sequence.n_past = unsafe {
             let memory = sys::llama_get_memory(self.raw.as_ptr());
-            if n_past > 0 && sys::llama_memory_seq_rm(memory, id, n_past as i32, -1) {
-                n_past.min(sequence.n_past)
+            let n_kept = n_past.min(sequence.n_past);
+            // Of a sliding window that moved on, what the next token would look back at may be gone.
+            let first = n_kept.saturating_sub(self.n_swa);
+            let is_whole = |memory| self.n_swa == 0 || sys::llama_memory_seq_pos_min(memory, id) <= first as i32;
+            if n_kept > 0 && sys::llama_memory_seq_rm(memory, id, n_kept as i32, -1) && is_whole(memory) {
+                n_kept
             } else {
                 // A whole sequence can be removed from every memory.
                 sys::llama_memory_seq_rm(memory, id, -1, -1);
@@ -440,22 +508,81 @@ impl Context {
             }
         };
         sequence.n_shared = sequence.n_shared.min(sequence.n_past);
+        let n_past = sequence.n_past;
+        if self.n_shared_cells.is_some() && n_past < before.n_past {
+            self.hand_over(seq, before, n_past);
+        }
     }
 
-    /// Makes sequence `to`, a spare one, hold what `from` holds, in the same cells.
+    /// Makes llama.cpp look for free cells from the first one on. When a decode of several streams fails, it is left with
+    /// places to start from that belong to other streams (`llama_kv_cache::prepare`): tokens would come to lie in
+    /// another order than they were read in, and be summed in that.
+    fn search_from_the_front(&mut self, seq: usize) {
+        /// Behind every position that there can be.
+        const NOWHERE: sys::llama_pos = sys::llama_pos::MAX - 1;
+        // SAFETY: the context is valid, the sequence is its own, and no position is in the range that is to be moved.
+        unsafe {
+            let memory = sys::llama_get_memory(self.raw.as_ptr());
+            if sys::llama_memory_can_shift(memory) {
+                sys::llama_memory_seq_add(memory, seq as sys::llama_seq_id, NOWHERE, -1, 1);
+            }
+        }
+    }
+
+    /// A sequence has given up what it had behind its first `n_past` tokens: cells of its own that others hold too are
+    /// counted as theirs from now on.
+    fn hand_over(&mut self, seq: usize, before: Sequence, n_past: usize) {
+        let heirs = || 0..self.sequences.len();
+        let shares = |other: &usize| {
+            let Sequence { n_shared, owner, .. } = self.sequences[*other];
+            *other != seq && owner == seq && n_shared > n_past
+        };
+        let Some(heir) = heirs().filter(shares).max_by_key(|&other| self.sequences[other].n_shared) else { return };
+        let others: Vec<_> = heirs().filter(shares).filter(|&other| other != heir).collect();
+        // What was another's before stays so.
+        let n_kept = n_past.max(before.n_shared.min(self.sequences[heir].n_shared));
+        let owner = if n_kept > n_past { before.owner } else { seq };
+        (self.sequences[heir].n_shared, self.sequences[heir].owner) = (n_kept, owner);
+        for other in others {
+            self.sequences[other].owner = heir;
+        }
+    }
+
+    /// Makes sequence `to` hold what `from` holds: in the same cells where all sequences share them, else in copies.
     pub fn copy(&mut self, from: usize, to: usize) {
-        self.roll_back(to, 0);
-        if self.n_shared_cells.is_none() {
+        if from == to {
             return;
         }
-        // SAFETY: the context is valid, both sequences are its own and lie in one stream, since cells are shared.
+        self.roll_back(to, 0);
+        // SAFETY: the context is valid, both sequences are its own, and all of one is copied.
         unsafe {
             let memory = sys::llama_get_memory(self.raw.as_ptr());
             sys::llama_memory_seq_cp(memory, from as sys::llama_seq_id, to as sys::llama_seq_id, -1, -1);
         }
         let n_past = self.n_past(from);
-        self.sequences[to] = Sequence { n_past, n_shared: n_past, ..self.sequences[to] };
+        let n_shared = if self.n_shared_cells.is_some() { n_past } else { 0 };
+        self.sequences[to] = Sequence { n_past, n_shared, owner: from, ..self.sequences[to] };
     }
+}
+
+/// Whether a decode of these sequences is to be broken off.
+type Breaks = Box<dyn FnMut(&[usize]) -> bool + Send>;
+
+/// Ends decodes midway.
+struct Breaker {
+    breaks: Breaks,
+    now: AtomicBool,
+}
+
+impl std::fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Breaker").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+unsafe extern "C" fn is_broken_off(now: *mut c_void) -> bool {
+    // SAFETY: `now` is the flag that `break_where` keeps for the context.
+    unsafe { &*now.cast::<AtomicBool>() }.load(Ordering::Relaxed)
 }
 
 impl Drop for Context {

@@ -14,8 +14,7 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
-use super::chain::allocated;
-use super::table::{self, Table};
+use super::table::{self, Table, allocated};
 use crate::arithmetic::noise;
 
 /// What the sampler's `ctx` points to.

@@ -51,7 +51,7 @@ impl Invariance {
 /// Compares batches with single tokens on a context's first sequence, as far as the context reaches; the sequence is
 /// empty afterwards.
 pub fn probe(context: &mut Context) -> Result<Invariance, Error> {
-    let most = context.n_batch().min(context.n_outputs_max()).min(context.n_ctx().saturating_sub(1));
+    let most = context.n_batch().min(context.n_rows_max()).min(context.n_ctx().saturating_sub(1));
     let widths: Vec<_> = WIDTHS.into_iter().filter(|&width| width <= most).collect();
     let mut found = Invariance { widths, ..Invariance::default() };
     let Some(&widest) = found.widths.last() else { return Ok(found) };

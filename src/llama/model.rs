@@ -10,8 +10,8 @@ use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
-use super::pieces::Specials;
-use super::text::Spelling;
+use super::specials::Specials;
+use super::spelling::Spelling;
 use super::{Error, log};
 
 /// Held while llama.cpp writes to a model: contexts being created, adapters coming and going.
@@ -277,6 +277,12 @@ impl Model {
         let model = self.raw.as_ptr();
         // SAFETY: the model is valid.
         unsafe { !sys::llama_model_is_recurrent(model) && !sys::llama_model_is_hybrid(model) }
+    }
+
+    /// How far back the layers with a sliding window look; 0 where there are none.
+    pub(super) fn n_swa(&self) -> usize {
+        // SAFETY: the model is valid.
+        unsafe { sys::llama_model_n_swa(self.raw.as_ptr()) }.try_into().unwrap_or(0)
     }
 
     pub(super) fn raw(&self) -> NonNull<sys::llama_model> {

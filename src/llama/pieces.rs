@@ -6,66 +6,14 @@ use std::ops::Range;
 use llama_cpp_sys_2 as sys;
 
 use super::model::Model;
+use super::specials::{Special, Specials, overlap};
 use super::text::Flags;
 use super::{Error, Token};
 use crate::prompt::Piece;
 
-/// What is read as tokens in a template, the longest names first, as llama.cpp looks for them.
-#[derive(Debug)]
-pub(super) struct Specials(Vec<Special>);
-
-#[derive(Debug, Clone)]
-struct Special {
-    name: String,
-    token: Token,
-    /// llama.cpp takes the name for the token in every text, whatever it is told.
-    is_always_read: bool,
-}
-
-impl Specials {
-    /// Control tokens; and of those that a file has on top of its tokenizer's (`USER_DEFINED`), the ones that mark up a
-    /// conversation: others are words, such as runs of spaces or HTML.
-    fn of(model: &Model) -> Self {
-        let template = model.chat_template().unwrap_or_default();
-        let special = |token: Token| {
-            // SAFETY: the vocabulary is valid, the id is one of its own.
-            let attributes = unsafe { sys::llama_vocab_get_attr(model.vocab(), token) };
-            let name = std::str::from_utf8(model.raw_text(token)).ok().filter(|name| !name.is_empty())?;
-            let is_control = attributes & (sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN) != 0;
-            let is_always_read = attributes & sys::LLAMA_TOKEN_ATTR_USER_DEFINED != 0;
-            let looks_it = name.starts_with("<|") || name.starts_with("<｜") || template.contains(name);
-            let marks_up = is_always_read && !name.trim().is_empty() && (looks_it || model.is_eog(token));
-            (is_control || marks_up).then(|| Special { name: name.to_owned(), token, is_always_read })
-        };
-        let mut specials: Vec<_> = (0..model.n_vocab() as Token).filter_map(special).collect();
-        specials.sort_by_key(|special| std::cmp::Reverse(special.name.len()));
-        Self(specials)
-    }
-
-    /// Where the names stand in a text, in order and without overlaps. Longer names come first, and where
-    /// `is_allowed` says no, a name is text.
-    fn find(&self, text: &str, is_allowed: impl Fn(&Range<usize>) -> bool) -> Vec<(Range<usize>, &Special)> {
-        let mut found: Vec<(Range<usize>, &Special)> = Vec::new();
-        for special in &self.0 {
-            for (start, _) in text.match_indices(special.name.as_str()) {
-                let place = start..start + special.name.len();
-                if is_allowed(&place) && found.iter().all(|(other, _)| !overlap(other, &place)) {
-                    found.push((place, special));
-                }
-            }
-        }
-        found.sort_by_key(|(place, _)| place.start);
-        found
-    }
-}
-
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start < b.end && b.start < a.end
-}
-
 /// Neighbouring pieces of text, which are tokenised as one.
 #[derive(Default)]
-struct Run {
+struct Stretch {
     text: String,
     /// Where no name is a token.
     content: Vec<Range<usize>>,
@@ -76,7 +24,7 @@ impl Model {
     /// once, whether or not the template brings it.
     pub fn tokenize_pieces(&self, pieces: &[Piece]) -> Result<Vec<Token>, Error> {
         let mut tokens = Vec::new();
-        let mut run = Run::default();
+        let mut run = Stretch::default();
         for piece in pieces {
             match piece {
                 Piece::Template(text) => run.text += text,
@@ -99,8 +47,25 @@ impl Model {
         Ok(tokens)
     }
 
-    fn append_run(&self, Run { text, content }: Run, tokens: &mut Vec<Token>) -> Result<(), Error> {
-        let specials = self.specials.get_or_init(|| Specials::of(self));
+    /// Control tokens; and of those that a file has on top of its tokenizer's (`USER_DEFINED`), the ones that mark up a
+    /// conversation: others are words, such as runs of spaces or HTML.
+    fn read_specials(&self) -> Specials {
+        let template = self.chat_template().unwrap_or_default();
+        let special = |token: Token| {
+            // SAFETY: the vocabulary is valid, the id is one of its own.
+            let attributes = unsafe { sys::llama_vocab_get_attr(self.vocab(), token) };
+            let name = std::str::from_utf8(self.raw_text(token)).ok().filter(|name| !name.is_empty())?;
+            let is_control = attributes & (sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN) != 0;
+            let is_always_read = attributes & sys::LLAMA_TOKEN_ATTR_USER_DEFINED != 0;
+            let looks_it = name.starts_with("<|") || name.starts_with("<｜") || template.contains(name);
+            let marks_up = is_always_read && !name.trim().is_empty() && (looks_it || self.is_eog(token));
+            (is_control || marks_up).then(|| Special { name: name.to_owned(), token, is_always_read })
+        };
+        Specials::new((0..self.n_vocab() as Token).filter_map(special).collect())
+    }
+
+    fn append_run(&self, Stretch { text, content }: Stretch, tokens: &mut Vec<Token>) -> Result<(), Error> {
+        let specials = self.specials.get_or_init(|| self.read_specials());
         let is_text = |place: &Range<usize>| content.iter().any(|content| overlap(content, place));
         if specials.find(&text, is_text).is_empty() {
             // Nobody wrote a token's name: llama.cpp finds those of the template by itself.

@@ -13,7 +13,7 @@ use super::invariance::{self, Invariance, MAX_WIDTH};
 use super::model::{Extent, Model, ModelParams};
 use super::{Error, Token, log};
 use crate::arithmetic::offset::first_non_finite_logit;
-use crate::recipe::player::Lora;
+use crate::recipe::model_spec::Lora;
 
 /// What llama.cpp settles about a vocabulary beyond what its file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

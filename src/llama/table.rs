@@ -1,6 +1,8 @@
 //! The vtable of a sampler of ours.
 
-use llama_cpp_sys_2::llama_sampler_i;
+use std::ptr::NonNull;
+
+use llama_cpp_sys_2::{llama_sampler, llama_sampler_i};
 
 /// Slots behind those that this version of llama.cpp has, up to 32.
 const N_LATER: usize = 32 - size_of::<llama_sampler_i>() / size_of::<usize>();
@@ -31,5 +33,13 @@ pub(super) struct Table {
 impl Table {
     pub(super) const fn new(iface: llama_sampler_i) -> Self {
         Self { iface, later: [0; N_LATER] }
+    }
+}
+
+/// A sampler that llama.cpp made: its `new` gives memory or ends the process.
+pub(super) fn allocated(raw: *mut llama_sampler) -> NonNull<llama_sampler> {
+    match NonNull::new(raw) {
+        Some(raw) => raw,
+        None => unreachable!("llama.cpp returned no sampler"),
     }
 }

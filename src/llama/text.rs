@@ -1,11 +1,11 @@
 //! Text to tokens and back, by a model's own vocabulary.
 
-use std::collections::HashSet;
 use std::ffi::{CStr, c_char};
 
 use llama_cpp_sys_2 as sys;
 
 use super::model::Model;
+use super::spelling::Spelling;
 use super::{Error, Token};
 use crate::vocab::Vocabulary;
 
@@ -95,7 +95,8 @@ impl Model {
         if kind != sys::LLAMA_VOCAB_TYPE_SPM && kind != sys::LLAMA_VOCAB_TYPE_PLAMO2 {
             return Ok(());
         }
-        let spelling = self.spelling.get_or_init(|| Spelling::of(self));
+        let texts = || (0..self.n_vocab() as Token).map(|token| self.raw_text(token));
+        let spelling = self.spelling.get_or_init(|| Spelling::of(texts()));
         // A space is put in front.
         match std::iter::once(' ').chain(text.chars()).find(|&c| !spelling.has(c)) {
             None => Ok(()),
@@ -196,43 +197,6 @@ pub(super) struct Flags {
     pub add_special: bool,
     /// Take the names of control tokens for the tokens.
     pub parse_special: bool,
-}
-
-/// Which characters a vocabulary can spell.
-#[derive(Debug)]
-pub(super) struct Spelling {
-    bytes: [bool; 256],
-    /// Tokens of one character.
-    characters: HashSet<char>,
-}
-
-impl Spelling {
-    fn of(model: &Model) -> Self {
-        let mut spelling = Self { bytes: [false; 256], characters: HashSet::new() };
-        for token in 0..model.n_vocab() as Token {
-            let text = model.raw_text(token);
-            if let [byte] = text {
-                spelling.bytes[usize::from(*byte)] = true;
-            }
-            let hex = text.strip_prefix(b"<0x").and_then(|rest| rest.strip_suffix(b">")).filter(|hex| hex.len() == 2);
-            // llama.cpp looks for capitals only.
-            let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok()).filter(|hex| *hex == hex.to_uppercase());
-            if let Some(byte) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-                spelling.bytes[usize::from(byte)] = true;
-            }
-            if let Ok(text) = std::str::from_utf8(text) {
-                let mut characters = text.chars();
-                spelling.characters.extend(characters.next().filter(|_| characters.next().is_none()));
-            }
-        }
-        spelling
-    }
-
-    fn has(&self, c: char) -> bool {
-        // llama.cpp writes a space so.
-        let c = if c == ' ' { '▁' } else { c };
-        self.characters.contains(&c) || c.encode_utf8(&mut [0; 4]).bytes().all(|byte| self.bytes[usize::from(byte)])
-    }
 }
 
 /// The most characters that one match of a tokenizer's pattern can cover: they match a word with the white space

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Speaker {
     System,
     User,
@@ -27,7 +30,7 @@ impl fmt::Display for Speaker {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     pub speaker: Speaker,
     pub text: String,
@@ -36,7 +39,7 @@ pub struct Message {
 }
 
 /// How an answer came to be: its text is `prefix` and then the text of `tokens`, which may be lossy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generated {
     /// Text that the answer was made to start with.
     pub prefix: String,
@@ -44,7 +47,7 @@ pub struct Generated {
     pub tokens: Vec<i32>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
     pub messages: Vec<Message>,
     /// Text that the next answer starts with, on every lane.

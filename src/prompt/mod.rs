@@ -13,6 +13,7 @@
 pub mod conversation;
 pub mod error;
 mod marks;
+mod piece;
 mod plain;
 pub mod template;
 mod turns;
@@ -23,5 +24,6 @@ mod tests;
 
 pub use conversation::{Conversation, Generated, Message, Speaker};
 pub use error::Error;
+pub use piece::Piece;
 pub use template::Template;
-pub use view::{Piece, View};
+pub use view::View;

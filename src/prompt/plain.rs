@@ -3,8 +3,8 @@
 //! An answer follows the user's text directly, as a base model would go on with it; everything else is set apart by an
 //! empty line.
 
+use super::piece::{Piece, Pieces};
 use super::turns::Turn;
-use super::view::{Piece, Pieces};
 use super::{Conversation, Speaker};
 
 const BETWEEN: &str = "\n\n";

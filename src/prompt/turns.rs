@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Conversation, Generated, Speaker, View};
+use super::{Generated, Speaker};
 
 #[derive(Debug, Clone)]
 pub(super) struct Turn<'a> {
@@ -22,30 +22,6 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// The conversation with the view's own system message, prefix and prompt put in.
-pub(super) fn of<'a>(view: &'a View, conversation: &'a Conversation) -> Vec<Turn<'a>> {
-    let mut turns: Vec<_> = conversation
-        .messages
-        .iter()
-        .map(|message| Turn {
-            generated: message.generated.as_ref(),
-            ..Turn::new(message.speaker, message.text.as_str())
-        })
-        .collect();
-    if let Some(system) = &view.system {
-        turns.retain(|turn| turn.speaker != Speaker::System);
-        turns.splice(..0, (!system.is_empty()).then(|| Turn::new(Speaker::System, system.as_str())));
-    }
-    if let Some(prompt) = &view.prompt {
-        turns.retain(|turn| turn.speaker == Speaker::System);
-        turns.extend((!prompt.is_empty()).then(|| Turn::new(Speaker::User, prompt.as_str())));
-    }
-    if let Some(prefix) = view.prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
-        lead(&mut turns, prefix);
-    }
-    turns
-}
-
 /// The system messages put in front of the first user message, for templates that have no place for them.
 pub(super) fn merged<'a>(turns: &[Turn<'a>]) -> Vec<Turn<'a>> {
     let (system, mut others): (Vec<_>, Vec<_>) =
@@ -62,7 +38,7 @@ pub(super) fn merged<'a>(turns: &[Turn<'a>]) -> Vec<Turn<'a>> {
 }
 
 /// Puts text in front of the first user message, which is made where there is none.
-fn lead(turns: &mut Vec<Turn>, text: &str) {
+pub(super) fn lead(turns: &mut Vec<Turn>, text: &str) {
     if let Some(turn) = turns.iter_mut().find(|turn| turn.speaker == Speaker::User) {
         turn.text = format!("{text}{}", turn.text).into();
     } else {

@@ -1,9 +1,9 @@
-//! How one role sees a conversation, and the pieces that come of it.
+//! How one role sees a conversation.
 
-use std::mem;
 use std::sync::Arc;
 
-use super::{Conversation, Error, Generated, Template, plain, template, turns};
+use super::turns::{self, Turn};
+use super::{Conversation, Error, Piece, Speaker, Template, plain, template};
 
 /// How one role sees a conversation.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,59 +19,37 @@ pub struct View {
     pub prompt: Option<String>,
 }
 
-/// What a role is given, in order; neighbouring template and content pieces are tokenised together as one text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
-    /// Text of the template: special tokens in it are tokens.
-    Template(String),
-    /// Text of a person or model: what looks like a special token is text.
-    Content(String),
-    /// Tokens of an earlier answer, by the base's ids, kept as they were generated.
-    Tokens(Vec<i32>),
-}
-
 impl View {
     /// What this role is given: no piece is empty, and no two neighbours are of one kind.
     pub fn render(&self, conversation: &Conversation) -> Result<Vec<Piece>, Error> {
-        let turns = turns::of(self, conversation);
+        let turns = self.turns(conversation);
         match &self.template {
             None => Ok(plain::render(&turns, conversation)),
             Some(template) => template::render::render(template, &turns, &conversation.prefix),
         }
     }
-}
 
-/// Pieces as they are put together.
-#[derive(Debug, Default)]
-pub(super) struct Pieces(Vec<Piece>);
-
-impl Pieces {
-    pub fn template(&mut self, text: &str) {
-        match self.0.last_mut() {
-            _ if text.is_empty() => {}
-            Some(Piece::Template(last)) => last.push_str(text),
-            _ => self.0.push(Piece::Template(text.to_owned())),
+    /// The conversation with the view's own system message, prefix and prompt put in.
+    fn turns<'a>(&'a self, conversation: &'a Conversation) -> Vec<Turn<'a>> {
+        let mut turns: Vec<_> = conversation
+            .messages
+            .iter()
+            .map(|message| Turn {
+                generated: message.generated.as_ref(),
+                ..Turn::new(message.speaker, message.text.as_str())
+            })
+            .collect();
+        if let Some(system) = &self.system {
+            turns.retain(|turn| turn.speaker != Speaker::System);
+            turns.splice(..0, (!system.is_empty()).then(|| Turn::new(Speaker::System, system.as_str())));
         }
-    }
-
-    pub fn content(&mut self, text: &str) {
-        match self.0.last_mut() {
-            _ if text.is_empty() => {}
-            Some(Piece::Content(last)) => last.push_str(text),
-            _ => self.0.push(Piece::Content(text.to_owned())),
+        if let Some(prompt) = &self.prompt {
+            turns.retain(|turn| turn.speaker == Speaker::System);
+            turns.extend((!prompt.is_empty()).then(|| Turn::new(Speaker::User, prompt.as_str())));
         }
-    }
-
-    pub fn generated(&mut self, generated: &Generated) {
-        self.content(&generated.prefix);
-        match self.0.last_mut() {
-            _ if generated.tokens.is_empty() => {}
-            Some(Piece::Tokens(last)) => last.extend(&generated.tokens),
-            _ => self.0.push(Piece::Tokens(generated.tokens.clone())),
+        if let Some(prefix) = self.prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
+            turns::lead(&mut turns, prefix);
         }
-    }
-
-    pub fn into_vec(mut self) -> Vec<Piece> {
-        mem::take(&mut self.0)
+        turns
     }
 }

@@ -17,7 +17,7 @@ pub enum Error {
     Invalid { path: PathBuf, source: OutOfRange },
 
     #[error("no recipe is called {name:?}; looked in {}", looked_in.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "))]
-    Unknown { name: String, looked_in: Vec<PathBuf> },
+    Unknown { name: String, known: Vec<String>, looked_in: Vec<PathBuf> },
 }
 
 impl Error {
@@ -32,9 +32,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { .. } => Some("name a recipe file, or a bundled recipe such as demo".to_owned()),
-            Self::Unknown { name, .. } => {
-                let known = super::file::bundled().into_iter().map(|(known, _)| known);
-                let near = known.min_by_key(|known| strsim::osa_distance(name, known));
+            Self::Unknown { name, known, .. } => {
+                let near = known.iter().min_by_key(|known| strsim::osa_distance(name, known));
                 let near = near.filter(|known| strsim::osa_distance(name, known) <= 2);
                 let near = near.map(|known| format!("did you mean {known}? ")).unwrap_or_default();
                 Some(format!("{near}`proxytune recipe list` names them; a recipe file ends in .toml"))

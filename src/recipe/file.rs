@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::view::TemplateName;
-use super::{Error, ModelName, Player, Schedule};
+use super::{Error, ModelName, ModelSpec, Schedule};
 use crate::parameter::OutOfRange;
 use crate::sampling::Sampling;
 
@@ -23,9 +23,9 @@ pub struct Recipe {
     pub example_prompt: Option<String>,
     /// The system prompt, where none is given.
     pub system_prompt: Option<String>,
-    pub base: Player,
+    pub base: ModelSpec,
     #[serde(default, rename = "pair")]
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<PairSpec>,
     #[serde(default)]
     pub sampling: Sampling,
 }
@@ -33,25 +33,28 @@ pub struct Recipe {
 /// `alpha · (expert − antiexpert)`; a side that is left out counts as zero.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pair {
+pub struct PairSpec {
     #[serde(default)]
     pub alpha: Schedule,
-    pub expert: Option<Player>,
-    pub antiexpert: Option<Player>,
+    pub expert: Option<ModelSpec>,
+    pub antiexpert: Option<ModelSpec>,
 }
 
 impl Recipe {
     /// The recipe at a path, or the bundled one of that name.
     pub fn open(name: &str) -> Result<Self, Error> {
-        let bundled = || bundled().into_iter().find(|(known, _)| known == name);
         let path = Path::new(name);
         if name.contains(std::path::is_separator) {
             return Self::read(path);
         }
-        match bundled() {
-            Some((_, path)) => Self::read(&path),
+        let bundled = bundled();
+        match bundled.iter().find(|(known, _)| known == name) {
+            Some((_, path)) => Self::read(path),
             None if path.extension().is_some_and(|end| end == "toml") || path.is_file() => Self::read(path),
-            None => Err(Error::Unknown { name: name.to_owned(), looked_in: folders() }),
+            None => {
+                let known = bundled.into_iter().map(|(known, _)| known).collect();
+                Err(Error::Unknown { name: name.to_owned(), known, looked_in: folders() })
+            }
         }
     }
 
@@ -72,29 +75,29 @@ impl Recipe {
 
     /// A base by itself.
     #[must_use]
-    pub fn bare(base: Player) -> Self {
+    pub fn bare(base: ModelSpec) -> Self {
         let (description, example_prompt, system_prompt) = (None, None, None);
         Self { description, example_prompt, system_prompt, base, pairs: Vec::new(), sampling: Sampling::default() }
     }
 
     /// Every model that it names, the base first.
-    pub fn players(&self) -> impl Iterator<Item = &Player> {
+    pub fn models(&self) -> impl Iterator<Item = &ModelSpec> {
         let sides = self.pairs.iter().flat_map(|pair| [&pair.expert, &pair.antiexpert]);
         std::iter::once(&self.base).chain(sides.flatten())
     }
 
-    pub fn players_mut(&mut self) -> impl Iterator<Item = &mut Player> {
+    pub fn models_mut(&mut self) -> impl Iterator<Item = &mut ModelSpec> {
         let sides = self.pairs.iter_mut().flat_map(|pair| [&mut pair.expert, &mut pair.antiexpert]);
         std::iter::once(&mut self.base).chain(sides.flatten())
     }
 
     /// Every file on disk that it names: models, adapters, templates.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.players().flat_map(Player::files)
+        self.models().flat_map(ModelSpec::files)
     }
 
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.players_mut().flat_map(Player::files_mut)
+        self.models_mut().flat_map(ModelSpec::files_mut)
     }
 
     /// Refuses values that could not run.
@@ -108,11 +111,11 @@ impl Recipe {
                 return Err(OutOfRange::new("a pair", "empty", "an expert, an antiexpert or both"));
             }
         }
-        self.players().try_for_each(Player::validate)?;
-        let asks = |player: &Option<Player>| {
-            player.as_ref().is_some_and(|player| player.view.template == Some(TemplateName::Expert))
+        self.models().try_for_each(ModelSpec::validate)?;
+        let asks = |spec: &Option<ModelSpec>| {
+            spec.as_ref().is_some_and(|spec| spec.view.template == Some(TemplateName::Expert))
         };
-        let is_there = |pair: Option<&Pair>| pair.is_some_and(|pair| pair.expert.is_some() && !asks(&pair.expert));
+        let is_there = |pair: Option<&PairSpec>| pair.is_some_and(|pair| pair.expert.is_some() && !asks(&pair.expert));
         let of_base = self.base.view.template == Some(TemplateName::Expert) && !is_there(self.pairs.first());
         if of_base
             || self.pairs.iter().any(|pair| asks(&pair.expert) || asks(&pair.antiexpert) && !is_there(Some(pair)))
@@ -165,8 +168,8 @@ mod tests {
     fn a_trio_reads_as_written() {
         let recipe = parse("base = 'b.gguf'\n[[pair]]\nexpert = 'e.gguf'\nantiexpert = 'base'\n").expect("valid");
         let pair = &recipe.pairs[0];
-        assert_eq!((&pair.alpha, &pair.antiexpert), (&Schedule::constant(1.0), &Some(Player::base())));
-        assert_eq!(pair.expert, Some(Player::file("e.gguf")));
+        assert_eq!((&pair.alpha, &pair.antiexpert), (&Schedule::constant(1.0), &Some(ModelSpec::base())));
+        assert_eq!(pair.expert, Some(ModelSpec::file("e.gguf")));
         assert_eq!(recipe.sampling, Sampling::default());
     }
 

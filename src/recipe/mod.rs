@@ -4,13 +4,13 @@
 
 pub mod error;
 pub mod file;
+pub mod model_spec;
 pub mod placement;
-pub mod player;
 pub mod schedule;
 pub mod view;
 
 pub use error::Error;
-pub use file::{Pair, Recipe};
-pub use player::{ModelName, Player};
+pub use file::{PairSpec, Recipe};
+pub use model_spec::{ModelName, ModelSpec};
 pub use schedule::Schedule;
 pub use view::View;

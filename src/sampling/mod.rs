@@ -4,6 +4,7 @@
 //! [`Sampling::validate`] has passed them, or an [`OutOfRange`](crate::parameter::OutOfRange) that says which does not
 //! fit. Nothing is sampled here: `llama::chain` builds the samplers, and compiles the grammar, which is only text here.
 
+mod biases;
 mod order;
 mod parameters;
 

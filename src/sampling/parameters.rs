@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sampler, Samplers};
+use super::{Sampler, Samplers, biases};
 use crate::parameter::OutOfRange;
 
 /// Every parameter of the chain. The defaults are llama.cpp's (`common_params_sampling`).
@@ -47,7 +47,8 @@ pub struct Sampling {
     pub mirostat_eta: f32,
     pub adaptive_target: f32,
     pub adaptive_decay: f32,
-    /// Added to the logit of a token id.
+    /// Added to the logit of a token id. −∞ forbids the token; in JSON that is `false`, as in llama.cpp's server.
+    #[serde(with = "biases")]
     pub logit_bias: Vec<(i32, f32)>,
     /// A GBNF grammar that the answer keeps to.
     pub grammar: Option<String>,

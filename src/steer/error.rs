@@ -74,8 +74,17 @@ pub enum Error {
     #[error("all sequences are in use")]
     NoSequence,
 
-    #[error("the lanes could not be brought back in step after an earlier error")]
-    OutOfStep,
+    #[error("a text is open on the models, expected none")]
+    InUse,
+
+    #[error("there is no {role}")]
+    NoLane { role: Role },
+
+    #[error("the {role} computes what the {other} does, so it cannot be shown anything else")]
+    SharedLane { role: Role, other: Role },
+
+    #[error("the {role} is asked for another template, expected a system prompt, a prefix or a prompt")]
+    OwnTemplate { role: Role },
 }
 
 impl Error {
@@ -84,9 +93,16 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Lane { source, .. } | Self::Chain(source) => source.is_usage(),
-            Self::Alphas { .. } => true,
+            Self::Alphas { .. } | Self::NoLane { .. } | Self::SharedLane { .. } | Self::OwnTemplate { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether there would be room if others held less.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Self::Lane { source, .. } = self else { return false };
+        matches!(source, llama::Error::ContextFull { .. } | llama::Error::Decode { code: 1, .. })
     }
 
     /// Whether loading was stopped on purpose.
@@ -123,12 +139,15 @@ impl Error {
             | Self::OwnPrompt { .. }
             | Self::NothingFed { .. }
             | Self::NoSequence
-            | Self::OutOfStep => None,
+            | Self::InUse
+            | Self::NoLane { .. }
+            | Self::SharedLane { .. }
+            | Self::OwnTemplate { .. } => None,
         }
     }
 }
 
 /// Names the role whose lane failed.
-pub(super) fn in_lane(role: Role) -> impl Fn(llama::Error) -> Error {
+pub fn in_lane(role: Role) -> impl Fn(llama::Error) -> Error {
     move |source| Error::Lane { role, source }
 }

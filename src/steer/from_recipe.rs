@@ -1,31 +1,50 @@
 //! A recipe's names become files, devices and parameters.
 
-use super::{ModelSource, PairPlan, Plan, Role, SidePlan};
+use super::plan::{HostVocabulary, ModelSource, PairPlan, Plan, SidePlan};
+use super::{Role, error};
 use crate::llama::backend::Backend;
 use crate::llama::{Error, device};
 use crate::recipe::placement::{GpuLayers, Placement};
-use crate::recipe::{ModelName, Player, Recipe};
+use crate::recipe::{ModelName, ModelSpec, Recipe};
 
 impl Plan {
     /// What a recipe asks for. `defaults` is how models are loaded and computed as far as the recipe does not say; its
     /// path and adapters are not looked at. A model that is still on a hub is refused.
-    pub fn of_recipe(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<Self, super::Error> {
+    pub fn of_recipe(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<Self, error::Error> {
         let base = source(recipe, Role::Base, &recipe.base, &recipe.base.placement, defaults, backend)?;
         let pairs = pairs(recipe, defaults, backend)?;
         Ok(Self { pairs, view: recipe.base.view.clone(), ..Self::alone(base) })
     }
+
+    /// The pairs of a recipe, beside a base that a host decodes.
+    pub fn of_recipe_beside(
+        recipe: &Recipe,
+        host: HostVocabulary,
+        defaults: &ModelSource,
+        backend: &Backend,
+    ) -> Result<Self, error::Error> {
+        for (i, pair) in recipe.pairs.iter().enumerate() {
+            for (role, spec) in [(Role::Expert(i), &pair.expert), (Role::Antiexpert(i), &pair.antiexpert)] {
+                let is_base = |spec: &ModelSpec| spec.model == ModelName::Base;
+                if spec.as_ref().is_some_and(is_base) {
+                    return Err(error::Error::OfBase { role });
+                }
+            }
+        }
+        Ok(Self::beside(host, pairs(recipe, defaults, backend)?))
+    }
 }
 
 /// The pairs that a recipe asks for; what is said of the base is read where a side is the base.
-pub(super) fn pairs(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<Vec<PairPlan>, super::Error> {
-    let side = |role: Role, player: &Option<Player>| -> Result<Option<SidePlan>, super::Error> {
-        let Some(player) = player else { return Ok(None) };
-        let is_base = player.model == ModelName::Base && player.lora.is_empty();
-        let is_as_base = is_base && player.placement == Placement::default();
-        let placement = player.placement.or(&recipe.base.placement);
-        let own = || source(recipe, role, player, &placement, defaults, backend);
+fn pairs(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<Vec<PairPlan>, error::Error> {
+    let side = |role: Role, spec: &Option<ModelSpec>| -> Result<Option<SidePlan>, error::Error> {
+        let Some(spec) = spec else { return Ok(None) };
+        let is_base = spec.model == ModelName::Base && spec.lora.is_empty();
+        let is_as_base = is_base && spec.placement == Placement::default();
+        let placement = spec.placement.or(&recipe.base.placement);
+        let own = || source(recipe, role, spec, &placement, defaults, backend);
         let source = if is_as_base { None } else { Some(own()?) };
-        Ok(Some(SidePlan { source, view: player.view.clone() }))
+        Ok(Some(SidePlan { source, view: spec.view.clone() }))
     };
     let mut pairs = Vec::new();
     for (i, pair) in recipe.pairs.iter().enumerate() {
@@ -38,20 +57,20 @@ pub(super) fn pairs(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) 
 fn source(
     recipe: &Recipe,
     role: Role,
-    player: &Player,
+    spec: &ModelSpec,
     placement: &Placement,
     defaults: &ModelSource,
     backend: &Backend,
-) -> Result<ModelSource, super::Error> {
-    let path = match (&player.model, &recipe.base.model) {
+) -> Result<ModelSource, error::Error> {
+    let path = match (&spec.model, &recipe.base.model) {
         (ModelName::File(path), _) | (ModelName::Base, ModelName::File(path)) => path.clone(),
-        (name, _) => return Err(super::Error::NotHere { role, name: name.to_string() }),
+        (name, _) => return Err(error::Error::NotHere { role, name: name.to_string() }),
     };
     // The base is what it is with its own adapters.
-    let of_base: &[_] = if role != Role::Base && player.model == ModelName::Base { &recipe.base.lora } else { &[] };
-    let adapters = [of_base, &player.lora].concat();
+    let of_base: &[_] = if role != Role::Base && spec.model == ModelName::Base { &recipe.base.lora } else { &[] };
+    let adapters = [of_base, &spec.lora].concat();
     let mut source = ModelSource { path, adapters, ..defaults.clone() };
-    place(&mut source, placement, backend).map_err(super::error::in_lane(role))?;
+    place(&mut source, placement, backend).map_err(error::in_lane(role))?;
     Ok(source)
 }
 

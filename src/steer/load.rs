@@ -1,160 +1,53 @@
-//! From files to a steered model: every file is looked at before the first one is loaded.
+//! From files to an ensemble: every file is looked at before the first one is loaded.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::error::{Error, in_lane};
-use super::lanes::{Cast, Lane, Lanes};
-use super::offset::{self, Pair};
-use super::steered::Ends;
-use super::{ModelSource, Offset, Plan, Role, Steered};
+use super::facts::{Facts, ids_of};
+use super::models::{Models, Source};
+use super::plan::{Base, HostVocabulary, ModelSource, Plan, Texts};
+use super::topology::{Lane, Pair, Topology};
+use super::{Ends, Ensemble, Role};
 use crate::llama::Token;
-use crate::llama::adapter::{Adapter, Scaled};
 use crate::llama::backend::Backend;
-use crate::llama::context::{Context, ContextParams, Sequences};
-use crate::llama::model::{Model, ModelParams};
+use crate::llama::context::{Context, Sequences};
+use crate::llama::model::Model;
 use crate::prompt;
-use crate::vocab::IdMap;
+use crate::vocab::{IdMap, Vocabulary};
 
-/// Models by file, so that each file is loaded once however many roles it plays; adapters with the model they are for.
-#[derive(Debug, Default)]
-pub struct Models {
-    models: Vec<(PathBuf, ModelParams, Arc<Model>)>,
-    adapters: Vec<(PathBuf, Arc<Model>, Arc<Adapter>)>,
+/// A lane before its context is there.
+struct Wanted {
+    source: Source,
+    role: Role,
+    view: prompt::View,
+    ids: Option<IdMap>,
 }
 
-impl Models {
-    /// The model of a source, loaded unless it already is.
-    pub fn get(
-        &mut self,
-        backend: &Backend,
-        role: Role,
-        source: &ModelSource,
-        progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
-    ) -> Result<Arc<Model>, Error> {
-        let ModelSource { path, model: params, .. } = source;
-        let same = |(loaded, with, _): &&(PathBuf, ModelParams, _)| with == params && same_file(loaded, path);
-        if let Some((_, _, model)) = self.models.iter().find(same) {
-            return Ok(model.clone());
-        }
-        let report = |share| progress(role, path, share);
-        let model = Model::load(backend, path, params, report).map_err(in_lane(role))?;
-        let model = Arc::new(model);
-        self.models.push((path.clone(), params.clone(), model.clone()));
-        Ok(model)
-    }
-
-    /// A source's adapters with their scales, loaded unless they already are.
-    fn adapters(&mut self, model: &Arc<Model>, source: &ModelSource) -> Result<Vec<Scaled>, crate::llama::Error> {
-        let mut found = Vec::new();
-        for lora in &source.adapters {
-            let same = |(path, of, _): &&(PathBuf, _, _)| Arc::ptr_eq(of, model) && same_file(path, &lora.path);
-            let adapter = if let Some((_, _, adapter)) = self.adapters.iter().find(same) {
-                adapter.clone()
-            } else {
-                let adapter = Arc::new(Adapter::load(model, &lora.path)?);
-                self.adapters.push((lora.path.clone(), model.clone(), adapter.clone()));
-                adapter
-            };
-            found.push((adapter, lora.scale));
-        }
-        Ok(found)
-    }
-
-    /// A source's model and adapters, loaded unless they already are.
-    pub(super) fn computer(
-        &mut self,
-        backend: &Backend,
-        role: Role,
-        source: &ModelSource,
-        progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
-    ) -> Result<Computer, Error> {
-        let model = self.get(backend, role, source, progress)?;
-        let adapters = self.adapters(&model, source).map_err(in_lane(role))?;
-        Ok(Computer { model, adapters, params: source.context.clone() })
-    }
-
-    /// How many models are loaded.
-    #[must_use]
-    pub fn n_loaded(&self) -> usize {
-        self.models.len()
-    }
-}
-
-pub(super) fn same_file(a: &Path, b: &Path) -> bool {
-    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
-/// What computes the logits of a lane.
-#[derive(Debug, Clone)]
-pub(super) struct Computer {
-    pub model: Arc<Model>,
-    adapters: Vec<Scaled>,
-    params: ContextParams,
-}
-
-impl PartialEq for Computer {
-    fn eq(&self, other: &Self) -> bool {
-        let same = |((a, x), (b, y)): (&Scaled, &Scaled)| Arc::ptr_eq(a, b) && x == y;
-        Arc::ptr_eq(&self.model, &other.model)
-            && self.params == other.params
-            && self.adapters.len() == other.adapters.len()
-            && self.adapters.iter().zip(&other.adapters).all(same)
-    }
-}
-
-/// Lanes before their contexts are made, each computed once.
+/// Roles that compute the same have one lane.
 #[derive(Default)]
-pub(super) struct Seats(Vec<(Computer, Seat)>);
-
-#[derive(Clone)]
-pub(super) struct Seat {
-    pub role: Role,
-    pub view: prompt::View,
-    pub ids: Option<IdMap>,
+struct Lanes {
+    wanted: Vec<Wanted>,
+    of_roles: Vec<(Role, usize)>,
 }
 
-impl Seats {
-    /// The lane that computes this and is given the `same` to read, a new one unless there is one.
-    pub(super) fn of(&mut self, computer: Computer, seat: Seat, same: impl Fn(&Seat) -> bool) -> usize {
-        let known = self.0.iter().position(|(known, other)| *known == computer && same(other));
-        known.unwrap_or_else(|| {
-            self.0.push((computer, seat));
-            self.0.len() - 1
-        })
+impl Lanes {
+    fn add(&mut self, new: Wanted, reads_the_same: impl Fn(&Wanted) -> bool) {
+        let role = new.role;
+        let known = self.wanted.iter().position(|other| other.source == new.source && reads_the_same(other));
+        let lane = known.unwrap_or_else(|| {
+            self.wanted.push(new);
+            self.wanted.len() - 1
+        });
+        self.of_roles.push((role, lane));
     }
 
-    /// Opens a context for each computer, with a sequence for each of its lanes, and as many spare ones as `n_spare`
-    /// says of those lanes.
-    pub(super) fn open(self, n_spare: impl Fn(&[usize]) -> usize) -> Result<Lanes, Error> {
-        let mut computers: Vec<Computer> = Vec::new();
-        for (computer, _) in &self.0 {
-            if !computers.contains(computer) {
-                computers.push(computer.clone());
-            }
-        }
-        // Those on devices compute while the CPU does, so they come first.
-        computers.sort_by_key(|computer| !computer.model.uses_devices());
-        let place = |computer: &Computer| computers.iter().position(|known| known == computer).unwrap_or(0);
-        let mut n_lanes = vec![0; computers.len()];
-        let mut lanes: Vec<Lane> = Vec::new();
-        for (computer, Seat { role, view, ids }) in self.0 {
-            let context = place(&computer);
-            lanes.push(Lane::new(role, context, n_lanes[context], view, ids));
-            n_lanes[context] += 1;
-        }
-        let mut contexts = Vec::new();
-        for (i, Computer { model, adapters, params }) in computers.iter().enumerate() {
-            let own: Vec<_> = (0..lanes.len()).filter(|&lane| lanes[lane].context == i).collect();
-            let sequences = Sequences { n: own.len(), n_spare: n_spare(&own) };
-            let role = own.first().map_or(Role::Base, |&lane| lanes[lane].role);
-            contexts.push(Context::with(model.clone(), adapters, params, sequences).map_err(in_lane(role))?);
-        }
-        Ok(Lanes { contexts, cast: Cast::of(lanes) })
+    fn of(&self, role: Role) -> Option<usize> {
+        self.of_roles.iter().find(|(of, _)| *of == role).map(|(_, lane)| *lane)
     }
 }
 
-impl Steered {
+impl Ensemble {
     /// Checks the files of a plan, loads those that `models` does not have yet, and opens a lane for each role.
     ///
     /// `progress` hears of each file being loaded, as a share of 0 to 1, and answers whether to go on.
@@ -165,49 +58,124 @@ impl Steered {
         progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
     ) -> Result<Self, Error> {
         let facts = plan.check()?;
-        let view = |role| facts.view(role).cloned().unwrap_or_default();
-        let mut computer = |role, source: &ModelSource| models.computer(backend, role, source, progress);
-        let base = computer(Role::Base, &plan.base)?;
-        let mut seats = Seats::default();
-        // The same model under the same prompt has the same logits.
-        let mut seat = |computer: Computer, seat: Seat| {
-            let view = seat.view.clone();
-            seats.of(computer, seat, |other| other.view == view)
-        };
-        seat(base.clone(), Seat { role: Role::Base, view: view(Role::Base), ids: None });
-        let mut eog = eog_of(&base.model, None);
-        let mut places = Vec::new();
-        for (role, side) in plan.sides() {
-            let (computer, ids) = match &side.source {
-                None => (base.clone(), None),
-                Some(source) => (computer(role, source)?, facts.ids(&source.path)),
-            };
-            if matches!(role, Role::Expert(_)) && !Arc::ptr_eq(&computer.model, &base.model) {
-                eog.extend(eog_of(&computer.model, ids));
+        let lanes = match &plan.base {
+            Base::Model(base) => {
+                with_base(base, plan, &facts, &mut |role, source| models.source(backend, role, source, progress))?
             }
-            places.push((role, seat(computer, Seat { role, view: view(role), ids: ids.cloned() })));
-        }
-        let place = |role| places.iter().find(|(of, _)| *of == role).map(|(_, lane)| *lane);
+            Base::Host(host) => {
+                beside(host, plan, &facts, &mut |role, source| models.source(backend, role, source, progress))?
+            }
+        };
+        let n_vocab = match &plan.base {
+            Base::Host(HostVocabulary::Tokens(tokens)) => tokens.len(),
+            Base::Host(HostVocabulary::File(_)) => facts.n_vocab,
+            Base::Model(_) => lanes.wanted[0].source.model.n_vocab(),
+        };
         let pairs = plan.pairs.iter().enumerate().map(|(i, pair)| Pair {
-            planned: pair.alpha.clone(),
             alpha: pair.alpha.clone(),
-            expert: place(Role::Expert(i)),
-            antiexpert: place(Role::Antiexpert(i)),
+            expert: lanes.of(Role::Expert(i)),
+            antiexpert: lanes.of(Role::Antiexpert(i)),
         });
-        let offset = Offset { pairs: pairs.collect() };
-        // For the base by itself: its lane is the first one.
-        let lanes = seats.open(|lanes| usize::from(plan.compares && lanes.contains(&0)))?;
-        let spare = lanes.cast.lanes.first().filter(|_| plan.compares).map(|lane| {
-            let seq = lanes.cast.lanes.iter().filter(|other| other.context == lane.context).count();
-            Lane::new(lane.role, lane.context, seq, lane.view.clone(), None)
-        });
-        eog.sort_unstable();
-        eog.dedup();
-        let never = offset::never(&lanes, base.model.n_vocab(), &eog);
-        let alone =
-            spare.map(|lane| (Cast::of(vec![lane]), Ends { eog: eog_of(&base.model, None), never: Vec::new() }));
-        Ok(Self { lanes, offset, ends: Ends { eog, never }, alone })
+        let pairs = pairs.collect();
+        open(lanes.wanted, pairs, n_vocab, plan.texts)
     }
+}
+
+type Load<'a> = &'a mut dyn FnMut(Role, &ModelSource) -> Result<Source, Error>;
+
+/// The base's lane and those of the pairs.
+fn with_base(base: &ModelSource, plan: &Plan, facts: &Facts, load: Load<'_>) -> Result<Lanes, Error> {
+    let view = |role| facts.view(role).cloned().unwrap_or_default();
+    let base = load(Role::Base, base)?;
+    let mut lanes = Lanes::default();
+    // The same model under the same prompt has the same logits.
+    let mut add = |wanted: Wanted| {
+        let view = wanted.view.clone();
+        lanes.add(wanted, |other| other.view == view);
+    };
+    add(Wanted { source: base.clone(), role: Role::Base, view: view(Role::Base), ids: None });
+    for (role, side) in plan.sides() {
+        let (source, ids) = match &side.source {
+            None => (base.clone(), None),
+            Some(source) => (load(role, source)?, facts.ids(&source.path)),
+        };
+        add(Wanted { source, role, view: view(role), ids: ids.cloned() });
+    }
+    Ok(lanes)
+}
+
+/// The lanes of the pairs alone.
+fn beside(host: &HostVocabulary, plan: &Plan, facts: &Facts, load: Load<'_>) -> Result<Lanes, Error> {
+    let told = match host {
+        HostVocabulary::File(_) => None,
+        HostVocabulary::Tokens(tokens) => Some(Vocabulary::of_attributes(tokens.iter().cloned())),
+    };
+    let mut lanes = Lanes::default();
+    for (role, file) in plan.sources() {
+        let source = load(role, file)?;
+        // Each side is compared with a vocabulary of its own kind: llama.cpp changes some of what files say.
+        let ids = match &told {
+            None => facts.ids(&file.path).cloned(),
+            Some(told) => ids_of(role, &file.path, told, &source.model.vocabulary(), plan.allow_drift)?,
+        };
+        // All experts are fed the same, and so are all antiexperts; one that is both may see two texts.
+        let is_expert = matches!(role, Role::Expert(_));
+        let wanted = Wanted { source, role, view: prompt::View::default(), ids };
+        lanes.add(wanted, |other| matches!(other.role, Role::Expert(_)) == is_expert);
+    }
+    Ok(lanes)
+}
+
+/// Opens a context for each model with its adapters, with a sequence for each of its lanes in every text.
+fn open(wanted: Vec<Wanted>, pairs: Vec<Pair>, n_vocab: usize, texts: Texts) -> Result<Ensemble, Error> {
+    let mut sources: Vec<Source> = Vec::new();
+    for Wanted { source, .. } in &wanted {
+        if !sources.contains(source) {
+            sources.push(source.clone());
+        }
+    }
+    // Those on devices compute while the CPU does, so they come first.
+    sources.sort_by_key(|source| !source.model.uses_devices());
+    let mut lanes: Vec<Lane> = Vec::new();
+    for Wanted { source, role, view, ids } in wanted {
+        let context = sources.iter().position(|known| *known == source).unwrap_or(0);
+        let place = lanes.iter().filter(|lane| lane.context == context).count();
+        lanes.push(Lane { role, view, context, place, ids, n_vocab: source.model.n_vocab() });
+    }
+    let n_texts = texts.n.max(1);
+    let mut contexts = Vec::new();
+    for (i, Source { model, adapters, params }) in sources.iter().enumerate() {
+        let own: Vec<_> = lanes.iter().filter(|lane| lane.context == i).collect();
+        let sequences = Sequences {
+            n: own.len() * n_texts,
+            unified: texts.n_full.is_some() && n_texts > 1,
+            n_full: own.len() * texts.n_full.unwrap_or(n_texts),
+            n_together: own.len(),
+        };
+        let role = own.first().map_or(Role::Base, |lane| lane.role);
+        contexts.push(Context::with(model.clone(), adapters, params, sequences).map_err(in_lane(role))?);
+    }
+    let topology = Topology { lanes, pairs, n_vocab };
+    let ends = ends(&topology, &contexts);
+    // The first one is given out first.
+    let free = (0..n_texts).rev().collect();
+    Ok(Ensemble { contexts, topology: Arc::new(topology), ends, free, n_texts })
+}
+
+/// What ends the steered text, then that of every lane by itself.
+fn ends(topology: &Topology, contexts: &[Context]) -> Vec<Ends> {
+    let model = |lane: &Lane| contexts[lane.context].model();
+    let base = topology.lane(Role::Base);
+    let speakers = base.into_iter().chain(topology.pairs.iter().filter_map(|pair| pair.expert));
+    let lanes = speakers.map(|lane| &topology.lanes[lane]);
+    let mut eog: Vec<_> = lanes.flat_map(|lane| eog_of(model(lane), lane.ids.as_ref())).collect();
+    eog.sort_unstable();
+    eog.dedup();
+    let is_lacking = |token: Token| topology.lanes.iter().any(|lane| lane.id(token).is_none());
+    let all = 0..Token::try_from(topology.n_vocab).unwrap_or(Token::MAX);
+    let never = all.filter(|&token| is_lacking(token) && eog.binary_search(&token).is_err()).collect();
+    let alone = topology.lanes.iter().map(|lane| Ends { eog: eog_of(model(lane), None), never: Vec::new() });
+    std::iter::once(Ends { eog, never }).chain(alone).collect()
 }
 
 /// The tokens that end a generation for a model, by the base's ids.

@@ -1,24 +1,44 @@
-//! Lanes that steer: the pairs' lanes as one offset, and the base lane with its offset as one model.
+//! Models that steer one another: lanes in step, and what they add up to.
 //!
-//! In: a plan of files, views and α, then conversations and tokens. Out: for each position the base's row and the terms
-//! to add to it. Two levels, since a plugin needs lanes and offset alone: its host owns the base.
+//! An [`Ensemble`] is topology: models in contexts, a lane for every model and view, pairs of lanes, what ends a text. It
+//! never changes while texts run. A [`Sequence`] is one text on all its lanes: plain data, owned by whoever runs it. What a
+//! lane holds belongs to the sequence, and so does how far the pairs steer.
 //!
-//! All lanes hold the same generated tokens; their prompts may differ, and so does how much each lane holds.
+//! ```text
+//! prompts ─ begin ─► wanted tokens ─ step (every sequence, one batch for each context) ─► rows ─ row ─► base and terms
+//!                        ▲                                                                  │
+//!                        └───────────── push (the token that was chosen, drafts) ───────────┘
+//! ```
+//!
+//! All lanes hold the same generated tokens; their prompts may differ, and so does how much each lane holds. A plugin's
+//! ensemble has no base: its host owns that.
 
+mod ensemble;
 pub mod error;
+pub mod facts;
 mod from_recipe;
-pub mod lanes;
-pub mod load;
-pub mod offset;
+pub mod idle;
+mod load;
+pub mod models;
 pub mod plan;
-pub mod pool;
+mod prompts;
 pub mod role;
-pub mod steered;
+pub mod rows;
+pub mod sequence;
+mod step;
+mod tokens;
+pub mod topology;
+pub mod weights;
 
+pub use ensemble::{Ends, Ensemble};
 pub use error::Error;
-pub use lanes::Lanes;
-pub use offset::Offset;
-pub use plan::{ModelSource, PairPlan, Plan, SidePlan};
-pub use pool::Pool;
+pub use facts::Facts;
+pub use idle::Idle;
+pub use models::Models;
+pub use plan::{Base, HostVocabulary, ModelSource, PairPlan, Plan, SidePlan, Texts};
 pub use role::Role;
-pub use steered::{Prompts, Steered};
+pub use rows::Rows;
+pub use sequence::{Prompts, Sampled, Sequence};
+pub use step::Work;
+pub use topology::{Lane, Side, Topology};
+pub use weights::{Weights, WeightsRequest};

@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::gguf::Error;
-use crate::gguf::header::{Header, Value};
+use crate::gguf::{Error, Header, Value};
 
 /// llama.cpp's token types (`llama_token_type`), as far as this crate asks for them.
 pub const TYPE_NORMAL: i64 = 1;

@@ -14,13 +14,14 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use proxytune::llama::chain::Chain;
-use proxytune::llama::context::ContextParams;
+use proxytune::engine::Engine;
+use proxytune::generate::{Draft, Event, Request};
+use proxytune::llama::context::{ContextParams, Outputs};
 use proxytune::llama::{Token, backend, log};
+use proxytune::prompt::Conversation;
 use proxytune::recipe::Schedule;
 use proxytune::sampling::Sampling;
-use proxytune::steer::load::Models;
-use proxytune::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
+use proxytune::steer::{self, Ensemble, ModelSource, Models, PairPlan, Plan, Sampled, Sequence, SidePlan, Work};
 
 use gguf::{Kind, Spec, byte_tokens};
 use measured::print;
@@ -52,40 +53,43 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let backend = backend::shared()?;
     let mut models = Models::default();
-    let mut load = |plan: &Plan| Steered::load(&backend, plan, &mut models, &mut |_, _, _| true);
-    let alone = |source: &ModelSource| Plan::alone(source.clone());
+    let mut load = |plan: &Plan| Ensemble::load(&backend, plan, &mut models, &mut |_, _, _| true);
     let model = |source: &ModelSource| Some(SidePlan::from(source.clone()));
     let pair = PairPlan { alpha: Schedule::constant(1.0), expert: model(&expert), antiexpert: model(&antiexpert) };
-    let mut steered = load(&Plan { pairs: vec![pair], ..Plan::alone(base.clone()) })?;
-    let mut singles = [load(&alone(&base))?, load(&alone(&expert))?, load(&alone(&antiexpert))?];
-    for lane in steered.iter() {
-        println!(
-            "{}: {:.2} B parameters, {} MB",
-            lane.role(),
-            lane.model().n_params() as f64 / 1e9,
-            lane.model().n_bytes() >> 20
-        );
+    let ensemble = load(&Plan { pairs: vec![pair], ..Plan::alone(base.clone()) })?;
+    let mut singles = Vec::new();
+    for source in [&base, &expert, &antiexpert] {
+        let mut single = load(&Plan::alone(source.clone()))?;
+        let sequence = single.open()?;
+        singles.push((single, sequence));
+    }
+    for (i, lane) in ensemble.lanes().iter().enumerate() {
+        let model = ensemble.model(i);
+        println!("{}: {:.2} B parameters, {} MB", lane.role, model.n_params() as f64 / 1e9, model.n_bytes() >> 20);
     }
 
-    let sampling = Sampling { seed: Some(1), ..Sampling::default() };
-    let mut chain = Chain::new(steered.base().model(), &sampling, 2048, steered.eog().to_vec())?;
-    let prompts = steered.tokenize(&"A line of text to begin with. ".repeat(4))?;
-    steered.prefill(&prompts, || true)?;
-    for single in &mut singles {
-        let prompts = single.tokenize(&"A line of text to begin with. ".repeat(4))?;
-        single.prefill(&prompts, || true)?;
+    let prompt = Conversation::prompt("A line of text to begin with. ".repeat(4));
+    for (single, sequence) in &mut singles {
+        let prompts = single.prompts(Sampled::Steered, &prompt, &[])?;
+        single.begin(sequence, Sampled::Steered, &prompts)?;
+        step(single, sequence, Outputs::Last)?;
     }
+    // The engine with one slot, as `generate` runs it.
+    let mut engine = Engine::inline(ensemble);
+    let sampling = Sampling { seed: Some(1), ignore_eos: true, ..Sampling::default() };
+    engine.submit(&Request { sampling, draft: Draft::off(), ..Request::of(prompt) })?;
+    let mut token = tick(&mut engine)?;
 
-    let mut token = choose(&steered, &mut chain)?;
     let (mut ratios, mut outside, mut steps) = (Vec::new(), Vec::new(), Vec::new());
     let mut parts = [const { Vec::new() }; 3];
     for position in 0..N_WARM_UP + N_POSITIONS {
         let mut sum = 0.0;
         let fed = token;
         let mut time_alone = |parts: &mut [Vec<f64>; 3]| -> Result<(), Box<dyn Error>> {
-            for (single, part) in singles.iter_mut().zip(parts) {
+            for ((single, sequence), part) in singles.iter_mut().zip(parts) {
+                single.push(sequence, fed)?;
                 let began = Instant::now();
-                single.decode(&[fed])?;
+                step(single, sequence, Outputs::All)?;
                 let spent = began.elapsed().as_secs_f64();
                 part.push(spent);
                 sum += spent;
@@ -96,15 +100,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         if position % 2 == 0 {
             time_alone(&mut parts)?;
         }
-        steered.reset_timings();
+        let before = engine.ensemble().busy();
         let began = Instant::now();
-        steered.decode(&[fed])?;
-        token = choose(&steered, &mut chain)?;
+        token = tick(&mut engine)?;
         let step = began.elapsed().as_secs_f64();
         if position % 2 == 1 {
             time_alone(&mut parts)?;
         }
-        let inside: f64 = steered.iter().map(|lane| lane.timings().t_decode.as_secs_f64()).sum();
+        let inside = engine.ensemble().busy().saturating_sub(before).as_secs_f64();
         if position >= N_WARM_UP {
             ratios.push(step / sum);
             outside.push((step - inside) / step);
@@ -121,11 +124,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn choose(steered: &Steered, chain: &mut Chain) -> Result<Token, Box<dyn Error>> {
-    let (base, terms) = steered.row(0)?;
-    let token = chain.sample(base, &terms)?;
-    chain.accept(token)?;
-    Ok(token)
+fn step(ensemble: &mut Ensemble, sequence: &mut Sequence, outputs: Outputs) -> Result<(), steer::Error> {
+    ensemble.step(&mut [Work { sequence, n_tokens: usize::MAX, outputs, ahead: None }]).into_iter().collect()
+}
+
+/// One tick, which gives a token.
+fn tick(engine: &mut Engine) -> Result<Token, Box<dyn Error>> {
+    let (mut token, mut failure) = (None, None);
+    engine.tick(&mut |_, event| match event {
+        Event::Token(generated) => token = Some(generated.token),
+        Event::Failed(failed) => failure = Some(failed.failure),
+        _ => {}
+    });
+    failure.map_or(Ok(()), Err)?;
+    token.ok_or_else(|| "a tick without a token".into())
 }
 
 /// Writes a model unless it is there.

@@ -38,7 +38,7 @@ fn measure(n_vocab: usize) {
         candidates.clear();
         candidates.extend(base.iter().zip(0..).map(|(&logit, id)| llama_token_data { id, logit, p: 0.0 }));
     };
-    let terms = [Term { alpha: 1.0, expert: Some(expert[..].into()), antiexpert: Some(antiexpert[..].into()) }];
+    let terms = [Term::pair(1.0, Some(expert[..].into()), Some(antiexpert[..].into()))];
     let (mut candidates, mut copy) = (Vec::new(), Vec::new());
     fill(&mut candidates);
     fill(&mut copy);

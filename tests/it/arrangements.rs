@@ -8,14 +8,13 @@ use proxytune::llama::adapter::Adapter;
 use proxytune::llama::context::{Context, Outputs, Sequences};
 use proxytune::llama::model::{LoadMode, Model, ModelParams};
 use proxytune::prompt::{Conversation, Message, Speaker};
-use proxytune::recipe::player::Lora;
+use proxytune::recipe::model_spec::Lora;
 use proxytune::recipe::{Recipe, Schedule, View};
 use proxytune::sampling::Sampling;
-use proxytune::steer::load::Models;
-use proxytune::steer::{ModelSource, PairPlan, Plan, SidePlan, Steered};
+use proxytune::steer::{ModelSource, Models, PairPlan, Plan, SidePlan, WeightsRequest};
 
 use crate::gguf;
-use crate::trio::{self, PROMPT, answer, backend, demo, file, greedy, load, model, plan, source};
+use crate::trio::{self, PROMPT, answer, backend, demo, file, greedy, load, load_with, model, plan, source};
 
 /// Positions of the answer that are looked at.
 const N_POSITIONS: usize = 4;
@@ -51,12 +50,10 @@ fn tokens(path: &Path, text: &str) -> Vec<Token> {
 fn composed(plan: &Plan, conversation: &Conversation, further: &[Token], plausibility: f32) -> Vec<Vec<f32>> {
     let mut steered = load(plan).expect("the plan loads");
     let prompts = steered.prompts(conversation).expect("prompts");
-    assert!(steered.prefill(&prompts, || true).expect("it decodes"));
+    steered.read(&prompts).expect("it decodes");
     let mut rows = Vec::new();
     for i in 0..=further.len() {
-        let mut row = Vec::new();
-        steered.composed(0, plausibility, &mut row).expect("a row");
-        rows.push(row);
+        rows.push(steered.composed(i, plausibility).expect("a row"));
         if let Some(token) = further.get(i) {
             steered.decode(&[*token]).expect("it decodes");
         }
@@ -166,8 +163,8 @@ fn one_model_under_two_prompts_is_two_sequences_of_one_context() {
         let rows = composed(&guided, &prompt(), &further, 0.0);
         assert_close(&rows, |i, id| with[i][id] + f64::from(alpha) * (with[i][id] - without[i][id]));
         let mut models = Models::default();
-        let steered = Steered::load(&backend(), &guided, &mut models, &mut |_, _, _| true).expect("it loads");
-        assert_eq!((models.n_loaded(), steered.n_contexts(), steered.iter().count()), (1, 1, 2));
+        let steered = load_with(&guided, &mut models).expect("it loads");
+        assert_eq!((models.n_loaded(), steered.ensemble().n_contexts(), steered.roles().len()), (1, 1, 2));
     }
 }
 
@@ -222,8 +219,8 @@ fn an_expert_that_is_the_antiexpert_with_adapters() {
         let plan = plan("base", &[(1.0, with_adapters(&antiexpert, &adapters), model(&antiexpert))]);
         assert_close(&composed(&plan, &prompt(), &further, 0.0), |i, id| b[i][id] + e[i][id] - a[i][id]);
         let mut models = Models::default();
-        let steered = Steered::load(&backend(), &plan, &mut models, &mut |_, _, _| true).expect("it loads");
-        assert_eq!((models.n_loaded(), steered.n_contexts(), steered.iter().count()), (2, 3, 3));
+        let steered = load_with(&plan, &mut models).expect("it loads");
+        assert_eq!((models.n_loaded(), steered.ensemble().n_contexts(), steered.roles().len()), (2, 3, 3));
     }
 }
 
@@ -287,12 +284,12 @@ fn alpha_follows_its_schedule() {
         b[i][id] + [1.0, 0.5, 0.0, -0.5][i] * (e[i][id] - a[i][id])
     });
     // A request may bring its own; the next one has the plan's again.
-    let asked = |alphas: Vec<Schedule>| proxytune::generate::Request { alphas, ..greedy(24) };
-    let mut steered = load(&demo(1.0)).expect("the trio loads");
-    let mut generate = |request| {
-        steered.clear();
-        trio::generate(&mut steered, PROMPT, &request)
+    let asked = |alpha: Vec<Schedule>| {
+        let weights = WeightsRequest { alpha, ..WeightsRequest::default() };
+        proxytune::generate::Request { weights, ..greedy(24) }
     };
+    let mut steered = load(&demo(1.0)).expect("the trio loads");
+    let mut generate = |request| trio::generate(&mut steered, PROMPT, &request);
     let planned = generate(asked(Vec::new())).expect("it generates");
     let scheduled = generate(asked(vec![schedule])).expect("it generates");
     assert_eq!(
@@ -308,15 +305,14 @@ fn alpha_follows_its_schedule() {
 #[test]
 fn several_pairs_of_one_plan_take_one_alpha_or_one_each() {
     let pair = |alpha: f32| PairPlan { alpha: Schedule::constant(alpha), ..demo(0.0).pairs.remove(0) };
-    let mut steered = load(&Plan { pairs: vec![pair(0.5), pair(0.25)], ..demo(0.0) }).expect("it loads");
-    let alphas = |steered: &Steered| steered.offset().alphas().map(|alpha| alpha.at(0)).collect::<Vec<_>>();
-    assert_eq!(alphas(&steered), [0.5, 0.25]);
-    steered.set_alphas(&[Schedule::constant(2.0)]).expect("one for all");
-    assert_eq!(alphas(&steered), [2.0, 2.0]);
-    steered.set_alphas(&[1.0, -1.0].map(Schedule::constant)).expect("one for each");
-    assert_eq!(alphas(&steered), [1.0, -1.0]);
-    steered.set_alphas(&[]).expect("the plan's");
-    assert_eq!(alphas(&steered), [0.5, 0.25]);
+    let steered = load(&Plan { pairs: vec![pair(0.5), pair(0.25)], ..demo(0.0) }).expect("it loads");
+    let topology = steered.ensemble().topology();
+    let alphas = |asked: &WeightsRequest| -> Vec<f32> {
+        topology.weights(asked).expect("one for all or one for each").alphas().map(|alpha| alpha.at(0)).collect()
+    };
+    assert_eq!(alphas(&WeightsRequest::default()), [0.5, 0.25], "the plan's");
+    assert_eq!(alphas(&trio::alphas(&[2.0])), [2.0, 2.0], "one for all");
+    assert_eq!(alphas(&trio::alphas(&[1.0, -1.0])), [1.0, -1.0], "one for each");
 }
 
 /// `base` as a side is the base as it is; flags and recipes say the same.
@@ -365,8 +361,7 @@ fn bundled_recipes_run_with_one_copy_of_each_file() {
         defaults.model.load_mode = LoadMode::Mmap;
         let plan = Plan::of_recipe(&recipe, &defaults, &backend()).expect("a plan");
         let mut models = Models::default();
-        let mut steered = Steered::load(&backend(), &plan, &mut models, &mut |_, _, _| true)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut steered = load_with(&plan, &mut models).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let is_model = |file: &&PathBuf| proxytune::gguf::Header::read(file).is_ok();
         assert_eq!(models.n_loaded(), files.iter().filter(is_model).count(), "{}", path.display());
         let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
@@ -378,11 +373,9 @@ fn bundled_recipes_run_with_one_copy_of_each_file() {
         if let Some(system) = recipe.system_prompt {
             conversation.messages.insert(0, Message::new(Speaker::System, system));
         }
-        let request = proxytune::generate::Request { sampling: recipe.sampling, ..greedy(8) };
-        let prompts = steered.prompts(&conversation).expect("prompts");
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let mut generation =
-            proxytune::generate::Generation::start(&mut steered, &prompts, &request, &stop).expect("it starts");
-        while generation.step().expect("a step").is_some() {}
+        let mut request = proxytune::generate::Request::of(conversation);
+        (request.sampling, request.n_predict) = (recipe.sampling, Some(8));
+        let answer = steered.run(&request);
+        assert!(!answer.tokens.is_empty(), "{}: {:?}", path.display(), answer.failure);
     }
 }

@@ -64,9 +64,9 @@ fn the_json_object_adds_up() {
     }
 
     let derived = &object["derived"];
-    let guesses = &derived["guesses"];
+    let drafts = &derived["drafts"];
     let count = |tally: &Value| ["n_drafted", "n_accept"].map(|key| tally[key].as_u64().expect("a number"));
-    let [n_drafted, n_accept] = count(&guesses["all"]);
+    let [n_drafted, n_accept] = count(&drafts["all"]);
     assert!(n_accept <= n_drafted && n_drafted > 0);
     let sum = |tallies: &[&Value]| {
         tallies.iter().fold([0, 0], |sum, tally| {
@@ -74,22 +74,18 @@ fn the_json_object_adds_up() {
             [sum[0] + drafted, sum[1] + kept]
         })
     };
-    assert_eq!(sum(&[&guesses["by_model"], &guesses["by_lookup"]]), [n_drafted, n_accept]);
-    let places: Vec<_> = guesses["by_place"].as_array().expect("places").iter().collect();
+    assert_eq!(sum(&[&drafts["by_model"], &drafts["by_lookup"]]), [n_drafted, n_accept]);
+    let places: Vec<_> = drafts["by_place"].as_array().expect("places").iter().collect();
     assert_eq!(sum(&places), [n_drafted, n_accept]);
-    let steps = numbers(&guesses["steps"]);
-    let n_steps = guesses["n_steps"].as_u64().expect("a number");
+    let steps = numbers(&drafts["steps"]);
+    let n_steps = drafts["n_steps"].as_u64().expect("a number");
     assert_eq!(steps.iter().sum::<u64>(), n_steps);
-    // Every step decodes a token that was chosen, and guesses.
+    // Every step decodes a token that was chosen, and drafts.
     let n_decoded: u64 = steps.iter().zip(0..).map(|(n, tokens)| n * tokens).sum();
     assert_eq!(n_decoded, n_steps + n_drafted);
-    assert_eq!(guesses["n_tokens"], N_RUNS * 8);
-    assert_eq!(n_steps + n_accept, N_RUNS * 8, "a token from every step and from every guess that was kept");
-    assert_eq!(
-        (&guesses["n_texts"], &guesses["n_same"]),
-        (&N_RUNS.into(), &N_RUNS.into()),
-        "greedy texts are the same"
-    );
+    assert_eq!(drafts["n_tokens"], N_RUNS * 8);
+    assert_eq!(n_steps + n_accept, N_RUNS * 8, "a token from every step and from every draft that was accepted");
+    assert_eq!((&drafts["n_texts"], &drafts["n_same"]), (&N_RUNS.into(), &N_RUNS.into()), "greedy texts are the same");
 
     for name in ["speculative_over_lockstep", "speculative_over_base", "lockstep_over_base", "lockstep_time_over_parts"]
     {
@@ -123,7 +119,7 @@ fn rows_come_as_lines_and_tables_too() {
     let lines = text(&["-o", "jsonl", "--draft", "off"]);
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
     assert_eq!(lines.len(), 8 + 1);
-    assert!(lines[7]["avg_ts"].is_number() && lines[8]["derived"]["guesses"].is_null());
+    assert!(lines[7]["avg_ts"].is_number() && lines[8]["derived"]["drafts"].is_null());
 
     let csv = text(&["-o", "csv", "-n", "0"]);
     let lines: Vec<_> = csv.lines().collect();

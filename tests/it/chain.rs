@@ -1,24 +1,22 @@
 //! llama.cpp's samplers around the stage, on the bundled trio.
 
-use std::sync::Arc;
-
 use proxytune::generate::Request;
 use proxytune::llama::chain::Chain;
 use proxytune::llama::{Error, Token};
 use proxytune::sampling::Sampling;
-use proxytune::steer::Steered;
+use proxytune::steer::Sampled;
 
-use crate::trio::{PROMPT, answer, demo, load};
+use crate::trio::{PROMPT, Steered, answer, demo, load};
 
 fn ready() -> Steered {
     let mut steered = load(&demo(1.0)).expect("the trio loads");
     let prompts = steered.tokenize(PROMPT).expect("tokens");
-    assert!(steered.prefill(&prompts, || true).expect("it decodes"));
+    steered.read(&prompts).expect("it decodes");
     steered
 }
 
 fn chain(steered: &Steered, sampling: &Sampling) -> Result<Chain, Error> {
-    Chain::new(&Arc::clone(steered.base().model()), sampling, 256, [])
+    Chain::new(steered.model(), sampling, 256, [])
 }
 
 fn sample(steered: &Steered, chain: &mut Chain) -> Token {
@@ -64,8 +62,7 @@ fn a_truncation_in_front_of_the_stage_is_the_bases() {
     let steered = ready();
     let (base, _) = steered.row(0).expect("a row");
     let allowed = best(base, 3);
-    let mut composed = Vec::new();
-    steered.composed(0, 0.0, &mut composed).expect("a row");
+    let composed = steered.composed(0, 0.0).expect("a row");
     for seed in 0..40 {
         let sampling = Sampling {
             samplers: "top_k;proxy;temperature".parse().expect("names"),
@@ -192,7 +189,7 @@ fn a_json_schema_holds_under_steering() {
 fn what_llama_cpp_would_not_survive_is_refused() {
     let steered = ready();
     let refused = |sampling: Sampling| chain(&steered, &sampling).expect_err("refused").to_string();
-    let n_vocab = steered.base().model().n_vocab() as Token;
+    let n_vocab = steered.model().n_vocab() as Token;
     assert!(refused(Sampling { logit_bias: vec![(n_vocab, 1.0)], ..Sampling::default() }).contains("outside"));
     assert!(refused(Sampling { temp: f32::NAN, ..Sampling::default() }).contains("temp"));
     for grammar in ["", "root ::= (", "root ::= nowhere", "rot ::= \"a\"", "root ::= root \"a\"", "\0"] {
@@ -206,7 +203,7 @@ fn what_llama_cpp_would_not_survive_is_refused() {
 #[test]
 fn masking_every_token_is_an_error_not_a_token() {
     let steered = ready();
-    let n_vocab = steered.base().model().n_vocab() as Token;
+    let n_vocab = steered.model().n_vocab() as Token;
     let logit_bias: Vec<_> = (0..n_vocab).map(|token| (token, f32::NEG_INFINITY)).collect();
     for temp in [0.0, 1.0] {
         let sampling = Sampling { logit_bias: logit_bias.clone(), temp, ..Sampling::default() };
@@ -221,12 +218,13 @@ fn a_token_that_the_grammar_cannot_take_stops_the_chain() {
     let steered = ready();
     let sampling = Sampling { grammar: Some("root ::= \"xyz\"".to_owned()), ..Sampling::greedy() };
     let mut chain = chain(&steered, &sampling).expect("a chain");
-    let wrong = steered.base().model().tokenize("Q").expect("tokens").pop().expect("one");
+    let wrong = steered.model().tokenize("Q").expect("tokens").pop().expect("one");
     assert!(matches!(chain.accept(wrong), Err(Error::GrammarRefused { .. })));
     let (base, terms) = steered.row(0).expect("a row");
     assert!(matches!(chain.sample(base, &terms), Err(Error::GrammarRefused { .. })));
     chain.reset();
     assert!(chain.sample(base, &terms).is_ok());
     // The end of the text while the grammar still wants some would make llama.cpp abort.
-    assert!(matches!(chain.accept(steered.eog()[0]), Err(Error::GrammarRefused { .. })));
+    let eog = steered.ensemble().ends(Sampled::Steered).expect("there are some").eog[0];
+    assert!(matches!(chain.accept(eog), Err(Error::GrammarRefused { .. })));
 }

@@ -89,11 +89,11 @@ fn two_turns_alpha_why_ctrl_c_and_exit() {
     let first = terminal.say("One morning the boy went to the river and");
     assert!(first.contains(" saw"), "{first}");
     let why = terminal.say("/why");
-    assert!(why.contains("of 12 tokens") && why.contains("base's best"), "{why}");
+    assert!(why.contains("of 12 positions") && why.contains("base's top"), "{why}");
     assert!(terminal.say("/alpha 0").contains("α = 0"));
     let second = terminal.say("The next day the boy");
     assert!(second.trim().len() > 20, "{second}");
-    assert!(terminal.say("/why").contains("At none of 12 tokens"), "α is 0");
+    assert!(terminal.say("/why").contains("at none of 12 positions"), "α is 0");
     assert!(terminal.say("/wy").contains("did you mean /why?"));
     // What is typed in one go is read line by line.
     terminal.type_in("/alpha 0.25\r/alpha\rThe dog\r/undo\r");

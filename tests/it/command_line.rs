@@ -72,7 +72,7 @@ fn without_models_the_demo_runs_its_own_prompt() {
 }
 
 #[test]
-fn guesses_are_counted_and_change_nothing() {
+fn drafts_are_counted_and_change_nothing() {
     let ask = |draft: &[&str]| {
         let args = ["generate", "--deterministic", "-p", PROMPT, "-n", "40", "-s", "5", "--json"];
         json(&[&args[..], draft].concat())
@@ -84,7 +84,7 @@ fn guesses_are_counted_and_change_nothing() {
         assert_eq!(object["tokens"], lockstep["tokens"], "{draft:?}");
         let count = |key: &str| object["generation"][key].as_u64().expect("a count");
         assert!(count("n_accept") <= count("n_drafted"), "{draft:?}");
-        // The first token needs no decode; every other is the last of a step, or a guess that was kept.
+        // The first token needs no decode; every other is the last of a step, or a draft that was accepted.
         assert_eq!(count("n_steps") + count("n_accept"), 39, "{draft:?}");
     }
 }

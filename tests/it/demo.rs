@@ -2,18 +2,15 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 
-use proxytune::eval::perplexity::{Predictor, Row, measure};
-use proxytune::generate::{Draft, Generation, Request};
+use proxytune::eval::perplexity::{Predictor, PredictorLoss, measure};
+use proxytune::generate::{Draft, Request};
 use proxytune::llama::context::ContextParams;
-use proxytune::prompt::Conversation;
 use proxytune::recipe::Recipe;
 use proxytune::sampling::Sampling;
-use proxytune::steer::load::Models;
-use proxytune::steer::{ModelSource, Plan, Role, Steered};
+use proxytune::steer::{ModelSource, Plan, Role};
 
-use crate::trio::{self, backend, file};
+use crate::trio::{self, Steered, backend, file};
 
 fn demo(name: &str) -> PathBuf {
     file("base").with_file_name(name)
@@ -27,7 +24,7 @@ fn load(recipe: &Recipe, context: ContextParams) -> Steered {
     proxytune::llama::log::capture(false);
     let defaults = ModelSource { context, ..trio::source("") };
     let plan = Plan::of_recipe(recipe, &defaults, &backend()).expect("a plan");
-    Steered::load(&backend(), &plan, &mut Models::default(), &mut |_, _, _| true).expect("it loads")
+    trio::load(&plan).expect("it loads")
 }
 
 fn recipe(name: &str) -> Recipe {
@@ -52,14 +49,10 @@ fn has_loop(tokens: &[proxytune::llama::Token]) -> bool {
 fn the_demo_writes_without_loops() {
     let recipe = recipe("recipe.toml");
     let looping = |steered: &mut Steered, prompt: &str, sampling: Sampling| {
-        let prompts = steered.prompts(&Conversation::prompt(prompt)).expect("prompts");
-        let request = Request { sampling, n_predict: Some(100), draft: Draft::off(), ..Request::default() };
-        let stop = AtomicBool::new(false);
-        let mut generation = Generation::start(steered, &prompts, &request, &stop).expect("it starts");
-        let mut tokens = Vec::new();
-        while let Some(step) = generation.step().expect("a step") {
-            tokens.push(step.token);
-        }
+        let mut request = Request { sampling, ..Request::prompt(prompt) };
+        (request.n_predict, request.draft) = (Some(100), Draft::off());
+        steered.engine.forget();
+        let tokens = steered.run(&request).tokens;
         usize::from(has_loop(&tokens))
     };
     let mut base = trio::load(&trio::plan("base", &[])).expect("it loads");
@@ -86,7 +79,7 @@ fn figures(heading: &str, column: usize) -> HashMap<String, f64> {
     cells.map(|cells: Vec<String>| (cells[1].clone(), nats(&cells[column]))).collect()
 }
 
-fn name(row: &Row) -> String {
+fn name(row: &PredictorLoss) -> String {
     match row.predictor {
         Predictor::Alone(Role::Base) => "base".to_owned(),
         Predictor::Alone(Role::Expert(_)) => "expert".to_owned(),
@@ -107,7 +100,8 @@ fn the_cards_losses_are_those_of_the_files() {
         let told = figures(heading, column);
         let predictors = [0.5, 0.75, 1.0].map(Predictor::Steered);
         let context = ContextParams { n_ctx: 512, n_outputs_max: 512, n_threads: 2, ..ContextParams::default() };
-        let report = measure(&mut load(&recipe(trio), context), &read(text), &predictors, None, |_, _| true);
+        let report =
+            measure(load(&recipe(trio), context).engine.ensemble_mut(), &read(text), &predictors, None, |_, _| true);
         let rows = report.expect("it measures").rows;
         assert_eq!(rows.len(), 6);
         for row in &rows {

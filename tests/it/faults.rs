@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use proxytune::eval::perplexity::{Predictor, measure};
-use proxytune::steer::{Error, PairPlan, Plan};
+use proxytune::steer::{Error, PairPlan, Plan, Sampled};
 
 use crate::gguf::{Kind, Spec, TokenType, byte_tokens};
 use crate::trio::{generate, greedy, load, model, sampled, source};
@@ -54,9 +54,10 @@ fn an_expert_with_unused_ids_behind_the_shared_ones_steers_the_same() {
 
     let mut padded = Spec::tiny();
     padded.tokens.extend((0..20).map(|i| (format!("[PAD{i}]"), TokenType::Unused)));
-    plan.base = source(files.write("padded.gguf", &padded));
+    plan.base = source(files.write("padded.gguf", &padded)).into();
     let mut steered = load(&plan).expect("a padded base loads");
-    assert_eq!((steered.base().model().n_vocab(), steered.never().len()), (320, 20));
+    let never = &steered.ensemble().ends(Sampled::Steered).expect("there are some").never;
+    assert_eq!((steered.model().n_vocab(), never.len()), (320, 20));
     let answer = generate(&mut steered, "abc", &greedy(16)).expect("it generates");
     assert!(answer.tokens.iter().all(|&token| token < 300), "{:?}", answer.tokens);
     // A side alone adds what does not cancel: the padding must not win by it.
@@ -66,13 +67,13 @@ fn an_expert_with_unused_ids_behind_the_shared_ones_steers_the_same() {
         assert!(answer.tokens.iter().all(|&token| token < 300), "{:?}", answer.tokens);
     }
     // The other way round: ids that only the small models have are dropped.
-    plan.base = source(files.write("base.gguf", &Spec::tiny()));
+    plan.base = source(files.write("base.gguf", &Spec::tiny())).into();
     let mut wide = expert.clone();
     wide.tokens = padded.tokens;
     plan.pairs[0].expert = model(files.write("wide.gguf", &wide));
     plan.pairs[0].antiexpert = plan.pairs[0].expert.clone();
     let answer = generate(&mut load(&plan).expect("a padded pair loads"), "abc", &greedy(16)).expect("it generates");
-    let base_alone = Plan::alone(plan.base.clone());
+    let base_alone = Plan::alone(plan.base.source().expect("a model").clone());
     let alone = generate(&mut load(&base_alone).expect("it loads"), "abc", &greedy(16)).expect("it generates");
     assert_eq!(answer, alone, "the same on both sides steers nowhere");
     assert_ne!(expected, alone, "the pair steers");
@@ -96,8 +97,7 @@ fn no_lane_ends_its_prompt_with_eos() {
     let files = Files::new();
     let mut steered = load(&files.trio(&Spec { seed: 3, add_eos: true, ..Spec::tiny() })).expect("it loads");
     let prompts = steered.tokenize("abc").expect("tokens");
-    let (tokens, _) = steered.role(proxytune::steer::Role::Expert(0), &prompts).expect("an expert");
-    assert_eq!(tokens, prompts.base());
+    assert_eq!(steered.role(proxytune::steer::Role::Expert(0), &prompts), prompts.sampled());
     assert!(generate(&mut steered, "abc", &greedy(2)).is_ok());
 }
 
@@ -120,7 +120,7 @@ fn a_mebibyte_of_one_kind_is_tokenised() {
             let name = text;
             let text = text.repeat((1 << 20) / text.len());
             let tokens = steered.tokenize(&text).expect("tokens");
-            assert!(tokens.base().len() > 1 << 19, "{} {name:?}", spec.pre);
+            assert!(tokens.sampled().len() > 1 << 19, "{} {name:?}", spec.pre);
         }
     }
 }
@@ -147,10 +147,10 @@ fn damaged_weights_are_named_with_their_role() {
         let mut steered = load(&files.trio(&damaged)).expect("llama.cpp loads it");
         let error = generate(&mut steered, "abc", &greedy(4)).expect_err("no token is chosen").to_string();
         assert!(error.starts_with("expert: the logit of token 0 is"), "{error}");
-        let measured = measure(&mut steered, "abcdef", &[Predictor::Steered(1.0)], None, |_, _| true);
+        let measured = measure(steered.engine.ensemble_mut(), "abcdef", &[Predictor::Steered(1.0)], None, |_, _| true);
         assert!(measured.expect_err("no figures").to_string().starts_with("expert: the logit of token 0 is"));
         let mut plan = files.trio(&Spec::tiny());
-        plan.base = source(files.write("damaged.gguf", &damaged));
+        plan.base = source(files.write("damaged.gguf", &damaged)).into();
         let mut steered = load(&plan).expect("llama.cpp loads it");
         let error = generate(&mut steered, "abc", &greedy(4)).expect_err("no token is chosen").to_string();
         assert!(error.starts_with("base: the logit of token 0 is"), "{error}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use proxytune::hub::{Error, Found, Hub, Patience, Progress, Step, Wanted};
+use proxytune::hub::{Error, Found, Hub, Patience, Progress, Stage, Wanted};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -185,7 +185,7 @@ fn a_cut_transfer_is_resumed() {
     scene.server.cdn([Fault::Cut(100_000), Fault::Stall(50_000), Fault::None]);
     let mut n_retries = 0;
     let found = scene.hub().fetch(&wanted(REPO), &mut |progress: &Progress| {
-        n_retries += usize::from(matches!(progress.step, Step::Retrying { error: Error::Cut { .. }, .. }));
+        n_retries += usize::from(matches!(progress.step, Stage::Retrying { error: Error::Cut { .. }, .. }));
         true
     });
     scene.assert_whole(&found.expect("fetched"));
@@ -203,7 +203,7 @@ fn tries_end_and_the_next_run_goes_on() {
     assert_eq!(fs::metadata(scene.partial()).expect("kept").len(), 1000);
     let mut first = None;
     let found = scene.hub().fetch(&wanted(REPO), &mut |progress: &Progress| {
-        if matches!(progress.step, Step::Transferring) {
+        if matches!(progress.step, Stage::Transferring) {
             first.get_or_insert(progress.n_done);
         }
         true
@@ -506,7 +506,7 @@ fn a_cancelled_transfer_keeps_what_it_has() {
     assert!((100_000..300_000).contains(&n_kept));
     scene.assert_whole(&scene.fetch().expect("resumed"));
     assert_eq!(scene.server.ranges().last(), Some(&Some(format!("bytes={n_kept}-"))));
-    let waiting = &mut |progress: &Progress| !matches!(progress.step, Step::Retrying { .. });
+    let waiting = &mut |progress: &Progress| !matches!(progress.step, Stage::Retrying { .. });
     scene.server.api([Fault::Status(500, "")]);
     assert!(matches!(scene.hub().fetch(&wanted(REPO), waiting), Err(Error::Cancelled)));
 }
@@ -530,7 +530,7 @@ fn a_held_lock_can_be_left() {
     fs::create_dir_all(&locks).expect("writable");
     let lock = fs::File::create(locks.join(format!("{}.lock", sha256(&scene.model)))).expect("writable");
     assert!(fs4::fs_std::FileExt::try_lock_exclusive(&lock).expect("lockable"));
-    let unless_queued = &mut |progress: &Progress| !matches!(progress.step, Step::Queued);
+    let unless_queued = &mut |progress: &Progress| !matches!(progress.step, Stage::Queued);
     assert!(matches!(scene.hub().fetch(&wanted(REPO), unless_queued), Err(Error::Cancelled)));
     drop(lock);
     scene.assert_whole(&scene.fetch().expect("fetched"));

@@ -16,6 +16,7 @@ mod check;
 mod command_line;
 mod demo;
 mod download;
+mod engine;
 mod faults;
 mod features;
 mod hostile;

@@ -4,16 +4,17 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use proxytune::generate::{Finish, Generation};
+use proxytune::generate::Request;
 use proxytune::llama::Token;
 use proxytune::llama::model::{Model, ModelParams};
 use proxytune::prompt::{Conversation, Generated, Message, Piece, Speaker};
 use proxytune::recipe::View;
 use proxytune::recipe::view::TemplateName;
-use proxytune::steer::{Plan, Role, SidePlan, Steered};
+use proxytune::sampling::Sampling;
+use proxytune::steer::{Plan, Role, Sampled, SidePlan, Texts};
 
 use crate::gguf::{Spec, TokenType, Value};
-use crate::trio::{backend, demo, file, greedy, load};
+use crate::trio::{Steered, backend, demo, file, load};
 
 /// Messages between marks, all of them new each time one is added.
 const RENDERS_HISTORY_ANEW: &str =
@@ -140,23 +141,25 @@ fn with_template(file: &tempfile::NamedTempFile) -> Plan {
     plan
 }
 
-/// Answers a conversation, and adds the answer to it.
-fn turn(steered: &mut Steered, conversation: &mut Conversation, n_predict: usize) -> Finish {
-    let prompts = steered.prompts(conversation).expect("prompts");
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let mut request = greedy(n_predict);
-    request.sampling.ignore_eos = true;
-    steered.reset_timings();
-    let mut generation = Generation::start(steered, &prompts, &request, &stop).expect("it starts");
-    let (mut tokens, mut text) = (Vec::new(), conversation.prefix.clone());
-    while let Some(step) = generation.step().expect("a step") {
-        tokens.push(step.token);
-        text += &step.text;
-    }
-    let finish = generation.finish().expect("it has ended");
-    let generated = Some(Generated { prefix: conversation.prefix.clone(), tokens });
+/// Answers a conversation, and adds the answer to it; tokens that each role had to read.
+fn turn(steered: &mut Steered, conversation: &mut Conversation, n_predict: usize) -> Vec<(Role, usize)> {
+    turn_of(steered, Sampled::Steered, conversation, n_predict)
+}
+
+fn turn_of(
+    steered: &mut Steered,
+    sampled: Sampled,
+    conversation: &mut Conversation,
+    n_predict: usize,
+) -> Vec<(Role, usize)> {
+    let mut request = Request { sampled, n_predict: Some(n_predict), ..Request::of(conversation.clone()) };
+    request.sampling = Sampling { ignore_eos: true, ..Sampling::greedy() };
+    let answer = steered.run(&request);
+    assert_eq!(answer.failure, None);
+    let generated = Some(Generated { prefix: conversation.prefix.clone(), tokens: answer.tokens });
+    let text = conversation.prefix.clone() + &answer.text;
     conversation.messages.push(Message { speaker: Speaker::Assistant, text, generated });
-    finish
+    answer.timings.into_iter().map(|(role, timing)| (role, timing.n_prompt)).collect()
 }
 
 fn user(text: &str) -> Message {
@@ -171,32 +174,30 @@ fn a_second_turn_decodes_what_is_new_on_each_lane() {
         let mut steered = load(&with_template(&file)).expect("the trio loads");
         let mut conversation = Conversation::prompt("One morning the boy went to the river and");
         let first = steered.prompts(&conversation).expect("prompts");
-        turn(&mut steered, &mut conversation, 12);
-        let n_prompt = |steered: &Steered| steered.iter().map(|lane| lane.timings().n_prompt).collect::<Vec<_>>();
-        let lens = |prompts| ROLES.map(|role| steered.role(role, prompts).expect("a role").0.len());
-        assert_eq!(n_prompt(&steered), lens(&first));
+        let n_read = turn(&mut steered, &mut conversation, 12);
+        assert_eq!(n_read, ROLES.map(|role| (role, steered.role(role, &first).len())));
         let generated = conversation.messages[1].generated.as_ref().expect("an answer").tokens.clone();
 
         conversation.messages.push(user("Then he saw a dog."));
         let second = steered.prompts(&conversation).expect("prompts");
         let expected = ROLES.map(|role| {
             // Every lane holds its prompt and the answer but for the last token, which nothing followed.
-            let mut held = steered.role(role, &first).expect("a role").0.to_vec();
+            let mut held = steered.role(role, &first).to_vec();
             held.extend(&generated[..generated.len() - 1]);
-            let prompt = steered.role(role, &second).expect("a role").0;
+            let prompt = steered.role(role, &second);
             let n_same = held.iter().zip(prompt).take_while(|(a, b)| a == b).count();
             prompt.len() - n_same
         });
-        turn(&mut steered, &mut conversation, 12);
-        assert_eq!(n_prompt(&steered), expected, "{text}");
+        let n_read = turn(&mut steered, &mut conversation, 12);
+        assert_eq!(n_read.into_iter().map(|(_, n)| n).collect::<Vec<_>>(), expected, "{text}");
         // The lanes in plain text go on where they were: the last token, a blank line and the message.
-        let message = steered.base().model().tokenize("\n\nThen he saw a dog.").expect("tokens").len() - 1;
+        let message = steered.model().tokenize("\n\nThen he saw a dog.").expect("tokens").len() - 1;
         assert_eq!((expected[0], expected[2]), (1 + message, 1 + message));
-        let expert = steered.role(ROLES[1], &second).expect("a role").0;
+        let expert = steered.role(ROLES[1], &second);
         assert_eq!(expected[1] > expert.len() / 2, is_anew, "{} of {}", expected[1], expert.len());
         // The answer's tokens are in the prompt as they were generated, on every lane.
         for role in ROLES {
-            let prompt = steered.role(role, &second).expect("a role").0;
+            let prompt = steered.role(role, &second);
             assert!(prompt.windows(generated.len()).any(|window| window == generated), "{role}");
         }
     }
@@ -211,11 +212,18 @@ fn what_is_kept_between_turns_changes_no_row() {
     conversation.messages.push(user("Then he saw a dog."));
     let prompts = steered.prompts(&conversation).expect("prompts");
     let mut rows = [Vec::new(), Vec::new()];
-    for row in &mut rows {
-        assert!(steered.prefill(&prompts, || true).expect("it decodes"));
-        steered.composed(0, 0.0, row).expect("a row");
-        steered.clear();
+    let [kept, anew] = &mut rows;
+    // The row behind the prompt is the first position's, of what is kept and of what is read anew.
+    let request = Request { n_probs: Some(1 << 16), n_predict: Some(1), ..Request::of(conversation.clone()) };
+    for row in [kept, anew] {
+        let top = &steered.run(&request).positions[0].top;
+        let mut logprobs: Vec<_> =
+            top.iter().map(|entry| (entry.id, entry.composed.expect("no token is forbidden") as f32)).collect();
+        logprobs.sort_by_key(|(id, _)| *id);
+        row.extend(logprobs.into_iter().map(|(_, logprob)| logprob));
+        steered.engine.forget();
     }
+    assert!(prompts.sampled().len() > 20);
     let furthest = rows[0].iter().zip(&rows[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     // Batches of another shape round differently.
     assert!(furthest < 0.25, "{furthest}");
@@ -227,10 +235,10 @@ fn the_answer_starts_with_the_response_prefix_on_every_lane() {
     let mut steered = load(&with_template(&file)).expect("the trio loads");
     let conversation = Conversation { prefix: "Well, my <|eos|>".to_owned(), ..Conversation::prompt("Hello") };
     let prompts = steered.prompts(&conversation).expect("prompts");
-    let model = steered.base().model().clone();
+    let model = steered.model();
     let shown = |role| {
         let mut bytes = Vec::new();
-        for &token in steered.role(role, &prompts).expect("a role").0 {
+        for &token in steered.role(role, &prompts) {
             model.append_piece(token, &mut bytes).expect("a token");
         }
         String::from_utf8(bytes).expect("UTF-8")
@@ -244,32 +252,32 @@ fn the_answer_starts_with_the_response_prefix_on_every_lane() {
     conversation.messages.push(user("Go on."));
     let prompts = steered.prompts(&conversation).expect("prompts");
     let answer = &conversation.messages[1].generated.as_ref().expect("generated").tokens;
-    assert!(steered.role(Role::Expert(0), &prompts).expect("a role").0.windows(4).any(|window| window == answer));
+    assert!(steered.role(Role::Expert(0), &prompts).windows(4).any(|window| window == answer));
 }
 
 #[test]
 fn the_base_alone_answers_on_a_copy_and_leaves_no_trace() {
-    let plan = Plan { compares: true, ..demo(1.0) };
+    let plan = Plan { texts: Texts::sharing(2, 1), ..demo(1.0) };
     let mut steered = load(&plan).expect("the trio loads");
     let mut conversation = Conversation::prompt("One morning the boy went to the river and");
     turn(&mut steered, &mut conversation, 16);
     let question = Conversation { messages: vec![conversation.messages[0].clone()], ..Conversation::default() };
-    let n_past = |steered: &Steered| steered.iter().map(|lane| lane.n_past()).collect::<Vec<_>>();
-    let before = n_past(&steered);
+    let base = Sampled::Alone(Role::Base);
     let mut asked = question.clone();
-    let n_decoded = steered.base_alone(|base| {
-        assert_eq!(base.iter().count(), 1);
-        turn(base, &mut asked, 16);
-        base.base().timings().n_prompt
-    });
-    assert_eq!(n_decoded, Some(1), "the prompt is there already, but for the row behind its last token");
-    assert_eq!(n_past(&steered), before);
+    let n_read = turn_of(&mut steered, base, &mut asked, 16);
+    assert_eq!(n_read, [(Role::Base, 1)], "the prompt is there already, but for the row behind its last token");
+    let mut again = question.clone();
+    assert_eq!(turn_of(&mut steered, base, &mut again, 16), [(Role::Base, 1)]);
+    assert_eq!(again, asked);
+    // The conversation goes on where it was.
+    conversation.messages.push(user(" Then"));
+    let n_read = turn(&mut steered, &mut conversation, 4);
+    assert!(n_read.iter().all(|(_, n)| *n < 8), "{n_read:?}");
     let mut alone = load(&crate::trio::plan("base", &[])).expect("the base loads");
     let mut expected = question.clone();
     turn(&mut alone, &mut expected, 16);
     assert_eq!(asked.messages[1].text, expected.messages[1].text);
     assert_ne!(asked.messages[1].text, conversation.messages[1].text);
-    assert!(load(&demo(1.0)).expect("it loads").base_alone(|_| ()).is_none(), "nobody asked for it");
 }
 
 #[test]
@@ -303,14 +311,13 @@ fn a_side_that_is_the_base_has_its_view() {
     let none = View { prompt: Some(String::new()), ..View::default() };
     let pair = (0.5, Some(SidePlan::base()), Some(SidePlan::base().seen_as(none)));
     let mut plan = crate::trio::plan("base", &[pair]);
-    plan.base = crate::trio::source(&path);
+    plan.base = crate::trio::source(&path).into();
     for (template, n_prompt) in [(None, [3, 3, 1]), (Some(TemplateName::Model), [5, 5, 3])] {
         plan.view.template = template;
         let steered = load(&plan).expect("it loads");
         let prompts = steered.tokenize("Hi").expect("prompts");
-        let lens = [Role::Base, Role::Expert(0), Role::Antiexpert(0)]
-            .map(|role| steered.role(role, &prompts).expect("a role").0.len());
-        assert_eq!((lens, steered.iter().count()), (n_prompt, 2));
+        let lens = [Role::Base, Role::Expert(0), Role::Antiexpert(0)].map(|role| steered.role(role, &prompts).len());
+        assert_eq!((lens, steered.roles().len()), (n_prompt, 2));
     }
 }
 
@@ -330,13 +337,13 @@ fn an_expert_sees_the_template_of_its_file_and_the_others_plain_text() {
     ];
     let pair = (1.0, crate::trio::model(&tuned), crate::trio::model(&small));
     let mut plan = crate::trio::plan("base", &[pair]);
-    plan.base = crate::trio::source(&base);
+    plan.base = crate::trio::source(&base).into();
     let shown = |plan: &Plan| {
         let steered = load(plan).expect("it loads");
         let prompts = steered.tokenize("Hi").expect("prompts");
         [Role::Base, Role::Expert(0), Role::Antiexpert(0)].map(|role| {
-            let (tokens, lane) = steered.role(role, &prompts).expect("a role");
-            tokens.iter().map(|&token| lane.model().piece(token)).collect::<String>()
+            let model = steered.ensemble().model(steered.ensemble().lane(role).expect("a lane"));
+            steered.role(role, &prompts).iter().map(|&token| model.piece(token)).collect::<String>()
         })
     };
     assert_eq!(shown(&plan), ["<|bos|>Hi", "<|bos|><Hi>", "<|bos|>Hi"]);

@@ -1,4 +1,4 @@
-//! Guessed tokens change nothing but the pace: on contexts whose rows do not depend on how tokens are batched, texts
+//! Drafted tokens change nothing but the pace: on contexts whose rows do not depend on how tokens are batched, texts
 //! are the same to the last bit of the last log-probability.
 
 use std::cell::RefCell;
@@ -7,20 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use proxytune::generate::draft::{Drafter, Length, MAX_STEP, Stats};
+use proxytune::generate::draft::{Confidence, Drafter, Length, MAX_STEP, Stats};
 use proxytune::generate::probs::Position;
-use proxytune::generate::{Draft, Finish, Generation, Request};
+use proxytune::generate::{self, Draft, Event, Finish, Input, Request};
 use proxytune::llama::Token;
 use proxytune::llama::context::{ContextParams, FlashAttention};
-use proxytune::llama::guess::Draw;
+use proxytune::llama::draft_chain::Draw;
 use proxytune::recipe::placement::CacheType;
 use proxytune::recipe::{Recipe, Schedule};
 use proxytune::sampling::Sampling;
-use proxytune::steer::lanes::Sign;
-use proxytune::steer::{PairPlan, Plan, Steered};
+use proxytune::steer::{PairPlan, Plan, Sampled};
 
 use crate::gguf::Spec;
-use crate::trio::{self, PROMPT, backend, demo, file, load, plan};
+use crate::trio::{self, PROMPT, Steered, backend, demo, file, load, plan};
 
 /// Rows that do not depend on how tokens are batched (with the bundled Q8_0 weights), and room for the longest step.
 fn invariant() -> ContextParams {
@@ -47,17 +46,11 @@ struct Answer {
 }
 
 fn generate(steered: &mut Steered, prompt: &str, request: &Request) -> (Answer, Stats) {
-    let prompts = steered.tokenize(prompt).expect("tokens");
-    let stop = AtomicBool::new(false);
-    let mut generation = Generation::start(steered, &prompts, request, &stop).expect("it starts");
-    let mut answer = Answer { tokens: Vec::new(), text: String::new(), positions: Vec::new(), finish: None };
-    while let Some(step) = generation.step().expect("a step") {
-        answer.tokens.push(step.token);
-        answer.text += &step.text;
-        answer.positions.extend(step.position);
-    }
-    answer.finish = generation.finish();
-    (answer, generation.stats().clone())
+    steered.engine.forget();
+    let answer = steered.run(&Request { input: Request::prompt(prompt).input, ..request.clone() });
+    assert_eq!(answer.failure, None);
+    let generate::Answer { tokens, text, positions, finish, stats, .. } = answer;
+    (Answer { tokens, text, positions, finish }, stats)
 }
 
 fn in_lockstep(request: &Request) -> Request {
@@ -143,14 +136,14 @@ fn same_in_all(steered: &mut Steered, n_cases: u32) -> Stats {
 #[test]
 fn thousands_of_texts_are_those_of_lockstep() {
     let stats = same_in_all(&mut ready(demo(1.0)), 500);
-    let (guesses, by_lookup) = (stats.all(), stats.by_lookup);
-    assert!(guesses.n_accept > 1000 && guesses.n_accept < guesses.n_drafted, "{stats:?}");
+    let (drafts, by_lookup) = (stats.all(), stats.by_lookup);
+    assert!(drafts.n_accept > 1000 && drafts.n_accept < drafts.n_drafted, "{stats:?}");
     assert!(by_lookup.n_accept > 10, "{stats:?}");
 }
 
 /// Every bundled recipe: several pairs, missing sides, the base as a side, one model under two prompts, an adapter.
 #[test]
-fn every_arrangement_is_the_same_with_guesses() {
+fn every_arrangement_is_the_same_with_drafts() {
     let folder = file("base");
     let folder = folder.parent().expect("a folder");
     let recipes = std::fs::read_dir(folder).expect("the demo").map(|entry| entry.expect("an entry").path());
@@ -172,7 +165,7 @@ fn the_base_alone_looks_up_what_it_wrote() {
     assert!(stats.by_lookup.n_accept > 10, "its greedy text runs in a circle: {stats:?}");
 }
 
-/// What is reported of a position is of its own rows, those that were guessed on included.
+/// What is reported of a position is of its own rows, those of drafts included.
 #[test]
 fn log_probabilities_are_those_of_lockstep() {
     let mut steered = ready(demo(1.0));
@@ -190,7 +183,7 @@ fn ends_are_where_they_are_in_lockstep() {
     let mut steered = ready(demo(1.0));
     let fixed = || Draft::fixed(6, Drafter::Expert);
     let (long, _) = generate(&mut steered, PROMPT, &in_lockstep(&greedy(60, fixed())));
-    // A stop text within guesses, a number of tokens that is no multiple of a step, the context's end.
+    // A stop text within drafts, a number of tokens that is no multiple of a step, the context's end.
     let words: Vec<_> = long.text.split_whitespace().collect();
     for stop in [words[3], words[7], &long.text[20..26]] {
         let request = Request { stop: vec![stop.to_owned()], ..greedy(60, fixed()) };
@@ -209,107 +202,119 @@ fn ends_are_where_they_are_in_lockstep() {
     assert_eq!(full, generate(&mut steered, PROMPT, &in_lockstep(&request)).0);
 }
 
-/// Behind a text with guesses the lanes hold what they were told and nothing else.
+/// Behind a text with drafts the lanes hold what they were told and nothing else.
 #[test]
 fn lanes_hold_what_was_chosen() {
     let mut steered = ready(demo(1.0));
     let prompts = steered.tokenize(PROMPT).expect("tokens");
     for draft in [Draft::off(), Draft::fixed(5, Drafter::Expert), Draft::fixed(5, Drafter::Lookup)] {
         let (answer, _) = generate(&mut steered, PROMPT, &greedy(21, draft));
-        for lane in steered.iter() {
-            assert_eq!(lane.n_past(), prompts.base().len() + answer.tokens.len() - 1, "{}", lane.role());
-        }
+        // What follows is read from there: the last token, which nothing followed, and one more.
+        let held = [prompts.sampled(), &answer.tokens, &[5]].concat();
+        let n = held.len();
+        let follows = Request { input: Input::Tokens(held), n_predict: Some(1), ..trio::greedy(1) };
+        let started = steered.run(&follows).started;
+        assert_eq!((started.n_prompt, started.n_cached), (3 * n, 3 * (n - 2)));
     }
 }
 
 #[test]
-fn guesses_are_taken_back_one_lane_at_a_time_or_all() {
+fn drafts_are_taken_back_one_lane_at_a_time_or_all() {
     let mut steered = ready(demo(1.0));
     let prompts = steered.tokenize(PROMPT).expect("tokens");
-    assert!(steered.prefill(&prompts, || true).expect("it decodes"));
-    let tokens = steered.base().model().tokenize(" She had a small dog").expect("tokens");
-    let composed = |steered: &Steered, i| {
-        let mut row = Vec::new();
-        steered.composed(i, 0.0, &mut row).expect("a row");
-        row
-    };
+    let tokens = steered.model().tokenize(" She had a small dog").expect("tokens");
+    steered.read(&prompts).expect("it decodes");
     let mut expected = Vec::new();
-    for &token in &tokens[..4] {
+    for (i, &token) in tokens[..4].iter().enumerate() {
         steered.decode(&[token]).expect("it fits");
-        expected.push(composed(&steered, 0));
+        expected.push(steered.composed(i + 1, 0.0).expect("a row"));
     }
-    assert!(steered.prefill(&prompts, || true).expect("it decodes"));
+    let (ensemble, sequence) = steered.by_hand();
+    ensemble.keep(sequence, 0);
+    steered.read(&prompts).expect("it decodes");
 
-    let expert = steered.expert().expect("an expert");
+    let expert = steered.ensemble().expert().expect("an expert");
     steered.ahead(expert, tokens[3]).expect("it fits");
     steered.ahead(expert, tokens[2]).expect("it fits");
-    steered.drop_ahead();
+    let (ensemble, sequence) = steered.by_hand();
+    ensemble.keep(sequence, 0);
     steered.ahead(expert, tokens[0]).expect("it fits");
-    steered.decode(&tokens[..3]).expect("they fit");
+    steered.decode(&tokens[1..3]).expect("they fit");
     for (i, expected) in expected[..3].iter().enumerate() {
-        assert_eq!(&composed(&steered, i), expected);
+        assert_eq!(&steered.composed(i + 1, 0.0).expect("a row"), expected);
     }
-    steered.keep(2).expect("it can roll back");
-    assert!(steered.row(0).is_err(), "rows are gone with what was taken back");
+    let (ensemble, sequence) = steered.by_hand();
+    ensemble.keep(sequence, 2);
+    assert!(steered.composed(1, 0.0).is_err(), "rows are gone with what was taken back");
     steered.decode(&tokens[2..4]).expect("they fit");
-    assert_eq!([composed(&steered, 0), composed(&steered, 1)], expected[2..4]);
+    assert_eq!([3, 4].map(|i| steered.composed(i, 0.0).expect("a row")), expected[2..4]);
 }
 
 #[test]
-fn what_guesses_taught_serves_the_next_text() {
+fn what_drafts_taught_serves_the_next_text() {
     let mut steered = ready(demo(1.0));
-    let before = steered.chances(Draw::Likeliest).unseen();
+    let unseen =
+        |steered: &Steered, draw| steered.engine.policy(Sampled::Steered).expect("there is one").chances(draw).unseen();
+    let before = unseen(&steered, Draw::Likeliest);
     generate(&mut steered, PROMPT, &greedy(48, Draft::default()));
-    let after = steered.chances(Draw::Likeliest).unseen();
+    let after = unseen(&steered, Draw::Likeliest);
     assert_ne!(before, after, "48 tokens teach something");
     generate(&mut steered, PROMPT, &greedy(2, Draft::default()));
-    assert_eq!(steered.chances(Draw::Likeliest).unseen(), after, "the next text, too short for a guess, began with it");
-    assert_eq!(steered.chances(Draw::Alike).unseen(), before, "draws are learnt by themselves");
+    assert_eq!(unseen(&steered, Draw::Likeliest), after, "the next text, too short for a draft, began with it");
+    assert_eq!(unseen(&steered, Draw::Alike), before, "draws are learnt by themselves");
 }
 
 /// What a text repeats is compared with what comes, taken or not: else nothing would ever tell that it has become worth it.
 #[test]
-fn guesses_that_were_declined_are_learnt_from() {
+fn drafts_that_were_declined_are_learnt_from() {
     let mut base = ready(plan("base", &[]));
-    let sign = Sign::Match(usize::MAX);
-    let chances = base.chances_mut(Draw::Likeliest);
-    (0..200).for_each(|_| chances.learn(sign, false));
-    let before = chances.get(sign);
+    let confidence = Confidence::Match(usize::MAX);
+    let policy = base.engine.policy_mut(Sampled::Steered).expect("there is one");
+    (0..200).for_each(|_| policy.chances_mut(Draw::Likeliest).learn(confidence, false));
+    let before = policy.chance(Draw::Likeliest, confidence);
     let (_, stats) = generate(&mut base, PROMPTS[1], &greedy(60, Draft::default()));
-    let after = base.chances(Draw::Likeliest).get(sign);
+    let after = base.engine.policy(Sampled::Steered).expect("there is one").chance(Draw::Likeliest, confidence);
     assert!(before < 0.05 && after > before + 0.1, "{before}, then {after}: {stats:?}");
 }
 
-/// A context that has room for one row only guesses nothing.
+/// A context that has room for one row only drafts nothing, and says so.
 #[test]
-fn without_room_for_rows_nothing_is_guessed() {
-    let mut steered = load(&demo(1.0)).expect("the trio loads");
-    let (_, stats) = generate(&mut steered, PROMPT, &greedy(8, Draft::default()));
-    assert_eq!((stats.all().n_drafted, stats.n_steps()), (0, 7));
+fn without_room_for_rows_nothing_is_drafted() {
+    let mut plan = demo(1.0);
+    plan.contexts_mut().for_each(|context| context.n_outputs_max = 1);
+    let mut steered = load(&plan).expect("the trio loads");
+    for draft in [Draft::default(), Draft::fixed(4, Drafter::Expert)] {
+        let input = Request::prompt(PROMPT).input;
+        let answer = steered.run(&Request { input, ..greedy(8, draft) });
+        assert_eq!((answer.stats.all().n_drafted, answer.stats.n_steps()), (0, 7));
+        assert!(answer.started.notes.iter().any(|note| note.contains("n_outputs_max")), "{:?}", answer.started.notes);
+    }
 }
 
-/// Between a guess and the next the generation hears that it is to end.
+/// Between a tick and the next the generation hears that it is to end.
 #[test]
 fn a_cancelled_generation_ends_with_what_was_given_out() {
     let mut steered = ready(demo(1.0));
-    let prompts = steered.tokenize(PROMPT).expect("tokens");
     let (expected, _) = generate(&mut steered, PROMPT, &greedy(30, Draft::off()));
     let cancel = AtomicBool::new(false);
     let request = greedy(30, Draft::fixed(6, Drafter::Expert));
-    let mut generation = Generation::start(&mut steered, &prompts, &request, &cancel).expect("it starts");
-    let mut tokens = Vec::new();
-    while let Some(step) = generation.step().expect("a step") {
-        tokens.push(step.token);
-        cancel.store(tokens.len() >= 8, Ordering::Relaxed);
-    }
-    assert_eq!((generation.finish(), tokens.as_slice()), (Some(Finish::Cancelled), &expected.tokens[..8]));
-    drop(generation);
+    let (mut answer, mut n_tokens) = (generate::Answer::default(), 0);
+    let asked = Request { input: Request::prompt(PROMPT).input, ..request.clone() };
+    let show = |event: &Event, _: &str| {
+        n_tokens += usize::from(matches!(event, Event::Token(_)));
+        cancel.store(n_tokens >= 8, Ordering::Relaxed);
+        Ok(())
+    };
+    steered.engine.run(&asked, &cancel, &mut answer, show).expect("nothing is written");
+    let n = answer.tokens.len();
+    assert!((8..8 + 6).contains(&n), "{n}");
+    assert_eq!((answer.finish, answer.tokens.as_slice()), (Some(Finish::Cancelled), &expected.tokens[..n]));
     assert_eq!(generate(&mut steered, PROMPT, &request).0, expected, "and the lanes are fit for another");
 }
 
 /// A recurrent state cannot be taken back: where a role has one, tokens are decoded one by one.
 #[test]
-fn beside_a_recurrent_model_nothing_is_guessed() {
+fn beside_a_recurrent_model_nothing_is_drafted() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let write = |name: &str, spec: &Spec| {
         let path = folder.path().join(name).with_extension("gguf");
@@ -322,7 +327,7 @@ fn beside_a_recurrent_model_nothing_is_guessed() {
     let pair =
         PairPlan { alpha: Schedule::constant(1.0), expert: Some(expert.into()), antiexpert: Some(antiexpert.into()) };
     let mut steered = ready(Plan { pairs: vec![pair], ..Plan::alone(base) });
-    assert!(!steered.can_roll_back());
+    assert!(!steered.ensemble().can_roll_back());
     let (answer, stats) = generate(&mut steered, "abc abc abc", &greedy(12, Draft::fixed(4, Drafter::Expert)));
     assert_eq!((answer.tokens.len(), stats.all().n_drafted, stats.n_steps()), (12, 0, 11));
 }

@@ -1,16 +1,15 @@
 //! The formula on real models: what it must reduce to, and what the lanes say it is.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proxytune::generate::probs::Position;
-use proxytune::generate::{Finish, Generation, Request};
+use proxytune::generate::{Answer, Event, Finish, Request};
 use proxytune::llama::context::{Context, Outputs};
 use proxytune::llama::model::Model;
 use proxytune::sampling::Sampling;
-use proxytune::steer::load::Models;
-use proxytune::steer::{Role, SidePlan, Steered};
+use proxytune::steer::{Models, Role, Sampled, SidePlan};
 
-use crate::trio::{self, PROMPT, answer, demo, file, greedy, load, model, plan, sampled};
+use crate::trio::{self, PROMPT, answer, demo, file, greedy, load, load_with, model, plan, sampled};
 
 #[test]
 fn alpha_zero_is_the_base_alone() {
@@ -81,24 +80,21 @@ fn reported_logprobs_are_those_of_the_lanes_in_f64() {
     let [composed, base, expert, antiexpert] = [composed, base, expert, antiexpert].map(|row| log_softmax(&row));
 
     let mut steered = load(&demo(1.25)).expect("the trio loads");
-    let prompts = steered.tokenize(PROMPT).expect("tokens");
-    let stop = AtomicBool::new(false);
-    let request = Request { n_probs: Some(5), ..greedy(1) };
-    let mut generation = Generation::start(&mut steered, &prompts, &request, &stop).expect("it starts");
-    let step = generation.step().expect("a step").expect("a token");
-    let Position { chosen, top, changed, base_best } = step.position.expect("probs were asked for");
+    let request = Request { n_probs: Some(5), ..Request { input: Request::prompt(PROMPT).input, ..greedy(1) } };
+    let answer = steered.run(&request);
+    let Position { chosen, top, changed, base_top } = answer.positions[0].clone();
 
     let mut best: Vec<_> = (0..composed.len()).collect();
     best.sort_by(|&a, &b| composed[b].total_cmp(&composed[a]));
     assert_eq!(top.iter().map(|entry| entry.id as usize).collect::<Vec<_>>(), best[..5]);
-    assert_eq!((chosen.id, chosen), (step.token, top[0]));
+    assert_eq!((chosen.id, &chosen), (answer.tokens[0], &top[0]));
     let best_of_base = (0..base.len()).max_by(|&a, &b| base[a].total_cmp(&base[b]));
     assert_eq!(changed, best_of_base != Some(best[0]));
-    assert_eq!(Some(base_best.id as usize), best_of_base);
+    assert_eq!(Some(base_top.id as usize), best_of_base);
     for entry in top {
         let id = entry.id as usize;
         let pairs = [
-            (entry.composed, composed[id]),
+            (entry.composed.expect("no token is forbidden"), composed[id]),
             (entry.base, base[id]),
             (entry.expert.expect("an expert"), expert[id]),
             (entry.antiexpert.expect("an antiexpert"), antiexpert[id]),
@@ -117,10 +113,9 @@ fn each_file_is_loaded_once_and_each_prompt_decoded_once() {
         (0.5, model(file("expert")), Some(SidePlan::base())),
         (0.5, model(file("base")), model(file("antiexpert"))),
     ];
-    let steered = Steered::load(&trio::backend(), &plan("base", &pairs), &mut models, &mut |_, _, _| true);
+    let steered = load_with(&plan("base", &pairs), &mut models).expect("it loads");
     assert_eq!(models.n_loaded(), 3);
-    let roles: Vec<_> = steered.expect("it loads").iter().map(|lane| lane.role()).collect();
-    assert_eq!(roles, [Role::Base, Role::Expert(0), Role::Antiexpert(0)]);
+    assert_eq!(steered.roles(), [Role::Base, Role::Expert(0), Role::Antiexpert(0)]);
 }
 
 #[test]
@@ -139,13 +134,19 @@ fn whole_characters_whatever_the_tokens_are() {
     let sampling = Sampling { grammar: Some("root ::= \"é€😀\" root".to_owned()), ..Sampling::greedy() };
     let request = Request { sampling, n_predict: Some(7), ..Request::default() };
     let mut steered = load(&demo(1.0)).expect("the trio loads");
-    let prompts = steered.tokenize(PROMPT).expect("tokens");
-    let stop = AtomicBool::new(false);
-    let mut generation = Generation::start(&mut steered, &prompts, &request, &stop).expect("it starts");
-    let mut texts = Vec::new();
-    while let Some(step) = generation.step().expect("a step") {
-        texts.push(step.text);
-    }
+    let request = Request { input: Request::prompt(PROMPT).input, ..request };
+    let (stop, mut answer, mut texts) = (AtomicBool::new(false), Answer::default(), Vec::new());
+    let show = |event: &Event, text: &str| {
+        if matches!(event, Event::Token(_)) {
+            texts.push(text.to_owned());
+        }
+        Ok(())
+    };
+    steered.engine.run(&request, &stop, &mut answer, show).expect("nothing is written");
+    assert_eq!(texts.len(), 7);
+    // What was held back comes when it is known that nothing follows.
+    let shown = texts.concat().len();
+    texts.last_mut().expect("seven tokens").push_str(&answer.text[shown..]);
     let last = texts.pop().expect("seven tokens");
     assert!(texts.iter().all(|text| text.chars().all(|c| "é€😀".contains(c))), "{texts:?}");
     assert!(texts.iter().any(String::is_empty), "no character took two tokens: {texts:?}");
@@ -155,7 +156,8 @@ fn whole_characters_whatever_the_tokens_are() {
 
 #[test]
 fn an_eog_token_ends_it_unless_it_is_ignored() {
-    let eog = load(&demo(1.0)).expect("the trio loads").eog().to_vec();
+    let steered = load(&demo(1.0)).expect("the trio loads");
+    let eog = steered.ensemble().ends(Sampled::Steered).expect("there are some").eog.clone();
     assert!(!eog.is_empty(), "the trio has an end-of-generation token");
     let biased = Sampling { logit_bias: eog.iter().map(|&token| (token, 1e3)).collect(), ..Sampling::greedy() };
     let ended = answer(&demo(1.0), &Request { sampling: biased.clone(), ..Request::default() });
@@ -173,7 +175,7 @@ fn n_predict_and_a_full_context_end_with_length() {
     small.contexts_mut().for_each(|context| context.n_ctx = 24);
     let sampling = Sampling { ignore_eos: true, ..Sampling::greedy() };
     let mut steered = load(&small).expect("the trio loads");
-    let n_prompt = steered.tokenize(PROMPT).expect("tokens").base().len();
+    let n_prompt = steered.tokenize(PROMPT).expect("tokens").sampled().len();
     let full = trio::generate(&mut steered, PROMPT, &Request { sampling, ..Request::default() }).expect("no error");
     assert_eq!(full.finish, Finish::Length);
     // The last token is written though it no longer fits: nothing has to follow it.
@@ -187,10 +189,8 @@ fn a_prompt_in_small_pieces_says_the_same() {
     let row = |plan| {
         let mut steered = load(&plan).expect("the trio loads");
         let prompts = steered.tokenize(PROMPT).expect("tokens");
-        assert!(steered.prefill(&prompts, || true).expect("it decodes"));
-        let mut row = Vec::new();
-        steered.composed(0, 0.0, &mut row).expect("a row");
-        row
+        steered.read(&prompts).expect("it decodes");
+        steered.composed(0, 0.0).expect("a row")
     };
     let (whole, pieces) = (row(demo(1.0)), row(pieces));
     let furthest = whole.iter().zip(&pieces).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -201,15 +201,19 @@ fn a_prompt_in_small_pieces_says_the_same() {
 #[test]
 fn cancelling_keeps_what_was_written() {
     let mut steered = load(&demo(1.0)).expect("the trio loads");
-    let prompts = steered.tokenize(PROMPT).expect("tokens");
     let cancel = AtomicBool::new(false);
-    let mut generation = Generation::start(&mut steered, &prompts, &greedy(100), &cancel).expect("it starts");
-    assert!(generation.step().expect("a step").is_some());
-    cancel.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert!(generation.step().expect("no error").is_none());
-    assert_eq!(generation.finish(), Some(Finish::Cancelled));
-    let before = Generation::start(&mut steered, &prompts, &greedy(100), &cancel).expect("no error");
-    assert_eq!(before.finish(), Some(Finish::Cancelled), "a prompt is cancelled too");
+    let request = Request { input: Request::prompt(PROMPT).input, ..greedy(100) };
+    let mut answer = Answer::default();
+    let show = |event: &Event, _: &str| {
+        cancel.store(matches!(event, Event::Token(_)), Ordering::Relaxed);
+        Ok(())
+    };
+    steered.engine.run(&request, &cancel, &mut answer, show).expect("nothing is written");
+    assert_eq!((answer.finish, answer.tokens.len()), (Some(Finish::Cancelled), 1));
+    let mut before = Answer::default();
+    cancel.store(true, Ordering::Relaxed);
+    steered.engine.run(&request, &cancel, &mut before, |_, _| Ok(())).expect("nothing is written");
+    assert_eq!((before.finish, before.tokens.len()), (Some(Finish::Cancelled), 0), "a prompt is cancelled too");
 }
 
 #[test]
@@ -219,15 +223,14 @@ fn a_lane_that_fails_takes_the_others_back() {
     antiexpert.expect("a model").context.n_ctx = 16;
     let mut steered = load(&uneven).expect("the trio loads");
     let prompts = steered.tokenize(PROMPT).expect("tokens");
-    assert!(steered.prefill(&prompts, || true).expect("it decodes"));
-    let n_past = |steered: &Steered| steered.iter().map(|lane| lane.n_past()).collect::<Vec<_>>();
-    let token = prompts.base()[1];
-    while steered.n_left() > 0 {
+    steered.read(&prompts).expect("it decodes");
+    let token = prompts.sampled()[1];
+    for _ in prompts.sampled().len()..16 {
         steered.decode(&[token]).expect("it fits");
     }
-    let before = n_past(&steered);
+    let before = steered.n_held();
     let error = steered.decode(&[token]).expect_err("the antiexpert is full").to_string();
     assert!(error.starts_with("antiexpert:") && error.contains("16"), "{error}");
-    assert_eq!(n_past(&steered), before);
+    assert_eq!(steered.n_held(), before);
     assert_eq!(before, [16, 16, 16]);
 }

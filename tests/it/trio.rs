@@ -1,16 +1,23 @@
 //! The bundled trio, and short ways to generate with it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use proxytune::generate::{Finish, Generation, Request};
+use proxytune::arithmetic::offset::Term;
+use proxytune::engine::Engine;
+use proxytune::generate::{self, Failure, Finish, Input, Request};
 use proxytune::llama::Token;
 use proxytune::llama::backend::{self, Backend};
-use proxytune::llama::context::ContextParams;
+use proxytune::llama::context::{ContextParams, Outputs};
+use proxytune::llama::model::Model;
+use proxytune::prompt::Conversation;
 use proxytune::recipe::Schedule;
 use proxytune::sampling::Sampling;
-use proxytune::steer::load::Models;
-use proxytune::steer::{Error, ModelSource, PairPlan, Plan, SidePlan, Steered};
+use proxytune::steer::{
+    Ensemble, Error, ModelSource, Models, PairPlan, Plan, Prompts, Role, Sampled, Sequence, SidePlan, WeightsRequest,
+    Work,
+};
 
 pub const PROMPT: &str = "Once upon a time there was a little girl";
 
@@ -47,9 +54,121 @@ pub fn backend() -> Backend {
     backend::shared().expect("nobody else holds it")
 }
 
+/// An ensemble with an engine for it, and a sequence that a test runs by hand.
+pub struct Steered {
+    pub engine: Engine,
+    sequence: Option<Sequence>,
+}
+
 pub fn load(plan: &Plan) -> Result<Steered, Error> {
+    load_with(plan, &mut Models::default())
+}
+
+pub fn load_with(plan: &Plan, models: &mut Models) -> Result<Steered, Error> {
     proxytune::llama::log::capture(false);
-    Steered::load(&backend(), plan, &mut Models::default(), &mut |_, _, _| true)
+    let ensemble = Ensemble::load(&backend(), plan, models, &mut |_, _, _| true)?;
+    Ok(Steered { engine: Engine::inline(ensemble), sequence: None })
+}
+
+impl std::fmt::Debug for Steered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Steered").field("ensemble", self.ensemble()).finish_non_exhaustive()
+    }
+}
+
+impl Steered {
+    pub fn ensemble(&self) -> &Ensemble {
+        self.engine.ensemble()
+    }
+
+    /// The base's model.
+    pub fn model(&self) -> &Arc<Model> {
+        self.ensemble().model(0)
+    }
+
+    pub fn roles(&self) -> Vec<Role> {
+        self.ensemble().lanes().iter().map(|lane| lane.role).collect()
+    }
+
+    pub fn prompts(&self, conversation: &Conversation) -> Result<Prompts, Error> {
+        self.ensemble().prompts(Sampled::Steered, conversation, &[])
+    }
+
+    pub fn tokenize(&self, text: &str) -> Result<Prompts, Error> {
+        self.prompts(&Conversation::prompt(text))
+    }
+
+    /// What a role is given.
+    pub fn role<'a>(&self, role: Role, prompts: &'a Prompts) -> &'a [Token] {
+        prompts.lane(self.ensemble().lane(role).expect("a lane"))
+    }
+
+    /// Runs a request to its end.
+    pub fn run(&mut self, request: &Request) -> generate::Answer {
+        let (stop, mut answer) = (AtomicBool::new(false), generate::Answer::default());
+        self.engine.run(request, &stop, &mut answer, |_, _| Ok(())).expect("nothing is written");
+        answer
+    }
+
+    /// The sequence that is run by hand, with what runs it.
+    pub fn by_hand(&mut self) -> (&mut Ensemble, &mut Sequence) {
+        if self.sequence.is_none() {
+            self.engine.forget();
+            self.sequence = Some(self.engine.ensemble_mut().open().expect("nobody else has it"));
+        }
+        (self.engine.ensemble_mut(), self.sequence.as_mut().expect("it is there"))
+    }
+
+    /// Reads prompts to their ends.
+    pub fn read(&mut self, prompts: &Prompts) -> Result<(), Error> {
+        let (ensemble, sequence) = self.by_hand();
+        ensemble.begin(sequence, Sampled::Steered, prompts)?;
+        ensemble.read(sequence, || true).map(drop)
+    }
+
+    /// Decodes tokens behind what is there, on every lane, a row for each.
+    pub fn decode(&mut self, tokens: &[Token]) -> Result<(), Error> {
+        let (ensemble, sequence) = self.by_hand();
+        tokens.iter().try_for_each(|&token| ensemble.push(sequence, token))?;
+        step(ensemble, Work { sequence, n_tokens: usize::MAX, outputs: Outputs::All, ahead: None })
+    }
+
+    /// Decodes a token on one lane ahead of the others.
+    pub fn ahead(&mut self, lane: usize, token: Token) -> Result<(), Error> {
+        let (ensemble, sequence) = self.by_hand();
+        ensemble.push(sequence, token)?;
+        step(ensemble, Work { sequence, n_tokens: 1, outputs: Outputs::All, ahead: Some(lane) })
+    }
+
+    /// The row that predicts what follows so many tokens of the answer.
+    pub fn composed(&self, position: usize, plausibility: f32) -> Result<Vec<f32>, Error> {
+        let mut row = Vec::new();
+        let sequence = self.sequence.as_ref().expect("a sequence");
+        self.ensemble().composed(sequence, position, plausibility, &mut row)?;
+        Ok(row)
+    }
+
+    /// The base's logits behind so many tokens of the answer, and the terms to add to them.
+    pub fn row(&self, position: usize) -> Result<(&[f32], Vec<Term<'_>>), Error> {
+        self.ensemble().row(self.sequence.as_ref().expect("a sequence"), position)
+    }
+
+    pub fn n_held(&self) -> Vec<usize> {
+        let sequence = self.sequence.as_ref().expect("a sequence");
+        sequence.lanes().map(|lane| sequence.n_held(lane)).collect()
+    }
+}
+
+fn step(ensemble: &mut Ensemble, work: Work<'_>) -> Result<(), Error> {
+    ensemble.step(&mut [work]).into_iter().collect()
+}
+
+/// α of each pair, or one for all.
+pub fn alphas(alphas: &[f32]) -> WeightsRequest {
+    WeightsRequest {
+        alpha: alphas.iter().map(|&alpha| Schedule::constant(alpha)).collect(),
+        ..WeightsRequest::default()
+    }
 }
 
 pub fn greedy(n_predict: usize) -> Request {
@@ -69,17 +188,15 @@ pub struct Answer {
     pub finish: Finish,
 }
 
-pub fn generate(steered: &mut Steered, prompt: &str, request: &Request) -> Result<Answer, Error> {
-    let prompts = steered.tokenize(prompt)?;
-    let stop = AtomicBool::new(false);
-    let mut generation = Generation::start(steered, &prompts, request, &stop)?;
-    let (mut tokens, mut text) = (Vec::new(), String::new());
-    while let Some(step) = generation.step()? {
-        tokens.push(step.token);
-        text += &step.text;
+pub fn generate(steered: &mut Steered, prompt: &str, request: &Request) -> Result<Answer, Failure> {
+    let input = Input::Conversation(Conversation::prompt(prompt));
+    // As if nobody had asked before.
+    steered.engine.forget();
+    let answer = steered.run(&Request { input, ..request.clone() });
+    match answer.failure {
+        Some(failure) => Err(failure),
+        None => Ok(Answer { tokens: answer.tokens, text: answer.text, finish: answer.finish.expect("it has ended") }),
     }
-    let finish = generation.finish().expect("it has ended");
-    Ok(Answer { tokens, text, finish })
 }
 
 /// Loads a plan and answers [`PROMPT`].

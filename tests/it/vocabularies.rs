@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use proxytune::eval::perplexity::{Predictor, measure};
 use proxytune::gguf::Header;
 use proxytune::recipe::Schedule;
-use proxytune::steer::{Error, PairPlan, Plan};
+use proxytune::steer::{Error, PairPlan, Plan, Sampled};
 use proxytune::vocab::{Vocabulary, compare};
 
 use crate::gguf::{Spec, TokenType};
@@ -91,7 +91,7 @@ fn a_pair_that_numbers_its_tokens_otherwise_steers_the_same() {
         let requests = [greedy(48), sampled(48, 7)];
         let answers = |plan: &Plan| {
             let mut steered = load(plan).expect("it loads");
-            let report = measure(&mut steered, text, &[Predictor::Steered(1.0)], None, |_, _| true);
+            let report = measure(steered.engine.ensemble_mut(), text, &[Predictor::Steered(1.0)], None, |_, _| true);
             let losses: Vec<f64> = report.expect("figures").rows.iter().map(|row| row.loss.mean()).collect();
             let answers =
                 requests.each_ref().map(|request| generate(&mut steered, text, request).expect("it generates"));
@@ -127,7 +127,7 @@ fn other_special_tokens_need_leave_and_are_never_chosen() {
     assert!(error.to_string().contains("id 300 is \"<|theirs|>\", not \"<|ours|>\""), "{error}");
     plan.allow_drift = true;
     let mut steered = load(&plan).expect("it is allowed");
-    assert_eq!(steered.never(), [300]);
+    assert_eq!(steered.ensemble().ends(Sampled::Steered).expect("there are some").never, [300]);
     for seed in 0..3 {
         let answer = generate(&mut steered, "abc", &sampled(64, seed)).expect("it generates");
         assert!(answer.tokens.iter().all(|&token| token != 300), "{:?}", answer.tokens);

@@ -249,7 +249,7 @@ fn respond(stream: &mut TcpStream, fault: &Fault, head: &str, body: &[u8], range
     let start = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
     let (n_all, start) = (body.len(), start.unwrap_or(0));
     if let Some(range) = range.filter(|_| start >= n_all && start > 0) {
-        let head = format!("416 Range Not Satisfiable\r\nContent-Range: bytes */{n_all}\r\nX-Asked: {range}");
+        let head = format!("416 Range Not Satisfiable\r\nContent-Range: bytes */{n_all}\r\nX-WeightsRequest: {range}");
         return send(stream, &head, 0, &[]);
     }
     let body = &body[start..];

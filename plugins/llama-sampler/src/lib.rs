@@ -18,6 +18,7 @@ pub mod error;
 mod pair;
 pub mod params;
 mod puller;
+mod text;
 mod worker;
 
 use std::ffi::c_char;
@@ -26,10 +27,10 @@ use std::sync::Arc;
 
 use proxytune::llama::Token;
 use proxytune::llama::stage::{Failure, Sampler, Stage};
-use proxytune::steer::pool::Side;
+use proxytune::steer::Side;
 
 use error::{Error, guard};
-use pair::Pair;
+use pair::LoadedPair;
 use params::{Wanted, pt_params};
 use puller::Puller;
 
@@ -49,7 +50,7 @@ pub type llama_sampler = Sampler;
 
 /// A loaded pair. Stages keep it as long as they need it.
 #[allow(non_camel_case_types)]
-pub struct pt_pair(Arc<Pair>);
+pub struct pt_pair(Arc<LoadedPair>);
 
 /// The version of this interface. Structs and functions keep their meaning while it stays the same.
 #[unsafe(no_mangle)]
@@ -98,7 +99,7 @@ pub unsafe extern "C" fn pt_pair_new(params: *const pt_params, pair: *mut *mut p
         unsafe { write(pair, "pair", std::ptr::null_mut())? };
         // SAFETY: as the caller promises.
         let wanted = unsafe { Wanted::of(&pt_params::read(params)?)? };
-        let loaded = Box::new(pt_pair(Pair::load(wanted)?));
+        let loaded = Box::new(pt_pair(LoadedPair::load(wanted)?));
         // SAFETY: written to above.
         unsafe { pair.write(Box::into_raw(loaded)) };
         Ok(())

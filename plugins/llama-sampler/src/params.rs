@@ -8,9 +8,8 @@ use proxytune::llama::context::ContextParams;
 use proxytune::llama::model::ModelParams;
 use proxytune::llama::stage::Init;
 use proxytune::recipe::schedule::check_alpha;
-use proxytune::recipe::{ModelName, Pair, Player, Recipe, Schedule};
-use proxytune::steer::ModelSource;
-use proxytune::steer::pool::{BaseVocabulary, PoolPlan};
+use proxytune::recipe::{ModelName, ModelSpec, PairSpec, Recipe, Schedule};
+use proxytune::steer::{HostVocabulary, ModelSource, Plan, Texts};
 
 use crate::error::Error;
 
@@ -130,7 +129,7 @@ impl pt_params {
 /// What a host asks for.
 pub struct Wanted {
     pub recipe: Recipe,
-    pub base: BaseVocabulary,
+    pub base: HostVocabulary,
     pub defaults: ModelSource,
     pub init: Init,
     pub n_stages: usize,
@@ -161,10 +160,10 @@ impl Wanted {
             }
             (None, (None, None)) => return Err(Error::argument("expert", "NULL", "a file, an antiexpert or a recipe")),
             (None, (expert, antiexpert)) => {
-                let player = |path: String| Player::from(ModelName::from(PathBuf::from(path)));
-                let (expert, antiexpert) = (expert.map(player), antiexpert.map(player));
-                let base = Player::file(base_path.clone().unwrap_or_default());
-                Recipe { pairs: vec![Pair { expert, antiexpert, ..Pair::default() }], ..Recipe::bare(base) }
+                let spec = |path: String| ModelSpec::from(ModelName::from(PathBuf::from(path)));
+                let (expert, antiexpert) = (expert.map(spec), antiexpert.map(spec));
+                let base = ModelSpec::file(base_path.clone().unwrap_or_default());
+                Recipe { pairs: vec![PairSpec { expert, antiexpert, ..PairSpec::default() }], ..Recipe::bare(base) }
             }
         };
         if recipe.pairs.is_empty() {
@@ -181,8 +180,8 @@ impl Wanted {
 
         let base = match (params.token, base_path, &recipe.base.model) {
             (Some(token), ..) => read_vocabulary(params, token)?,
-            (None, Some(path), _) => BaseVocabulary::File(path),
-            (None, None, ModelName::File(path)) if !path.as_os_str().is_empty() => BaseVocabulary::File(path.clone()),
+            (None, Some(path), _) => HostVocabulary::File(path),
+            (None, None, ModelName::File(path)) if !path.as_os_str().is_empty() => HostVocabulary::File(path.clone()),
             _ => {
                 let expected = "the base's file, or token with n_vocab: the vocabularies have to be compared";
                 return Err(Error::argument("base_path", "NULL", expected));
@@ -198,6 +197,8 @@ impl Wanted {
             n_ctx: or("n_ctx", params.n_ctx, 4096, 1 << 24)?,
             n_batch: or("n_batch", params.n_batch, 512, 1 << 24)?,
             n_threads: or("n_threads", params.n_threads, (n_cores / 4).max(1), 512)?,
+            // Behind the last token of each stage.
+            n_outputs_max: 1,
             ..ContextParams::default()
         };
         let n_gpu_layers = match params.n_gpu_layers {
@@ -210,9 +211,9 @@ impl Wanted {
         Ok(Self { recipe, base, defaults, init, n_stages, allow_drift: params.allow_vocab_drift != 0 })
     }
 
-    pub fn plan(self, backend: &Backend) -> Result<PoolPlan, Error> {
-        let plan = PoolPlan::of_recipe(&self.recipe, self.base, &self.defaults, backend)?;
-        Ok(PoolPlan { allow_drift: self.allow_drift, n_texts: self.n_stages, ..plan })
+    pub fn plan(self, backend: &Backend) -> Result<Plan, Error> {
+        let plan = Plan::of_recipe_beside(&self.recipe, self.base, &self.defaults, backend)?;
+        Ok(Plan { allow_drift: self.allow_drift, texts: Texts::sharing(self.n_stages, 1), ..plan })
     }
 }
 
@@ -232,7 +233,7 @@ unsafe fn string(name: &'static str, text: *const c_char) -> Result<Option<Strin
 }
 
 /// Reads the host's vocabulary, token by token.
-fn read_vocabulary(params: &pt_params, token: TokenFn) -> Result<BaseVocabulary, Error> {
+fn read_vocabulary(params: &pt_params, token: TokenFn) -> Result<HostVocabulary, Error> {
     if !(1..=MAX_VOCAB).contains(&params.n_vocab) {
         return Err(Error::argument("n_vocab", params.n_vocab, format!("1 to {MAX_VOCAB}")));
     }
@@ -253,5 +254,5 @@ fn read_vocabulary(params: &pt_params, token: TokenFn) -> Result<BaseVocabulary,
         };
         Ok((bytes.into(), attr as u32))
     };
-    (0..params.n_vocab).map(read).collect::<Result<_, _>>().map(BaseVocabulary::Tokens)
+    (0..params.n_vocab).map(read).collect::<Result<_, _>>().map(HostVocabulary::Tokens)
 }

@@ -19,7 +19,7 @@ impl Candidate for Entry {
 }
 
 fn term<'a>(alpha: f32, expert: impl Into<Option<&'a [f32]>>, antiexpert: impl Into<Option<&'a [f32]>>) -> Term<'a> {
-    Term { alpha, expert: expert.into().map(Row::from), antiexpert: antiexpert.into().map(Row::from) }
+    Term::pair(alpha, expert.into().map(Row::from), antiexpert.into().map(Row::from))
 }
 
 fn dense(base: &[f32], terms: &[Term<'_>]) -> Vec<f32> {
@@ -34,7 +34,7 @@ fn oracle(base: &[f32], terms: &[Term<'_>]) -> Vec<f64> {
         .map(|id| {
             let side = |row: Option<Row<'_>>| row.map_or(Some(0.0), |row| row.get(id).map(f64::from));
             let offset = |term: &Term<'_>| match (side(term.expert), side(term.antiexpert)) {
-                (Some(expert), Some(antiexpert)) => f64::from(term.alpha) * (expert - antiexpert),
+                (Some(expert), Some(antiexpert)) => f64::from(term.a) * expert - f64::from(term.b) * antiexpert,
                 _ => 0.0,
             };
             f64::from(base[id]) + terms.iter().map(offset).sum::<f64>()
@@ -64,6 +64,20 @@ fn four_tokens() {
 }
 
 #[test]
+fn each_side_may_have_a_weight_of_its_own_and_so_may_the_base() {
+    let pair = |a, b| Term { b, ..term(a, &EXPERT[..], &ANTIEXPERT[..]) };
+    assert_eq!(dense(&BASE, &[pair(2.0, 1.0)]), [7.0, 0.0, -1.0, 4.0]);
+    assert_eq!(dense(&BASE, &[pair(0.0, 0.5)]), [-0.5, 0.5, 1.5, 2.5]);
+    // 0.5 · base is base − 0.5 · base.
+    assert_eq!(dense(&BASE, &[term(-0.5, &BASE[..], None)]), [0.0, 0.5, 1.0, 1.5]);
+    let mut sorted = [3, 0].map(|id| Entry { id, logit: BASE[id] });
+    add_by_id(&mut sorted, &[pair(2.0, 1.0)]).expect("finite rows");
+    assert_eq!(sorted.map(|entry| entry.logit), [4.0, 7.0]);
+    let entry = |id, logit| Entry { id, logit };
+    assert_eq!(compose(&BASE, &[pair(2.0, 1.0)], &mut Vec::new(), entry), None);
+}
+
+#[test]
 fn the_base_as_antiexpert_leaves_the_expert() {
     assert_eq!(dense(&BASE, &[term(1.0, &EXPERT[..], &BASE[..])]), EXPERT);
 }
@@ -74,7 +88,7 @@ fn rows_in_another_order_are_read_by_the_bases_ids() {
     let (turned, ids) = ([1.0, -1.0, 0.0, 4.0], [3, 2, 1, 0]);
     let some = [5.0, 7.0];
     let expert = Some(Row::mapped(&turned, &ids));
-    let term = |expert, antiexpert| Term { alpha: 1.0, expert, antiexpert };
+    let term = |expert, antiexpert| Term::pair(1.0, expert, antiexpert);
     assert_eq!(dense(&BASE, &[term(expert, Some(ANTIEXPERT[..].into()))]), [3.0, 0.0, 0.0, 3.0]);
     let partial = Some(Row::mapped(&some, &[1, NO_ID, 0, NO_ID]));
     assert_eq!(dense(&BASE, &[term(partial, None)]), [7.0, 1.0, 7.0, 3.0]);
@@ -137,15 +151,22 @@ fn composing_names_what_is_damaged() {
     }
 }
 
+/// a, and b where it is another.
+type Weights = (f32, Option<f32>);
+
+fn weighted<'a>((a, b): Weights, expert: Option<&'a [f32]>, antiexpert: Option<&'a [f32]>) -> Term<'a> {
+    Term { b: b.unwrap_or(a), ..term(a, expert, antiexpert) }
+}
+
 prop_compose! {
     fn rows()(n in 1_usize..200)(
         base in prop::collection::vec(-60.0_f32..60.0, n),
         sides in prop::collection::vec(
-            (-4.0_f32..4.0, prop::option::of(prop::collection::vec(-60.0_f32..60.0, 1..220)),
+            ((-4.0_f32..4.0, prop::option::of(-4.0_f32..4.0)), prop::option::of(prop::collection::vec(-60.0_f32..60.0, 1..220)),
              prop::option::of(prop::collection::vec(-60.0_f32..60.0, 1..220))), 0..4),
         order in Just((0..n).collect::<Vec<usize>>()).prop_shuffle(),
         kept in 0..=n,
-    ) -> (Vec<f32>, Vec<(f32, Option<Vec<f32>>, Option<Vec<f32>>)>, Vec<usize>) {
+    ) -> (Vec<f32>, Vec<(Weights, Option<Vec<f32>>, Option<Vec<f32>>)>, Vec<usize>) {
         (base, sides, order[..kept].to_vec())
     }
 }
@@ -154,7 +175,7 @@ proptest! {
     /// On any permutation and truncation, each candidate ends with exactly the logit its id has in the dense row.
     #[test]
     fn by_id_equals_dense((base, sides, order) in rows()) {
-        let terms: Vec<_> = sides.iter().map(|(alpha, e, a)| term(*alpha, e.as_deref(), a.as_deref())).collect();
+        let terms: Vec<_> = sides.iter().map(|(weights, e, a)| weighted(*weights, e.as_deref(), a.as_deref())).collect();
         let row = dense(&base, &terms);
         let mut candidates: Vec<_> = order.iter().map(|&id| Entry { id, logit: base[id] }).collect();
         add_by_id(&mut candidates, &terms).expect("finite rows");
@@ -180,7 +201,7 @@ proptest! {
 
     #[test]
     fn dense_agrees_with_f64((base, sides, _) in rows()) {
-        let terms: Vec<_> = sides.iter().map(|(alpha, e, a)| term(*alpha, e.as_deref(), a.as_deref())).collect();
+        let terms: Vec<_> = sides.iter().map(|(weights, e, a)| weighted(*weights, e.as_deref(), a.as_deref())).collect();
         for (got, expected) in dense(&base, &terms).iter().zip(oracle(&base, &terms)) {
             prop_assert!((f64::from(*got) - expected).abs() <= 1e-3, "{got} {expected}");
         }

@@ -2,17 +2,17 @@
 
 use super::table::Table;
 use crate::arithmetic::statistics::Median;
-use crate::bench::{Batches, Derived, Guesses, How, Kept, Memory, Report, Row, StepCosts, System};
+use crate::bench::{Accepted, Batches, Derived, Drafts, How, Measurement, Memory, Report, StepCosts, System};
 
 pub(super) fn report(report: &Report) -> String {
     let Report { rows, derived, system } = report;
-    let Derived { step_costs, batches, guesses, memory, .. } = derived;
+    let Derived { step_costs, batches, drafts, memory, .. } = derived;
     let parts = [
         runs(rows),
         ratios(derived),
         steps(step_costs),
         self::batches(batches),
-        guesses.as_ref().map(self::guesses).unwrap_or_default(),
+        drafts.as_ref().map(self::drafts).unwrap_or_default(),
         memory.as_ref().map(self::memory).unwrap_or_default(),
         self::system(system),
     ];
@@ -20,7 +20,7 @@ pub(super) fn report(report: &Report) -> String {
     parts.join("\n")
 }
 
-fn runs(rows: &[Row]) -> String {
+fn runs(rows: &[Measurement]) -> String {
     let on_cpu = rows.iter().all(|row| row.machine.backends == "CPU");
     let mut names = vec!["model", "size", "params", "backend", "threads", "role", "test", "t/s"];
     if !on_cpu {
@@ -104,18 +104,18 @@ fn batches(batches: &[Batches]) -> String {
     if batches.is_empty() { String::new() } else { table.text() }
 }
 
-fn guesses(guesses: &Guesses) -> String {
-    let Guesses { all, by_model, by_lookup, by_place, n_steps, n_tokens, steps, n_texts, n_same } = guesses;
-    let rate = |kept: &Kept| kept.rate.map_or("–".to_owned(), |rate| format!("{:.1} %", rate * 100.0));
-    let mut table = Table::new(["guesses", "drafted", "kept", "rate"], &[]);
-    let mut add = |name: String, kept: &Kept| {
-        table.add([name, kept.n_drafted.to_string(), kept.n_accept.to_string(), rate(kept)]);
+fn drafts(drafts: &Drafts) -> String {
+    let Drafts { all, by_model, by_lookup, by_place, n_steps, n_tokens, steps, n_texts, n_same } = drafts;
+    let rate = |accepted: &Accepted| accepted.rate.map_or("–".to_owned(), |rate| format!("{:.1} %", rate * 100.0));
+    let mut table = Table::new(["drafts", "drafted", "accepted", "rate"], &[]);
+    let mut add = |name: String, accepted: &Accepted| {
+        table.add([name, accepted.n_drafted.to_string(), accepted.n_accept.to_string(), rate(accepted)]);
     };
     add("all".to_owned(), all);
     add("by a model".to_owned(), by_model);
     add("by lookup in the text".to_owned(), by_lookup);
-    for (i, kept) in by_place.iter().enumerate() {
-        add(format!("place {}", i + 1), kept);
+    for (i, accepted) in by_place.iter().enumerate() {
+        add(format!("place {}", i + 1), accepted);
     }
     let used: Vec<_> = steps.iter().enumerate().filter(|(_, n)| **n > 0).collect();
     let names = used.iter().map(|(n, _)| n.to_string());

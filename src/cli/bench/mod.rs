@@ -9,14 +9,17 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::args::{self, BenchOutput};
-use super::report::{BadUsage, Hinted, shown};
-use super::resolve::{self, Pairs, Resolved};
+use super::report::{BadUsage, Hinted};
+use super::resolve::{self, Resolved};
+use super::roles::Pairs;
+use super::terminal::shown;
 use super::text::read_text;
-use super::{Done, draft, interrupt, progress};
-use crate::bench::{self, N_ROWS, Report, Row, Settings, Subjects, prompts};
+use super::{Done, interrupt, progress};
+use crate::bench::{self, Measurement, N_ROWS, Report, Settings, Subjects, prompts};
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::recipe::Recipe;
 use crate::sampling::Sampling;
+use crate::steer::WeightsRequest;
 
 /// What a chat template may put around a prompt.
 const TEMPLATE_TOKENS: usize = 128;
@@ -34,7 +37,7 @@ pub fn run(args: &args::Bench) -> Result<Done> {
         n_repetitions: args.repetitions as usize,
         warms_up: !args.no_warmup,
         sampling: args.sampling.over(&Sampling { seed: Some(SEED), ..Sampling::greedy() }, true)?,
-        alphas: Vec::new(),
+        weights: WeightsRequest::default(),
         draft: args.draft.get()?,
     };
     let given = args.file.as_deref().map(read_text).transpose()?;
@@ -43,9 +46,9 @@ pub fn run(args: &args::Bench) -> Result<Done> {
     let cancel = interrupt::listen();
     make_room(&mut resolved, &settings, &conversations, args.models.ctx_size)?;
     let plan = resolved.plan.clone();
-    let mut subjects = Subjects::load(&plan, |plan| resolved.load(plan))?;
-    if let Some(steered) = &subjects.steered {
-        draft::note_limits(steered, &settings.draft);
+    let mut subjects = Subjects::new(&plan, resolved.ensemble(&plan)?)?;
+    if let Some(note) = settings.draft.note(subjects.engine.ensemble()).filter(|_| subjects.is_steered) {
+        eprintln!("note: {note}");
     }
 
     let bar = progress::runs();
@@ -116,6 +119,7 @@ fn make_room(
 fn with_hint<T>(error: bench::Error) -> Result<T> {
     match error {
         bench::Error::Steer(error) => Err(error.into()),
+        bench::Error::Text(failure) => Err(failure.into()),
         bench::Error::File(error) => Err(error.into()),
         bench::Error::Ended { .. } => Err(error).hint("leave the grammar out"),
         error => Err(BadUsage(error.to_string())).hint("a smaller -n, shorter prompts, or more room with -c"),
@@ -139,14 +143,14 @@ fn print(report: &Report, output: BenchOutput) -> Result<()> {
 }
 
 /// As llama-bench writes it: names, then values in quotes.
-fn csv(rows: &[Row]) -> String {
+fn csv(rows: &[Measurement]) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let names: Vec<_> = first.fields().into_iter().map(|(name, _)| name).collect();
     let quoted = |value: &Value| {
         let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         format!("\"{}\"", plain.replace('"', "\"\""))
     };
-    let values = |row: &Row| row.fields().iter().map(|(_, value)| quoted(value)).collect::<Vec<_>>().join(",");
+    let values = |row: &Measurement| row.fields().iter().map(|(_, value)| quoted(value)).collect::<Vec<_>>().join(",");
     let lines: Vec<_> = std::iter::once(names.join(",")).chain(rows.iter().map(values)).collect();
     lines.join("\n") + "\n"
 }

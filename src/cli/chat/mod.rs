@@ -16,10 +16,12 @@ use anyhow::Result;
 use self::command::Command;
 use self::input::{Input, Line};
 use self::session::Session;
-use super::report::{plain, shown};
-use super::resolve::{self, Pairs, Resolved};
+use super::resolve::{self, Resolved};
+use super::roles::Pairs;
+use super::terminal::{plain, shown};
 use super::{Done, args, draft, interrupt, report};
 use crate::generate::Request;
+use crate::steer::{Plan, Texts};
 
 pub fn run(args: &args::Chat) -> Result<Done> {
     let alphas = args.alpha.schedules()?;
@@ -33,10 +35,12 @@ pub fn run(args: &args::Chat) -> Result<Done> {
         Request { sampling, n_predict, stop, n_probs: Some(0), draft: args.draft.get()?, ..Request::default() };
     resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
     draft::make_room(&mut resolved.plan, &request.draft);
-    let plan = crate::steer::Plan { compares: true, ..resolved.plan.clone() };
-    let steered = resolved.load(&plan)?;
-    draft::note_limits(&steered, &request.draft);
-    let mut session = Session::new(steered, conversation, request);
+    // One for the conversation, and one for /compare in what room that leaves; where rounding must not depend on what else
+    // the cells hold, in room of its own.
+    let texts = if args.models.deterministic { Texts::apart(2) } else { Texts::sharing(2, 1) };
+    let plan = Plan { texts, ..resolved.plan.clone() };
+    let engine = resolved.load(&plan)?;
+    let mut session = Session::new(engine, conversation, request);
     if let Some(path) = &args.load {
         let typed = session.conversation().clone();
         let n = session.load(path)?;

@@ -2,23 +2,24 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Result, anyhow};
 
-use super::super::generate::Answer;
-use super::super::report::{Hinted, plain, shown};
-use super::super::{args, interrupt};
+use super::super::report::Hinted;
+use super::super::terminal::{plain, shown};
+use super::super::{answer, args, interrupt};
 use super::{saved, why};
-use crate::generate::Request;
+use crate::engine::Engine;
+use crate::generate::event::Kind;
 use crate::generate::probs::Position;
+use crate::generate::{Answer, Failure, Input, Request};
 use crate::llama::Token;
 use crate::prompt::{Conversation, Generated, Message, Speaker, View};
 use crate::recipe::Schedule;
-use crate::steer::{Prompts, Role, Steered};
+use crate::steer::{Ensemble, Role, Sampled, Weights, WeightsRequest};
 
 pub struct Session {
-    steered: Steered,
+    engine: Engine,
     conversation: Conversation,
     request: Request,
     seed: u32,
@@ -30,24 +31,23 @@ pub struct Session {
 
 struct Seen {
     seed: u32,
-    tokens: Vec<Token>,
     positions: Vec<Position>,
 }
 
 impl Session {
-    pub fn new(steered: Steered, conversation: Conversation, request: Request) -> Self {
+    pub fn new(engine: Engine, conversation: Conversation, request: Request) -> Self {
         let seed = request.sampling.seed.unwrap_or_default();
-        Self { steered, conversation, request, seed, n_answers: 0, seen: Vec::new() }
+        Self { engine, conversation, request, seed, n_answers: 0, seen: Vec::new() }
     }
 
     /// Who takes part, what each sees, and how far the pairs steer.
     pub fn describe(&self) -> String {
-        let pairs = (0..self.steered.offset().n_pairs()).flat_map(|i| [Role::Expert(i), Role::Antiexpert(i)]);
+        let ensemble = self.engine.ensemble();
         let mut lines = Vec::new();
-        for role in std::iter::once(Role::Base).chain(pairs) {
-            let Some(lane) = self.steered.lane(role) else { continue };
-            let file = plain(&lane.model().path().file_name().unwrap_or_default().to_string_lossy());
-            let View { template, system, prefix, prompt } = lane.view();
+        for role in ensemble.topology().roles() {
+            let Some(lane) = ensemble.lane(role) else { continue };
+            let file = plain(&ensemble.model(lane).path().file_name().unwrap_or_default().to_string_lossy());
+            let View { template, system, prefix, prompt } = &ensemble.lanes()[lane].view;
             let mut sees = vec![if template.is_some() { "chat template" } else { "plain text" }];
             sees.extend(prompt.as_ref().map(|text| if text.is_empty() { "no prompt" } else { "a prompt of its own" }));
             sees.extend(
@@ -56,7 +56,7 @@ impl Session {
             sees.extend(prefix.as_ref().map(|_| "a text in front"));
             lines.push(format!("{role}: {file}, {}", sees.join(", ")));
         }
-        if self.steered.offset().n_pairs() > 0 {
+        if ensemble.topology().n_pairs() > 0 {
             lines.push(self.alphas());
         }
         lines.join("\n")
@@ -78,9 +78,8 @@ impl Session {
     }
 
     pub fn alphas(&self) -> String {
-        let planned = self.steered.offset().alphas().cloned().collect();
-        let alphas: Vec<Schedule> = if self.request.alphas.is_empty() { planned } else { self.request.alphas.clone() };
-        let alphas: Vec<_> = alphas.iter().map(ToString::to_string).collect();
+        let weights = self.engine.ensemble().topology().weights(&self.request.weights);
+        let alphas: Vec<_> = weights.iter().flat_map(Weights::alphas).map(ToString::to_string).collect();
         if alphas.is_empty() {
             "there is no pair to steer with".to_owned()
         } else {
@@ -89,8 +88,9 @@ impl Session {
     }
 
     pub fn set_alphas(&mut self, alphas: Vec<Schedule>) -> Result<()> {
-        self.steered.set_alphas(&alphas)?;
-        self.request.alphas = alphas;
+        let asked = WeightsRequest { alpha: alphas, ..WeightsRequest::default() };
+        self.engine.ensemble().topology().weights(&asked)?;
+        self.request.weights = asked;
         Ok(())
     }
 
@@ -175,7 +175,8 @@ impl Session {
         // What was said before it failed was said.
         let Answer { text, mut tokens, mut positions, .. } = answer;
         let prefix = self.conversation.prefix.clone();
-        let said = said(&self.steered, &tokens, text.get(prefix.len()..).unwrap_or_default(), &self.request.stop);
+        let said =
+            said(self.engine.ensemble(), &tokens, text.get(prefix.len()..).unwrap_or_default(), &self.request.stop);
         let n_said = match said {
             Ok(n_said) => n_said,
             Err(error) => return (None, Err(error)),
@@ -184,26 +185,26 @@ impl Session {
         positions.truncate(n_said);
         // The model may say nothing at all.
         let is_answered = !tokens.is_empty() || ended.is_ok() && !interrupt::stopped();
-        let text = match text_of(&self.steered, &tokens) {
+        let text = match text_of(self.engine.ensemble(), &tokens) {
             Ok(text) => format!("{prefix}{text}"),
             Err(error) => return (None, Err(error)),
         };
         let generated = Some(Generated { prefix, tokens: tokens.clone() });
         let message = Message { speaker: Speaker::Assistant, text, generated };
-        (is_answered.then_some((message, Seen { seed, tokens, positions })), ended)
+        (is_answered.then_some((message, Seen { seed, positions })), ended)
     }
 
     fn stream(&mut self, seed: u32, answer: &mut Answer, out: &mut impl Write) -> Result<()> {
-        let prompts = self.steered.prompts(&self.conversation)?;
         let mut request = self.request.clone();
+        request.input = Input::Conversation(self.conversation.clone());
         request.sampling.seed = Some(seed);
-        stream(&mut self.steered, &prompts, &request, &self.conversation.prefix, answer, out)
+        stream(&mut self.engine, &request, &self.conversation.prefix, answer, out)
     }
 
     /// Where steering led away from the base in the last answer.
     pub fn why(&self, out: &mut impl Write) -> Result<()> {
         let seen = self.seen.last().ok_or_else(|| anyhow!("there is no answer of this session to look at"))?;
-        why::print(&self.steered, &seen.tokens, &seen.positions, out)
+        why::print(&seen.positions, out)
     }
 
     /// The last message once more, answered by the base alone.
@@ -213,13 +214,11 @@ impl Session {
             return Err(anyhow!("there is no answer to compare with"));
         }
         eprintln!("the base alone:");
-        let mut request = Request { alphas: Vec::new(), n_probs: None, ..self.request.clone() };
+        let prefix = conversation.prefix.clone();
+        let mut request = Request { sampled: Sampled::Alone(Role::Base), n_probs: None, ..self.request.clone() };
+        request.input = Input::Conversation(conversation);
         request.sampling.seed = Some(self.seen.last().map_or(self.seed, |seen| seen.seed));
-        let alone = self.steered.base_alone(|base| {
-            let prompts = base.prompts(&conversation)?;
-            stream(base, &prompts, &request, &conversation.prefix, &mut Answer::default(), out)
-        });
-        hint_where_full(alone.ok_or_else(|| anyhow!("the base has no second sequence"))?)
+        hint_where_full(stream(&mut self.engine, &request, &prefix, &mut Answer::default(), out))
     }
 
     pub fn save(&self, path: &Path) -> Result<usize> {
@@ -232,9 +231,10 @@ impl Session {
         let mut conversation = saved::read(path)?;
         for message in &mut conversation.messages {
             let Some(Generated { prefix, tokens }) = &message.generated else { continue };
-            let model = self.steered.base().model();
-            let is_text = tokens.iter().all(|&token| !model.is_control(token) && !self.steered.is_eog(token));
-            let text = text_of(&self.steered, tokens).map(|text| format!("{prefix}{text}"));
+            let ensemble = self.engine.ensemble();
+            let (model, ends) = (ensemble.model(0), ensemble.ends(Sampled::Steered)?);
+            let is_text = tokens.iter().all(|&token| !model.is_control(token) && !ends.is_eog(token));
+            let text = text_of(self.engine.ensemble(), tokens).map(|text| format!("{prefix}{text}"));
             if !is_text || !text.is_ok_and(|text| text == message.text) {
                 eprintln!("note: the tokens of an answer are not its text, as with another model; it is read as text");
                 message.generated = None;
@@ -248,38 +248,43 @@ impl Session {
 
 /// Shows an answer as it is decided, and gathers it.
 fn stream(
-    steered: &mut Steered,
-    prompts: &Prompts,
+    engine: &mut Engine,
     request: &Request,
     prefix: &str,
     answer: &mut Answer,
     out: &mut impl Write,
 ) -> Result<()> {
-    let stopped: &AtomicBool = interrupt::flag();
     prefix.clone_into(&mut answer.text);
-    write!(out, "{}", shown(prefix))?;
-    let ended = answer.generate(steered, prompts, request, stopped, |text, _| {
+    let mut is_begun = false;
+    let ended = answer::run(engine, request, interrupt::flag(), answer, |text, _| {
+        // A request that cannot be run shows nothing.
+        if !std::mem::replace(&mut is_begun, true) {
+            write!(out, "{}", shown(prefix))?;
+        }
         write!(out, "{}", shown(text))?;
         out.flush()
     });
-    if !answer.text.is_empty() && !answer.text.ends_with('\n') {
+    if is_begun {
+        if !answer.text.is_empty() && !answer.text.ends_with('\n') {
+            writeln!(out)?;
+        }
         writeln!(out)?;
+        out.flush()?;
     }
-    writeln!(out)?;
-    out.flush()?;
-    answer.note_where_full(request);
+    answer::note_where_full(answer);
     ended
 }
 
 /// How many of an answer's tokens are its text: not those that end it, nor those of a stop text.
-fn said(steered: &Steered, tokens: &[Token], text: &str, stop: &[String]) -> Result<usize> {
-    let n = tokens.iter().position(|&token| steered.is_eog(token)).unwrap_or(tokens.len());
+fn said(ensemble: &Ensemble, tokens: &[Token], text: &str, stop: &[String]) -> Result<usize> {
+    let ends = ensemble.ends(Sampled::Steered)?;
+    let n = tokens.iter().position(|&token| ends.is_eog(token)).unwrap_or(tokens.len());
     if stop.is_empty() {
         return Ok(n);
     }
     let mut bytes = Vec::new();
     for (n, &token) in tokens[..n].iter().enumerate() {
-        steered.base().model().append_piece(token, &mut bytes)?;
+        ensemble.model(0).append_piece(token, &mut bytes)?;
         // The last character may still be a part of one.
         let so_far = String::from_utf8_lossy(&bytes);
         if !text.starts_with(so_far.trim_end_matches('\u{fffd}')) {
@@ -289,10 +294,10 @@ fn said(steered: &Steered, tokens: &[Token], text: &str, stop: &[String]) -> Res
     Ok(n)
 }
 
-fn text_of(steered: &Steered, tokens: &[Token]) -> Result<String> {
+fn text_of(ensemble: &Ensemble, tokens: &[Token]) -> Result<String> {
     let mut bytes = Vec::new();
     for &token in tokens {
-        steered.base().model().append_piece(token, &mut bytes)?;
+        ensemble.model(0).append_piece(token, &mut bytes)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -300,7 +305,7 @@ fn text_of(steered: &Steered, tokens: &[Token]) -> Result<String> {
 /// What can be done about a conversation that has grown too long.
 fn hint_where_full(ended: Result<()>) -> Result<()> {
     let Err(error) = ended else { return Ok(()) };
-    let is_full = matches!(error.downcast_ref(), Some(crate::steer::Error::PromptTooLong { .. }));
+    let is_full = error.downcast_ref::<Failure>().is_some_and(|failure| failure.kind == Kind::ContextLength);
     if is_full {
         Err(error).hint("a shorter message may fit; /reset begins anew, and -c gives more room from the start")
     } else {

@@ -6,27 +6,24 @@ use anyhow::Result;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use super::super::report::{has_colour, plain, shown};
+use super::super::terminal::{has_colour, plain, shown};
 use crate::generate::probs::{Logprob, Position};
-use crate::llama::Token;
-use crate::steer::Steered;
 
 const CHANGED: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Prints the answer with what was changed in colour, and a row for each such token: what was written and what the
-/// base holds for best, each with its probability to the base and steered.
-pub fn print(steered: &Steered, tokens: &[Token], positions: &[Position], out: &mut impl Write) -> Result<()> {
-    let model = steered.base().model();
+/// Prints the answer with what was changed in colour, and a row for each such token: what was written and the
+/// base's top token, each with its probability to the base and steered.
+pub fn print(positions: &[Position], out: &mut impl Write) -> Result<()> {
     // What was drawn against the odds is chance, and not steering.
-    let is_changed = |position: &Position| position.changed && position.chosen.id != position.base_best.id;
-    let changed = || tokens.iter().zip(positions).enumerate().filter(|(_, (_, position))| is_changed(position));
+    let is_changed = |position: &Position| position.changed && position.chosen.id != position.base_top.id;
+    let changed = || positions.iter().enumerate().filter(|(_, position)| is_changed(position));
     let n_changed = changed().count();
     if has_colour() {
         // Tokens that spell a character together are coloured together.
         let (mut bytes, mut is_any) = (Vec::new(), false);
-        for (&token, position) in tokens.iter().zip(positions) {
-            model.append_piece(token, &mut bytes)?;
+        for position in positions {
+            bytes.extend_from_slice(&position.chosen.bytes);
             is_any |= is_changed(position);
             if let Ok(text) = std::str::from_utf8(&bytes) {
                 let (style, end) = if is_any { (CHANGED, PLAIN) } else { ("", "") };
@@ -37,27 +34,28 @@ pub fn print(steered: &Steered, tokens: &[Token], positions: &[Position], out: &
         writeln!(out, "{}\n", shown(&String::from_utf8_lossy(&bytes)))?;
     }
     let n = if n_changed == 0 { "none".to_owned() } else { n_changed.to_string() };
-    writeln!(out, "At {n} of {} tokens steering led away from what the base holds for best.", tokens.len())?;
+    writeln!(out, "Steering changed the top token at {n} of {} positions.", positions.len())?;
     if n_changed == 0 {
         return Ok(());
     }
     let mut table = Table::new();
     table.load_preset(NOTHING);
-    table.set_header(["token", "written", "base", "steered", "expert", "antiexpert", "base's best", "base", "steered"]);
+    table.set_header(["token", "written", "base", "steered", "expert", "antiexpert", "base's top", "base", "steered"]);
     let percent = |logprob: f64| format!("{:.1} %", logprob.exp() * 100.0);
+    let composed = |entry: &Logprob| percent(entry.composed.unwrap_or(f64::NEG_INFINITY));
     let side = |logprob: Option<f64>| logprob.map_or("–".to_owned(), percent);
-    let piece = |entry: &Logprob| plain(&format!("{:?}", model.piece(entry.id)));
-    for (i, (_, Position { chosen, base_best, .. })) in changed() {
+    let piece = |entry: &Logprob| plain(&format!("{:?}", entry.piece()));
+    for (i, Position { chosen, base_top, .. }) in changed() {
         table.add_row([
             (i + 1).to_string(),
             piece(chosen),
             percent(chosen.base),
-            percent(chosen.composed),
+            composed(chosen),
             side(chosen.expert),
             side(chosen.antiexpert),
-            piece(base_best),
-            percent(base_best.base),
-            percent(base_best.composed),
+            piece(base_top),
+            percent(base_top.base),
+            composed(base_top),
         ]);
     }
     for i in [0, 2, 3, 4, 5, 7, 8] {

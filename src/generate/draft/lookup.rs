@@ -6,10 +6,10 @@ use crate::llama::Token;
 const SHORTEST: usize = 2;
 pub(super) const LONGEST: usize = 8;
 
-/// Puts up to `n` guesses into `guesses`: what followed where the text's end stood the last time, the longest end that
-/// is found. How long that was, 0 for nothing found. Guesses go on into themselves where a text runs in a circle.
-pub(super) fn look_up(text: &[Token], n: usize, guesses: &mut Vec<Token>) -> usize {
-    guesses.clear();
+/// Puts up to `n` drafts into `drafts`: what followed where the text's end stood the last time, the longest end that
+/// is found. How long that was, 0 for nothing found. Drafts go on into themselves where a text runs in a circle.
+pub(super) fn look_up(text: &[Token], n: usize, drafts: &mut Vec<Token>) -> usize {
+    drafts.clear();
     let Some((&last, front)) = text.split_last() else { return 0 };
     let same_before = |end: usize| {
         let pairs = front[..end].iter().rev().zip(front.iter().rev());
@@ -30,8 +30,8 @@ pub(super) fn look_up(text: &[Token], n: usize, guesses: &mut Vec<Token>) -> usi
         return 0;
     }
     for i in from..from + n {
-        let guess = text.get(i).copied().unwrap_or_else(|| guesses[i - text.len()]);
-        guesses.push(guess);
+        let draft = text.get(i).copied().unwrap_or_else(|| drafts[i - text.len()]);
+        drafts.push(draft);
     }
     length
 }
@@ -41,9 +41,9 @@ mod tests {
     use super::*;
 
     fn found(text: &[Token], n: usize) -> (usize, Vec<Token>) {
-        let mut guesses = Vec::new();
-        let length = look_up(text, n, &mut guesses);
-        (length, guesses)
+        let mut drafts = Vec::new();
+        let length = look_up(text, n, &mut drafts);
+        (length, drafts)
     }
 
     #[test]

@@ -1,37 +1,46 @@
-//! Guesses at what comes next, so that the large model decodes several tokens at once.
+//! Drafts of what comes next, so that the large model decodes several tokens at once.
 //!
-//! Sample and match: guessed tokens are decoded on every lane, then the chain draws from one row after the other, as it
-//! would have without them, and the guesses are kept for as long as they are what it drew. A guess never reaches the
-//! chain, so its draws and its random numbers are those of decoding token by token, wherever the rows are the same.
+//! Sample and match: drafted tokens are decoded on every lane, then the chain draws from one row after the other, as it
+//! would have without them, and drafts are accepted for as long as they are what it drew. A draft never reaches the chain,
+//! so its draws and its random numbers are those of decoding token by token, wherever the rows are the same.
 //!
-//! In: the steered model, the chain, the token that was chosen last. Out: a step of one row or more, decoded. How
-//! far to guess, and by what, is the policy's; one token without a guess is a step like any other.
+//! In: the chain, the token that was chosen last, rows of the lane that drafts. Out: tokens to decode behind it. How far
+//! to draft, and by what, is the policy's; a round without a draft is a round like any other. What was learnt of costs and
+//! acceptance belongs to the models, and serves every text on them.
 
+mod chances;
+mod costs;
+mod drafting;
 mod lookup;
 mod policy;
 mod stats;
-mod step;
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
+pub use chances::{Chances, Confidence};
+pub use costs::{Costs, Order};
+pub(super) use drafting::Drafting;
+pub use policy::{Policy, Round, Share};
 pub use stats::{Stats, Tally};
-pub(super) use step::Drafting;
 
 use crate::parameter::OutOfRange;
-use crate::steer::Steered;
+use crate::steer::{Ensemble, Sampled};
 
-/// Most tokens in a step: the chosen one and its guesses.
+/// Most tokens that a text brings to a step: the chosen one and its drafts.
 pub const MAX_STEP: usize = 16;
 /// The same where a lane is on a device: beyond it kernels for few columns give way to ones that cost a multiple.
 const MAX_STEP_ON_DEVICES: usize = 8;
 
-/// How tokens are guessed.
-#[derive(Debug, Clone, PartialEq)]
+/// How tokens are drafted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Draft {
     pub length: Length,
-    /// A guess that is less probable to the model that makes it ends the draft; 0 for none.
+    /// A draft that is less probable to the model that makes it ends the round; 0 for none.
     pub min_p: f32,
-    /// Who guesses, nobody where empty. The text is looked at before a model is asked; of models the first counts.
+    /// Who drafts, nobody where empty. The text is looked at before a model drafts; of models the first counts.
     pub drafters: Vec<Drafter>,
 }
 
@@ -48,13 +57,13 @@ impl Draft {
         Self { length: Length::Off, ..Self::default() }
     }
 
-    /// As many guesses as this in every step.
+    /// As many drafts as this in every round.
     #[must_use]
     pub fn fixed(n: usize, drafter: Drafter) -> Self {
         Self { length: Length::Fixed(n), min_p: 0.0, drafters: vec![drafter] }
     }
 
-    /// Most tokens in a step, wherever it runs.
+    /// Most tokens in a round, wherever it runs.
     #[must_use]
     pub fn n_step(&self) -> usize {
         match self.length {
@@ -67,23 +76,47 @@ impl Draft {
 
     /// The same for these models.
     #[must_use]
-    pub fn n_step_of(&self, steered: &Steered) -> usize {
-        let n_max = match (steered.can_roll_back(), steered.use_devices()) {
+    pub fn n_step_of(&self, ensemble: &Ensemble) -> usize {
+        let n_max = match (ensemble.can_roll_back(), ensemble.use_devices()) {
             (false, _) => 1,
             (true, true) => MAX_STEP_ON_DEVICES,
             (true, false) => MAX_STEP,
         };
-        self.n_step().min(n_max).min(steered.n_rows_max())
+        self.n_step().min(n_max).min(ensemble.n_rows_max())
     }
 
-    /// The lane of a steered model that guesses; `None` where none does.
+    /// What cannot be drafted as it is asked for, in words.
     #[must_use]
-    pub fn lane(&self, steered: &Steered) -> Option<usize> {
-        // The base guesses for others alone.
-        let base = Some(0).filter(|_| steered.iter().count() > 1);
+    pub fn note(&self, ensemble: &Ensemble) -> Option<String> {
+        let (asked, n_step) = (self.n_step(), self.n_step_of(ensemble));
+        if asked > 1 && !ensemble.can_roll_back() {
+            return Some("a model with a recurrent state cannot take tokens back, so nothing is drafted".to_owned());
+        }
+        let why = if n_step == ensemble.n_rows_max() {
+            format!("the contexts have room for {n_step} tokens in a batch (-b, n_outputs_max)")
+        } else {
+            format!("more than {n_step} tokens at once cost a multiple on a device")
+        };
+        match self.length {
+            Length::Fixed(n) if n_step < asked => {
+                Some(format!("--draft {n} drafts {} tokens at most: {why}", n_step - 1))
+            }
+            Length::Auto if n_step == 1 && asked > 1 => Some(format!("nothing is drafted: {why}")),
+            _ => None,
+        }
+    }
+
+    /// The lane that drafts for a text; `None` where none does.
+    #[must_use]
+    pub fn lane(&self, ensemble: &Ensemble, sampled: Sampled) -> Option<usize> {
+        // A lane by itself would draft what it is going to choose.
+        if sampled != Sampled::Steered || ensemble.lanes().len() < 2 {
+            return None;
+        }
+        let base = Some(0);
         self.drafters.iter().find_map(|drafter| match drafter {
             Drafter::Lookup => None,
-            Drafter::Expert => steered.expert().or(base),
+            Drafter::Expert => ensemble.expert().or(base),
             Drafter::Base => base,
         })
     }
@@ -100,8 +133,9 @@ impl Draft {
     }
 }
 
-/// How many tokens are guessed in a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How many tokens are drafted in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Length {
     /// As many as pay, by what was measured; none where nothing pays.
     Auto,
@@ -129,8 +163,9 @@ fn length_error(got: impl std::fmt::Display) -> OutOfRange {
     OutOfRange::new("draft", got, format!("auto, off, or 0 to {} tokens", MAX_STEP - 1))
 }
 
-/// Who guesses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who drafts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Drafter {
     /// The text itself: what followed the last time that its end stood there. Costs nothing.
     Lookup,
@@ -139,7 +174,7 @@ pub enum Drafter {
     Base,
 }
 
-/// Who guesses, by their names between commas.
+/// Who drafts, by their names between commas.
 pub fn drafters(text: &str) -> Result<Vec<Drafter>, OutOfRange> {
     let expected = "names of lookup, expert and base between commas, or none";
     let known = |name: &str| match name.trim() {

@@ -1,24 +1,26 @@
-//! What became of the guesses.
+//! What became of the drafts.
 
-/// How many guesses there were and how many were kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// How many drafts there were and how many were accepted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     pub n_drafted: usize,
     pub n_accept: usize,
 }
 
 impl Tally {
-    /// Acceptance rate; NaN before the first guess.
+    /// Acceptance rate; NaN before the first draft.
     #[must_use]
     pub fn rate(self) -> f64 {
         self.n_accept as f64 / self.n_drafted as f64
     }
 }
 
-/// Counts over a generation. A guess behind one that was not kept counts as drafted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Counts over a generation. A draft behind one that was not accepted counts as drafted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Guesses that a model made, and those that the text gave.
+    /// Drafts that a model made, and those that the text gave.
     pub by_model: Tally,
     pub by_lookup: Tally,
     /// By place in the draft.
@@ -28,7 +30,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Every guess.
+    /// Every draft.
     #[must_use]
     pub fn all(&self) -> Tally {
         let [a, b] = [self.by_model, self.by_lookup];

@@ -9,7 +9,7 @@ const ANTIEXPERT: [f32; 4] = [1.0, 1.0, 1.0, 1.0];
 const STEERED: [f32; 4] = [3.0, 0.0, 0.0, 3.0];
 
 fn terms() -> [Term<'static>; 1] {
-    [Term { alpha: 1.0, expert: Some(EXPERT[..].into()), antiexpert: Some(ANTIEXPERT[..].into()) }]
+    [Term::pair(1.0, Some(EXPERT[..].into()), Some(ANTIEXPERT[..].into()))]
 }
 
 /// A sampler that is freed at the end of its test.
@@ -124,7 +124,7 @@ fn without_rows_it_fails_until_reset_and_leaves_the_row() {
 fn a_damaged_row_never_gets_into_the_candidates() {
     let stage = Owned::stage();
     let damaged = [4.0, f32::NAN, -1.0, 1.0];
-    let terms = [Term { alpha: 1.0, expert: Some(damaged[..].into()), antiexpert: Some(ANTIEXPERT[..].into()) }];
+    let terms = [Term::pair(1.0, Some(damaged[..].into()), Some(ANTIEXPERT[..].into()))];
     let _lent = stage.as_stage().lend(&terms);
     assert_eq!(stage.logits(&BASE), BASE);
     assert_eq!(stage.as_stage().failure(), Some(Failure::NotFinite { id: 1 }));

@@ -4,8 +4,8 @@ use jiff::ZonedDateTime;
 
 use super::Template;
 use crate::prompt::marks::{self, Span};
+use crate::prompt::piece::{Piece, Pieces};
 use crate::prompt::turns::{self, Turn};
-use crate::prompt::view::{Piece, Pieces};
 use crate::prompt::{Error, Speaker};
 
 /// The turns as the template writes them, then the prefix of the next answer.

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use llama_cpp_sys_2 as sys;
-use proxytune::generate::{Generation, Request};
+use proxytune::engine::Engine;
+use proxytune::generate::{Answer, Draft, Request};
 use proxytune::llama::backend;
 use proxytune::llama::context::ContextParams;
 use proxytune::recipe::Schedule;
 use proxytune::sampling::Sampling;
-use proxytune::steer::load::Models;
-use proxytune::steer::{ModelSource, PairPlan, Plan, Steered};
+use proxytune::steer::{Ensemble, ModelSource, Models, PairPlan, Plan};
 use proxytune_sampler::PT_BOTH;
 use proxytune_sampler::error::PT_ERROR_VOCABULARY;
 
@@ -35,16 +35,12 @@ fn by_proxytune(sampling: Sampling) -> Vec<i32> {
     let pair = PairPlan { alpha: Schedule::constant(1.0), expert: side("expert"), antiexpert: side("antiexpert") };
     let plan = Plan { pairs: vec![pair], ..Plan::alone(source("base")) };
     let backend = backend::shared().expect("a backend");
-    let mut steered = Steered::load(&backend, &plan, &mut Models::default(), &mut |_, _, _| true).expect("it loads");
-    let prompts = steered.tokenize(PROMPT).expect("tokens");
-    let request = Request { sampling, n_predict: Some(N_PREDICT), ..Request::default() };
-    let stop = AtomicBool::new(false);
-    let mut generation = Generation::start(&mut steered, &prompts, &request, &stop).expect("it starts");
-    let mut tokens = Vec::new();
-    while let Some(step) = generation.step().expect("a step") {
-        tokens.push(step.token);
-    }
-    tokens
+    let ensemble = Ensemble::load(&backend, &plan, &mut Models::default(), &mut |_, _, _| true).expect("it loads");
+    let request = Request { sampling, n_predict: Some(N_PREDICT), draft: Draft::off(), ..Request::prompt(PROMPT) };
+    let (stop, mut answer) = (AtomicBool::new(false), Answer::default());
+    Engine::inline(ensemble).run(&request, &stop, &mut answer, |_, _| Ok(())).expect("nothing is written");
+    assert_eq!(answer.failure, None);
+    answer.tokens
 }
 
 /// A host as llama.cpp's examples are: model and context of the base, through llama.cpp's C functions.

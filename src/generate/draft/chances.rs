@@ -1,10 +1,10 @@
-//! What becomes of guesses, as seen while they are made.
+//! What becomes of drafts, as seen while they are made.
 
-use crate::llama::guess::Draw;
+use crate::llama::draft_chain::Draw;
 
-/// What a guess looked like before it was checked.
+/// What a draft looked like before it was checked.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sign {
+pub enum Confidence {
     /// Its probability to the model that made it, where that held it for the likeliest.
     Likeliest(f32),
     /// The same where it is another one, which was drawn.
@@ -17,18 +17,18 @@ pub enum Sign {
 const PROBABILITIES: [f32; 8] = [0.2, 0.4, 0.6, 0.75, 0.9, 0.97, 0.995, 1.0];
 /// The same for the lengths of matches.
 const MATCHES: [usize; 5] = [2, 3, 4, 7, usize::MAX];
-/// Chances of a guess of each length of match, before anything was seen.
+/// Chances of a draft of each length of match, before anything was seen.
 const MATCH_CHANCES: [f64; 5] = [0.4, 0.5, 0.6, 0.75, 0.9];
 
-/// Chances that a guess is kept, by what it looked like; of each sign the last guesses count most.
+/// Chances that a draft is accepted, by what it looked like; of each confidence the last drafts count most.
 ///
-/// They belong to the models rather than to a text: one text's guesses are the next one's experience.
+/// They belong to the models rather than to a text: one text's drafts are the next one's experience.
 #[derive(Debug, Clone, Copy)]
 pub struct Chances {
     likeliest: [Chance; PROBABILITIES.len()],
     drawn: [Chance; PROBABILITIES.len()],
     by_match: [Chance; MATCHES.len()],
-    /// A model's next guess, of which nothing is known yet.
+    /// A model's next draft, of which nothing is known yet.
     unseen: Chance,
 }
 
@@ -47,32 +47,32 @@ impl Default for Chances {
 }
 
 impl Chances {
-    /// The chance that a guess is kept, if those before it are.
+    /// The chance that a draft is accepted, if those before it are.
     #[must_use]
-    pub fn get(&self, sign: Sign) -> f64 {
-        match sign {
-            Sign::Likeliest(p) => self.likeliest[range(&PROBABILITIES, p)].get(),
-            Sign::Drawn(p) => self.drawn[range(&PROBABILITIES, p)].get(),
-            Sign::Match(length) => self.by_match[range(&MATCHES, length)].get(),
+    pub fn get(&self, confidence: Confidence) -> f64 {
+        match confidence {
+            Confidence::Likeliest(p) => self.likeliest[range(&PROBABILITIES, p)].get(),
+            Confidence::Drawn(p) => self.drawn[range(&PROBABILITIES, p)].get(),
+            Confidence::Match(length) => self.by_match[range(&MATCHES, length)].get(),
         }
     }
 
-    /// The same for a guess that a model has yet to make.
+    /// The same for a draft that a model has yet to make.
     #[must_use]
     pub fn unseen(&self) -> f64 {
         self.unseen.get()
     }
 
-    /// Hears what became of a guess, taken or not.
-    pub fn learn(&mut self, sign: Sign, kept: bool) {
-        let (chances, i) = match sign {
-            Sign::Likeliest(p) => (&mut self.likeliest[..], range(&PROBABILITIES, p)),
-            Sign::Drawn(p) => (&mut self.drawn[..], range(&PROBABILITIES, p)),
-            Sign::Match(length) => (&mut self.by_match[..], range(&MATCHES, length)),
+    /// Hears what became of a draft, taken or not.
+    pub fn learn(&mut self, confidence: Confidence, accepted: bool) {
+        let (chances, i) = match confidence {
+            Confidence::Likeliest(p) => (&mut self.likeliest[..], range(&PROBABILITIES, p)),
+            Confidence::Drawn(p) => (&mut self.drawn[..], range(&PROBABILITIES, p)),
+            Confidence::Match(length) => (&mut self.by_match[..], range(&MATCHES, length)),
         };
-        chances[i].learn(kept);
-        if !matches!(sign, Sign::Match(_)) {
-            self.unseen.learn(kept);
+        chances[i].learn(accepted);
+        if !matches!(confidence, Confidence::Match(_)) {
+            self.unseen.learn(accepted);
         }
     }
 }
@@ -81,7 +81,7 @@ fn range<T: PartialOrd + Copy>(upper: &[T], x: T) -> usize {
     upper.iter().position(|&upper| x <= upper).unwrap_or(upper.len() - 1)
 }
 
-/// Chances by how guesses are drawn, since those that are drawn fail more often than the likeliest.
+/// Chances by how drafts are drawn, since those that are drawn fail more often than the likeliest.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ByDraw {
     alike: Chances,

@@ -1,4 +1,4 @@
-//! A model that plays a role: its file, what is added to it, what it sees and where it runs.
+//! A model for a role: its file, what is added to it, what it sees and where it runs.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const MAX_SCALE: f32 = 10.0;
 
 /// In a recipe: a file's name, the word `base`, or a table of these fields.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Player {
+pub struct ModelSpec {
     pub model: ModelName,
     pub lora: Vec<Lora>,
     pub view: View,
@@ -43,7 +43,7 @@ pub struct Lora {
     pub scale: f32,
 }
 
-impl Player {
+impl ModelSpec {
     /// The base itself, as the base sees the text.
     #[must_use]
     pub fn base() -> Self {
@@ -88,7 +88,7 @@ impl Player {
     }
 }
 
-impl From<ModelName> for Player {
+impl From<ModelName> for ModelSpec {
     fn from(model: ModelName) -> Self {
         Self { model, lora: Vec::new(), view: View::default(), placement: Placement::default() }
     }
@@ -141,7 +141,7 @@ struct Fields {
     cache_type_v: Option<CacheType>,
 }
 
-impl TryFrom<Fields> for Player {
+impl TryFrom<Fields> for ModelSpec {
     type Error = &'static str;
 
     fn try_from(fields: Fields) -> Result<Self, &'static str> {
@@ -163,8 +163,8 @@ impl TryFrom<Fields> for Player {
     }
 }
 
-impl From<Player> for Fields {
-    fn from(Player { model, lora, view, placement }: Player) -> Self {
+impl From<ModelSpec> for Fields {
+    fn from(ModelSpec { model, lora, view, placement }: ModelSpec) -> Self {
         let (model, hf, hf_file) = match model {
             ModelName::Base => (Some("base".into()), None, None),
             ModelName::File(path) => (Some(path), None, None),
@@ -187,7 +187,7 @@ impl From<Player> for Fields {
     }
 }
 
-impl Serialize for Player {
+impl Serialize for ModelSpec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.model {
             // What a bare name says in full.
@@ -199,18 +199,18 @@ impl Serialize for Player {
     }
 }
 
-impl<'de> Deserialize<'de> for Player {
+impl<'de> Deserialize<'de> for ModelSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NameOrTable;
         impl<'de> Visitor<'de> for NameOrTable {
-            type Value = Player;
+            type Value = ModelSpec;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a file's name, \"base\", or a table with `model` or `hf`")
             }
-            fn visit_str<E>(self, name: &str) -> Result<Player, E> {
+            fn visit_str<E>(self, name: &str) -> Result<ModelSpec, E> {
                 Ok(ModelName::from(PathBuf::from(name)).into())
             }
-            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Player, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<ModelSpec, A::Error> {
                 let fields = Fields::deserialize(MapAccessDeserializer::new(table))?;
                 fields.try_into().map_err(serde::de::Error::custom)
             }

@@ -5,16 +5,16 @@ use std::time::Duration;
 /// Seconds by what was decoded; each a mean in which the last few measurements count most.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Costs {
-    /// One token on one lane before the others, by lane.
+    /// One token on one lane ahead of the others, by lane.
     ahead: Vec<Mean>,
-    /// As many tokens on every lane at once; and on all lanes but one, which had them already.
+    /// By the tokens of all texts in the batch: on every lane at once; and on all lanes but one, which had them already.
     at_once: Vec<Mean>,
     behind: Vec<Mean>,
 }
 
-/// How the tokens of a step reach the lanes.
+/// How the tokens of a round reach the lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum Order {
     /// All lanes decode all tokens.
     AtOnce,
     /// One lane had them, one by one, and the others follow.
@@ -22,7 +22,7 @@ pub enum Step {
 }
 
 impl Costs {
-    /// Seconds for a guess on a lane; `None` before the first.
+    /// Seconds for a token ahead on a lane; `None` before the first.
     #[must_use]
     pub fn ahead(&self, lane: usize) -> Option<f64> {
         self.ahead.get(lane)?.get()
@@ -30,43 +30,43 @@ impl Costs {
 
     /// Seconds for a step of `n` tokens; `None` where there were too few.
     #[must_use]
-    pub fn step(&self, step: Step, n: usize) -> Option<f64> {
-        believed(n, *self.steps(step).get(n)?)
+    pub fn step(&self, order: Order, n: usize) -> Option<f64> {
+        believed(n, *self.steps(order).get(n)?)
     }
 
     /// Numbers of tokens that steps were measured with, ascending, with their seconds.
-    pub fn measured(&self, step: Step) -> impl Iterator<Item = (usize, f64)> {
-        self.steps(step).iter().enumerate().filter_map(|(n, &mean)| Some((n, believed(n, mean)?)))
+    pub fn measured(&self, order: Order) -> impl Iterator<Item = (usize, f64)> {
+        self.steps(order).iter().enumerate().filter_map(|(n, &mean)| Some((n, believed(n, mean)?)))
     }
 
     /// The same with steps that were measured once.
-    pub fn tried(&self, step: Step) -> impl Iterator<Item = (usize, f64)> {
-        self.steps(step).iter().enumerate().filter_map(|(n, mean)| Some((n, mean.get()?)))
+    pub fn tried(&self, order: Order) -> impl Iterator<Item = (usize, f64)> {
+        self.steps(order).iter().enumerate().filter_map(|(n, mean)| Some((n, mean.get()?)))
     }
 
-    fn steps(&self, step: Step) -> &[Mean] {
-        match step {
-            Step::AtOnce => &self.at_once,
-            Step::Behind => &self.behind,
+    fn steps(&self, order: Order) -> &[Mean] {
+        match order {
+            Order::AtOnce => &self.at_once,
+            Order::Behind => &self.behind,
         }
     }
 
-    /// Takes in a guess.
+    /// Takes in a token ahead.
     pub fn add_ahead(&mut self, lane: usize, spent: Duration) {
         at(&mut self.ahead, lane).add(spent.as_secs_f64());
     }
 
     /// Takes in a step.
-    pub fn add_step(&mut self, step: Step, n: usize, spent: Duration) {
-        let means = match step {
-            Step::AtOnce => &mut self.at_once,
-            Step::Behind => &mut self.behind,
+    pub fn add_step(&mut self, order: Order, n: usize, spent: Duration) {
+        let means = match order {
+            Order::AtOnce => &mut self.at_once,
+            Order::Behind => &mut self.behind,
         };
         at(means, n).add(spent.as_secs_f64());
     }
 }
 
-/// A mean for steps of `n` tokens. One bad measurement of guesses would end them, and with them any better one.
+/// A mean for steps of `n` tokens. One bad measurement of drafts would end them, and with them any better one.
 fn believed(n: usize, mean: Mean) -> Option<f64> {
     mean.get().filter(|_| n <= 1 || mean.n > 1)
 }
@@ -115,13 +115,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_measurement_of_guesses_is_not_believed() {
+    fn one_measurement_of_drafts_is_not_believed() {
         let mut costs = Costs::default();
-        costs.add_step(Step::Behind, 1, Duration::from_millis(10));
-        costs.add_step(Step::Behind, 4, Duration::from_millis(900));
-        assert_eq!((costs.step(Step::Behind, 1), costs.step(Step::Behind, 4)), (Some(0.01), None));
-        assert_eq!(costs.measured(Step::Behind).count(), 1);
-        costs.add_step(Step::Behind, 4, Duration::from_millis(20));
-        assert_eq!(costs.step(Step::Behind, 4), Some(0.02), "the first ones build graphs");
+        costs.add_step(Order::Behind, 1, Duration::from_millis(10));
+        costs.add_step(Order::Behind, 4, Duration::from_millis(900));
+        assert_eq!((costs.step(Order::Behind, 1), costs.step(Order::Behind, 4)), (Some(0.01), None));
+        assert_eq!(costs.measured(Order::Behind).count(), 1);
+        costs.add_step(Order::Behind, 4, Duration::from_millis(20));
+        assert_eq!(costs.step(Order::Behind, 4), Some(0.02), "the first ones build graphs");
     }
 }

@@ -1,0 +1,54 @@
+//! Many texts at once, on one thread: slots, a queue, continuous batching.
+//!
+//! There is no phase for prompts and none for tokens. Every text wants tokens decoded, and a tick brings all of them nearer
+//! to what they want:
+//!
+//! ```text
+//! tick:  admit      waiting tasks get a slot and the sequence that holds most of their prompts
+//!        want       writing tasks: the token that was chosen, and drafts of the text; reading ones: a piece of their
+//!                   prompts, as far as the budget of the tick goes
+//!        draft      while any task waits for a draft: one step on the lanes that draft, for all of them
+//!        step       everything that is wanted, one batch for each context
+//!        take       rows become tokens, tokens become events
+//!        retire     slots of texts that have ended are free; their sequences stay as they are, for prompts to come
+//! ```
+//!
+//! In: requests. Out: events, by request. A text that fails ends by itself; one that is cancelled is gone at the next tick.
+//! [`Engine`] is ticked by whoever owns it; [`Handle`] is one that runs on a thread of its own.
+
+mod handle;
+mod resident;
+mod slot;
+mod slots;
+mod tick;
+mod watchdog;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use handle::{Handle, Health, Running};
+pub use slots::Engine;
+
+/// Which request.
+pub type Id = u64;
+
+/// How much is done at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Texts that are generated at the same time.
+    pub n_slots: usize,
+    /// Requests that may wait for a slot; one more is refused.
+    pub n_queue: usize,
+    /// Most tokens of prompts in a tick, on each lane, while other texts are being written: what a prompt may hold them up
+    /// by. Without others as much as a batch takes.
+    pub n_chunk: usize,
+    /// Without a tick for so long, a [`Handle`] gives up everything that runs. `None` waits forever.
+    pub watchdog: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { n_slots: 1, n_queue: 64, n_chunk: 64, watchdog: None }
+    }
+}

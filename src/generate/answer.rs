@@ -1,0 +1,61 @@
+//! A generation's events gathered into what it gave.
+
+use super::draft::Stats;
+use super::event::{Done, Event, Failed, Failure, Finish, Generated, Started};
+use super::probs::Position;
+use crate::llama::Token;
+use crate::llama::context::Timings;
+use crate::steer::Role;
+
+/// What a generation gave so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answer {
+    pub text: String,
+    pub tokens: Vec<Token>,
+    /// One for each token, where they were asked for.
+    pub positions: Vec<Position>,
+    pub started: Started,
+    /// `None` while it goes on, and where it failed.
+    pub finish: Option<Finish>,
+    pub is_full: bool,
+    pub failure: Option<Failure>,
+    pub stats: Stats,
+    /// From the end of the prompt to the end of the text.
+    pub seconds: f64,
+    pub timings: Vec<(Role, Timings)>,
+}
+
+impl Answer {
+    /// An answer that begins with a text that nobody generated.
+    #[must_use]
+    pub fn starting_with(prefix: &str) -> Self {
+        Self { text: prefix.to_owned(), ..Self::default() }
+    }
+
+    /// Takes in an event; the text that it adds.
+    pub fn add(&mut self, event: Event) -> String {
+        let text = match event {
+            Event::Started(started) => {
+                self.started = started;
+                String::new()
+            }
+            Event::Read { .. } => String::new(),
+            Event::Token(Generated { token, text, position }) => {
+                self.tokens.push(token);
+                self.positions.extend(position);
+                text
+            }
+            Event::Done(Done { finish, is_full, text, stats, seconds, timings }) => {
+                (self.finish, self.is_full, self.seconds) = (Some(finish), is_full, seconds);
+                (self.stats, self.timings) = (stats, timings);
+                text
+            }
+            Event::Failed(Failed { failure, text }) => {
+                self.failure = Some(failure);
+                text
+            }
+        };
+        self.text += &text;
+        text
+    }
+}

@@ -1,0 +1,152 @@
+//! What a generation tells while it runs. Everything in it is plain data: it may have to leave the process.
+
+use serde::{Deserialize, Serialize};
+
+use super::draft::Stats;
+use super::probs::Position;
+use crate::llama::Token;
+use crate::llama::context::Timings;
+use crate::steer::{self, Role};
+
+/// In order: started, read for each piece of the prompts, tokens, and one of done and failed. A request that never got a
+/// slot has the last one only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    Started(Started),
+    /// So many tokens of the prompts are read, all lanes together.
+    Read {
+        n: usize,
+    },
+    Token(Generated),
+    Done(Done),
+    Failed(Failed),
+}
+
+impl Event {
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Failed(_))
+    }
+}
+
+/// A text has its place.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// What every role is given, by its own ids.
+    pub prompts: Vec<(Role, Vec<Token>)>,
+    /// Tokens of the prompts, all lanes together, and those of them that the lanes hold already.
+    pub n_prompt: usize,
+    pub n_cached: usize,
+    /// What is not done as it was asked for.
+    pub notes: Vec<String>,
+}
+
+/// One generated token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generated {
+    pub token: Token,
+    /// Text that this token decided: often its own, sometimes none yet, sometimes some that earlier ones left open.
+    pub text: String,
+    pub position: Option<Position>,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// An end-of-generation token of the base or of an expert, a stop string, or a complete grammar.
+    Stop,
+    /// `n_predict` tokens, or a full context.
+    Length,
+    Cancelled,
+}
+
+impl Finish {
+    /// As `OpenAI`'s and llama.cpp's APIs spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How a generation ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    pub finish: Finish,
+    /// The context has no room for another token.
+    pub is_full: bool,
+    /// Text that was held back until it was known that nothing more comes.
+    pub text: String,
+    pub stats: Stats,
+    /// From the end of the prompt to the end of the text.
+    pub seconds: f64,
+    /// Where the time of every role went.
+    pub timings: Vec<(Role, Timings)>,
+}
+
+/// A generation that failed. What was given out before stays true.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    pub failure: Failure,
+    /// Text that was held back.
+    pub text: String,
+}
+
+/// Why a request failed, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub kind: Kind,
+    pub message: String,
+    /// The next step, where there is one to tell.
+    pub hint: Option<String>,
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The request asks for what cannot be.
+    Request,
+    /// The prompt cannot be given to every model.
+    Prompt,
+    /// The prompt is longer than the context.
+    ContextLength,
+    /// Too much is asked for at once.
+    Busy,
+    /// Models, files or the computation.
+    Internal,
+}
+
+impl Failure {
+    /// Too much is asked for at once.
+    pub fn busy(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Busy, message: message.into(), hint: Some("try again later".to_owned()) }
+    }
+
+    /// Whether what was asked for is at fault.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        self.kind == Kind::Request
+    }
+}
+
+impl From<steer::Error> for Failure {
+    fn from(error: steer::Error) -> Self {
+        let kind = match &error {
+            steer::Error::PromptTooLong { .. } => Kind::ContextLength,
+            steer::Error::EmptyPrompt { .. } | steer::Error::Lacking { .. } | steer::Error::Prompt { .. } => {
+                Kind::Prompt
+            }
+            error if error.is_usage() => Kind::Request,
+            _ => Kind::Internal,
+        };
+        Self { kind, message: error.to_string(), hint: error.hint().map(str::to_owned) }
+    }
+}

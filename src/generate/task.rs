@@ -1,0 +1,409 @@
+//! From a prompt to an end: a state machine that is told of rows and tells of tokens.
+
+use super::ahead::Ahead;
+use super::draft::{Drafting, Policy, Share};
+use super::event::{Done, Event, Failed, Failure, Finish, Generated, Started};
+use super::probs::Position;
+use super::request::{Input, Request};
+use super::text::TextStream;
+use crate::llama::chain::Chain;
+use crate::llama::context::Outputs;
+use crate::llama::draft_chain::Draw;
+use crate::llama::{self, Token};
+use crate::steer::error::in_lane;
+use crate::steer::{Ensemble, Error, Prompts, Role, Sampled, Sequence, Weights, Work};
+
+/// One generation. [`Self::start`] gives it a sequence; then, in every round, [`Self::want`], [`Self::draft`] for as long as
+/// [`Self::ahead`] names a lane, a step, and [`Self::take`], until that says that it has ended.
+pub struct Task {
+    sampled: Sampled,
+    prompts: Prompts,
+    weights: Weights,
+    chain: Chain,
+    text: TextStream,
+    drafting: Drafting,
+    notes: Vec<String>,
+    n_left: usize,
+    n_probs: Option<usize>,
+    plausibility: f32,
+    sequence: Option<Sequence>,
+    /// The prompts are read.
+    is_writing: bool,
+    /// The token that was chosen last, unless the sequence has it already.
+    pending: Option<Token>,
+    /// Positions of the answer whose token is chosen.
+    n_chosen: usize,
+    /// Tokens per lane in the next step.
+    n_wanted: usize,
+    piece: Vec<u8>,
+    composed: Vec<f32>,
+}
+
+/// What a task has come to in a round.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Tokens that were chosen.
+    pub n_tokens: usize,
+    /// A model was to draft, and how many drafts there were from anywhere.
+    pub by_model: bool,
+    pub n_drafted: usize,
+    pub has_ended: bool,
+}
+
+impl Task {
+    /// Checks a request and tokenises its prompts. Nothing is decoded.
+    pub fn new(ensemble: &Ensemble, request: &Request) -> Result<Self, Error> {
+        let sampled = request.sampled;
+        let prompts = match &request.input {
+            Input::Conversation(conversation) => ensemble.prompts(sampled, conversation, &request.views)?,
+            Input::Tokens(tokens) => ensemble.same(sampled, tokens)?,
+        };
+        ensemble.check_room(&prompts, sampled)?;
+        let weights = ensemble.topology().weights(&request.weights)?;
+        let ends = ensemble.ends(sampled)?;
+        let lane = if let Sampled::Alone(role) = sampled { ensemble.lane(role) } else { None }.unwrap_or(0);
+        let ignored: &[Token] = if request.sampling.ignore_eos { &ends.eog } else { &[] };
+        let never = ignored.iter().chain(&ends.never).copied();
+        let mut chain = Chain::new(ensemble.model(lane), &request.sampling, ensemble.n_ctx_of(lane), never)
+            .map_err(Error::Chain)?;
+        chain.accept_prompt(prompts.sampled()).map_err(Error::Chain)?;
+        let draw = if request.sampling.temp > 0.0 { Draw::Alike } else { Draw::Likeliest };
+        let drafting = Drafting::new(&request.draft, draw, ensemble, sampled, prompts.sampled());
+        Ok(Self {
+            sampled,
+            prompts,
+            weights,
+            chain,
+            text: TextStream::new(&request.stop),
+            drafting,
+            notes: request.draft.note(ensemble).into_iter().collect(),
+            n_left: request.n_predict.unwrap_or(usize::MAX),
+            n_probs: request.n_probs,
+            plausibility: request.sampling.plausibility,
+            sequence: None,
+            is_writing: false,
+            pending: None,
+            n_chosen: 0,
+            n_wanted: 0,
+            piece: Vec::new(),
+            composed: Vec::new(),
+        })
+    }
+
+    /// What every lane is given to continue.
+    #[must_use]
+    pub fn prompts(&self) -> &Prompts {
+        &self.prompts
+    }
+
+    #[must_use]
+    pub fn sampled(&self) -> Sampled {
+        self.sampled
+    }
+
+    /// Gives the task a sequence: what its lanes hold of the prompts already is not read again.
+    pub fn start(
+        &mut self,
+        ensemble: &mut Ensemble,
+        mut sequence: Sequence,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Error> {
+        let begun = ensemble.begin(&mut sequence, self.sampled, &self.prompts);
+        *sequence.weights_mut() = self.weights.clone();
+        self.sequence = Some(sequence);
+        begun?;
+        let roles = self.roles(ensemble);
+        let prompt = |role: Role| (role, self.prompts.lane(ensemble.lane(role).unwrap_or(0)).to_vec());
+        events.push(Event::Started(Started {
+            prompts: roles.into_iter().map(prompt).collect(),
+            n_prompt: self.prompts.n_tokens(),
+            n_cached: self.n_held(),
+            notes: self.notes.clone(),
+        }));
+        Ok(())
+    }
+
+    /// The roles that take part.
+    fn roles(&self, ensemble: &Ensemble) -> Vec<Role> {
+        match self.sampled {
+            Sampled::Steered => ensemble.topology().roles().collect(),
+            Sampled::Alone(role) => vec![role],
+        }
+    }
+
+    /// Tokens that its lanes hold.
+    fn n_held(&self) -> usize {
+        self.sequence.as_ref().map_or(0, |sequence| sequence.lanes().map(|lane| sequence.n_held(lane)).sum())
+    }
+
+    /// Takes the sequence away.
+    pub fn release(&mut self) -> Option<Sequence> {
+        self.sequence.take()
+    }
+
+    #[must_use]
+    pub fn sequence(&self) -> Option<&Sequence> {
+        self.sequence.as_ref()
+    }
+
+    /// Whether its prompts are read, so that it brings a token or more to every round.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.is_writing
+    }
+
+    /// Tokens per lane that it brings to the next step.
+    #[must_use]
+    pub fn n_wanted(&self) -> usize {
+        self.n_wanted
+    }
+
+    /// Begins a round: of the prompts `share.n_max` tokens for each lane; else the token that was chosen last, with what the
+    /// text itself suggests to follow, or the wish that a model drafts.
+    pub fn want(&mut self, ensemble: &mut Ensemble, policy: &Policy, share: Share) -> Result<(), Error> {
+        let Some(sequence) = &mut self.sequence else { return Ok(()) };
+        if !self.is_writing {
+            self.n_wanted = sequence.n_missing().min(share.n_max);
+            return Ok(());
+        }
+        let Some(chosen) = self.pending.take() else { return Ok(()) };
+        ensemble.push(sequence, chosen)?;
+        let n_room = ensemble.n_left(sequence) + 1;
+        let n_max = share.n_max.min(self.n_left).min(n_room);
+        let mut text = Ahead::of(ensemble.model(sequence.sampled()), &self.text, &[], &mut self.piece);
+        let ends = ensemble.ends_of(sequence);
+        let share = Share { n_max, ..share };
+        self.drafting.begin(
+            &self.chain,
+            chosen,
+            policy,
+            share,
+            |token| ends.is_eog(token) || text.ends(token),
+            |token| ends.can_be_told(token),
+        );
+        for &token in self.drafting.drafts() {
+            ensemble.push(sequence, token)?;
+        }
+        self.n_wanted = sequence.n_missing();
+        self.read_again_if_lost(ensemble);
+        Ok(())
+    }
+
+    /// Where a lane lacks more than the round brings, it lost what it held: the text is read again before it goes on.
+    fn read_again_if_lost(&mut self, ensemble: &mut Ensemble) -> bool {
+        /// Tokens in the next step; the following ones are shared out as those of any prompt.
+        const N_FIRST: usize = 64;
+        let Some(sequence) = &mut self.sequence else { return false };
+        let is_lost = self.is_writing && sequence.n_missing() > 1 + self.drafting.drafts().len();
+        if is_lost {
+            ensemble.take_back(sequence, self.drafting.drafts().len());
+            self.drafting.drop_all();
+            self.is_writing = false;
+            self.n_wanted = sequence.n_missing().min(N_FIRST);
+        }
+        is_lost
+    }
+
+    /// The lane that decodes ahead of the others, if the task waits for a draft of it.
+    #[must_use]
+    pub fn ahead(&self) -> Option<usize> {
+        self.drafting.awaits()
+    }
+
+    /// Whether a model was to draft in the running round.
+    #[must_use]
+    pub fn has_model_drafted(&self) -> bool {
+        self.drafting.has_model_drafted()
+    }
+
+    /// Looks at what the lane that decoded ahead put out: it may draft a token, and await the row behind it.
+    pub fn draft(&mut self, ensemble: &Ensemble, policy: &Policy, share: Share) -> Result<(), Error> {
+        let (Some(sequence), Some(lane)) = (self.sequence.as_mut(), self.drafting.awaits()) else { return Ok(()) };
+        let n_max =
+            share.n_max.min(self.n_left).min(ensemble.n_left(sequence) + sequence.n_generated() - self.n_chosen + 1);
+        let drafted = {
+            let row = ensemble.lane_row(sequence, lane, sequence.n_generated())?;
+            let model = ensemble.model(sequence.sampled());
+            let mut text = Ahead::of(model, &self.text, self.drafting.drafts(), &mut self.piece);
+            let ends = ensemble.ends_of(sequence);
+            let share = Share { n_max, ..share };
+            self.drafting.look(row, policy, share, |token| ends.is_eog(token) || text.ends(token))
+        };
+        if let Some(token) = drafted
+            && ensemble.push(sequence, token).is_err()
+        {
+            self.drafting.drop_last();
+        }
+        self.n_wanted = sequence.n_missing();
+        Ok(())
+    }
+
+    /// Gives up what is drafted: nobody will look at a row behind the first.
+    pub fn drop_drafts(&mut self, ensemble: &mut Ensemble) {
+        let Some(sequence) = &mut self.sequence else { return };
+        ensemble.take_back(sequence, self.drafting.drafts().len());
+        self.drafting.drop_all();
+        self.n_wanted = sequence.n_missing();
+        self.read_again_if_lost(ensemble);
+    }
+
+    /// What it brings to a round in which one lane decodes ahead.
+    pub fn ahead_work(&mut self) -> Option<Work<'_>> {
+        let lane = self.drafting.awaits();
+        let sequence = self.sequence.as_mut()?;
+        lane.map(|lane| Work { sequence, n_tokens: 1, outputs: Outputs::All, ahead: Some(lane) })
+    }
+
+    /// What it brings to the step.
+    pub fn work(&mut self) -> Option<Work<'_>> {
+        let outputs = if self.is_writing { Outputs::All } else { Outputs::Last };
+        let n_tokens = self.n_wanted;
+        let sequence = self.sequence.as_mut()?;
+        (n_tokens > 0).then_some(Work { sequence, n_tokens, outputs, ahead: None })
+    }
+
+    /// Takes the rows of a step: draws from one after the other, for as long as the drafts are what is drawn.
+    pub fn take(
+        &mut self,
+        ensemble: &mut Ensemble,
+        policy: &mut Policy,
+        events: &mut Vec<Event>,
+    ) -> Result<Taken, Error> {
+        let Some(sequence) = &self.sequence else { return Ok(Taken::default()) };
+        if self.is_writing && sequence.n_missing() > 0 {
+            // A lane lost what it held in the step.
+            self.drop_drafts(ensemble);
+            self.is_writing = false;
+            return Ok(Taken::default());
+        }
+        if !self.is_writing {
+            if self.n_chosen == 0 && self.n_wanted > 0 {
+                events.push(Event::Read { n: self.n_held() });
+            }
+            if sequence.n_missing() > 0 {
+                return Ok(Taken::default());
+            }
+            self.is_writing = true;
+            if self.n_left == 0 {
+                self.finish(Finish::Length, ensemble, events);
+                return Ok(Taken { has_ended: true, ..Taken::default() });
+            }
+        }
+        let n_drafted = self.drafting.drafts().len();
+        let by_model = self.drafting.has_model_drafted();
+        let mut taken = Taken { by_model, n_drafted, ..Taken::default() };
+        let n_before = self.n_chosen;
+        let (next, finish) = loop {
+            let Some((token, position)) = self.choose(ensemble)? else { break (None, Some(Finish::Stop)) };
+            let text = self.append(token, ensemble)?;
+            self.n_left -= 1;
+            self.n_chosen += 1;
+            taken.n_tokens += 1;
+            events.push(Event::Token(Generated { token, text, position }));
+            let draft = self.drafting.drafts().get(self.n_chosen - n_before - 1).copied();
+            let finish = self.has_ended(token, ensemble, n_before);
+            if finish.is_some() || draft != Some(token) {
+                break (Some(token), finish);
+            }
+        };
+        // All drafts that were drawn but the last token, whose row nobody has asked for.
+        let n_accept = match next {
+            Some(_) => self.n_chosen - n_before - 1,
+            None => self.n_chosen - n_before,
+        };
+        self.settle(ensemble, policy, n_accept, next);
+        // Until the next round begins it counts for the one token that it is going to bring.
+        self.n_wanted = 1;
+        match finish {
+            None => self.pending = next,
+            Some(finish) => {
+                taken.has_ended = true;
+                self.finish(finish, ensemble, events);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// What was drafted behind the last row that was looked at leaves the lanes.
+    fn settle(&mut self, ensemble: &mut Ensemble, policy: &mut Policy, n_accept: usize, next: Option<Token>) {
+        let n_refused = self.drafting.drafts().len() - n_accept;
+        self.drafting.settle(policy, n_accept, next);
+        if let Some(sequence) = &mut self.sequence {
+            ensemble.take_back(sequence, n_refused);
+        }
+    }
+
+    /// Chooses from the next row, and tells the chain. Nothing where a grammar is complete.
+    fn choose(&mut self, ensemble: &Ensemble) -> Result<Option<(Token, Option<Position>)>, Error> {
+        let Some(sequence) = &self.sequence else { return Ok(None) };
+        let at = self.n_chosen;
+        let (base, terms) = ensemble.row(sequence, at)?;
+        let token = match self.chain.sample(base, &terms) {
+            Ok(token) => token,
+            Err(llama::Error::GrammarComplete) => return Ok(None),
+            Err(error) => return Err(ensemble.blame(sequence, at, error)),
+        };
+        let look = |n| Position::at(ensemble, sequence, at, token, n, self.plausibility, &mut self.composed);
+        let position = self.n_probs.map(look).transpose()?;
+        self.chain.accept(token).map_err(|error| ensemble.blame(sequence, at, error))?;
+        Ok(Some((token, position)))
+    }
+
+    /// The text that a token decides. An end-of-generation token has none.
+    fn append(&mut self, token: Token, ensemble: &Ensemble) -> Result<String, Error> {
+        let Some(sequence) = &self.sequence else { return Ok(String::new()) };
+        if ensemble.ends_of(sequence).is_eog(token) {
+            return Ok(String::new());
+        }
+        self.piece.clear();
+        let lane = sequence.sampled();
+        let piece = ensemble.model(lane).append_piece(token, &mut self.piece);
+        piece.map_err(in_lane(ensemble.lanes()[lane].role))?;
+        Ok(self.text.push(&self.piece))
+    }
+
+    /// Why the text ends with a token, if it does. `n_before`: positions that were chosen before this round.
+    fn has_ended(&self, token: Token, ensemble: &Ensemble, n_before: usize) -> Option<Finish> {
+        let sequence = self.sequence.as_ref()?;
+        if ensemble.ends_of(sequence).is_eog(token) || self.text.stopped() {
+            return Some(Finish::Stop);
+        }
+        let n_behind = n_before + self.drafting.drafts().len() + 1 - self.n_chosen;
+        let is_full = ensemble.n_left(sequence) + n_behind == 0;
+        (self.n_left == 0 || is_full).then_some(Finish::Length)
+    }
+
+    fn finish(&mut self, finish: Finish, ensemble: &Ensemble, events: &mut Vec<Event>) {
+        let is_full = finish == Finish::Length && self.n_left > 0;
+        let timings = self.sequence.as_ref().map_or_else(Vec::new, |sequence| {
+            let of = |role| {
+                let lane = ensemble.lane(role).filter(|lane| sequence.lanes().contains(lane))?;
+                Some((role, ensemble.timings(sequence, lane)))
+            };
+            self.roles(ensemble).into_iter().filter_map(of).collect()
+        });
+        events.push(Event::Done(Done {
+            finish,
+            is_full,
+            text: self.text.finish(),
+            stats: self.drafting.stats().clone(),
+            seconds: 0.0,
+            timings,
+        }));
+    }
+
+    /// Ends it since other texts have taken the room for its next token.
+    pub fn end_for_want_of_room(&mut self, ensemble: &Ensemble, events: &mut Vec<Event>) {
+        self.finish(Finish::Length, ensemble, events);
+    }
+
+    /// Ends it where it stands.
+    pub fn cancel(&mut self, ensemble: &Ensemble, events: &mut Vec<Event>) {
+        self.finish(Finish::Cancelled, ensemble, events);
+    }
+
+    /// Ends it with what went wrong.
+    pub fn fail(&mut self, failure: Failure, events: &mut Vec<Event>) {
+        events.push(Event::Failed(Failed { failure, text: self.text.finish() }));
+    }
+}

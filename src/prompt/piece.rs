@@ -1,0 +1,51 @@
+//! What a view comes to: texts of the template, texts of people, tokens of earlier answers.
+
+use std::mem;
+
+use super::Generated;
+
+/// What a role is given, in order; neighbouring template and content pieces are tokenised together as one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Text of the template: special tokens in it are tokens.
+    Template(String),
+    /// Text of a person or model: what looks like a special token is text.
+    Content(String),
+    /// Tokens of an earlier answer, by the base's ids, kept as they were generated.
+    Tokens(Vec<i32>),
+}
+
+/// Pieces as they are put together.
+#[derive(Debug, Default)]
+pub(super) struct Pieces(Vec<Piece>);
+
+impl Pieces {
+    pub fn template(&mut self, text: &str) {
+        match self.0.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Piece::Template(last)) => last.push_str(text),
+            _ => self.0.push(Piece::Template(text.to_owned())),
+        }
+    }
+
+    pub fn content(&mut self, text: &str) {
+        match self.0.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Piece::Content(last)) => last.push_str(text),
+            _ => self.0.push(Piece::Content(text.to_owned())),
+        }
+    }
+
+    pub fn generated(&mut self, generated: &Generated) {
+        self.content(&generated.prefix);
+        match self.0.last_mut() {
+            _ if generated.tokens.is_empty() => {}
+            Some(Piece::Tokens(last)) => last.extend(&generated.tokens),
+            _ => self.0.push(Piece::Tokens(generated.tokens.clone())),
+        }
+    }
+
+    pub fn into_vec(mut self) -> Vec<Piece> {
+        mem::take(&mut self.0)
+    }
+}

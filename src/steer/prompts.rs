@@ -1,0 +1,90 @@
+//! What lanes are given to continue.
+
+use super::error::{Error, in_lane};
+use super::sequence::{Prompts, Sampled};
+use super::{Ensemble, Role};
+use crate::llama::Token;
+use crate::prompt::{self, Conversation, Piece};
+use crate::recipe;
+
+impl Ensemble {
+    /// What every lane in use is given of a conversation; `views` are those that differ from the lanes' own.
+    pub fn prompts(
+        &self,
+        sampled: Sampled,
+        conversation: &Conversation,
+        views: &[(Role, recipe::View)],
+    ) -> Result<Prompts, Error> {
+        let alone = self.alone(sampled)?;
+        for (role, view) in views {
+            let lane = self.lane(*role).ok_or(Error::NoLane { role: *role })?;
+            if let Some(other) = self.topology.roles().find(|other| other != role && self.lane(*other) == Some(lane)) {
+                return Err(Error::SharedLane { role: *role, other });
+            }
+            if view.template.is_some() {
+                return Err(Error::OwnTemplate { role: *role });
+            }
+        }
+        let mut lanes = vec![Vec::new(); self.lanes().len()];
+        for lane in alone.map_or(0..lanes.len(), |lane| lane..lane + 1) {
+            let asked = views.iter().find(|(role, _)| self.lane(*role) == Some(lane)).map(|(_, view)| view);
+            lanes[lane] = self.prompt(lane, conversation, asked)?;
+        }
+        Ok(Prompts { lanes, sampled: alone.unwrap_or(0) })
+    }
+
+    fn prompt(
+        &self,
+        index: usize,
+        conversation: &Conversation,
+        asked: Option<&recipe::View>,
+    ) -> Result<Vec<Token>, Error> {
+        let lane = &self.lanes()[index];
+        let role = lane.role;
+        let in_prompt = |source| Error::Prompt { role, source };
+        let mut pieces = match asked {
+            None => lane.view.render(conversation),
+            Some(asked) => {
+                let or = |text: &Option<String>, own: &Option<String>| text.clone().or_else(|| own.clone());
+                let view = prompt::View {
+                    template: lane.view.template.clone(),
+                    system: or(&asked.system, &lane.view.system),
+                    prefix: or(&asked.prefix, &lane.view.prefix),
+                    prompt: or(&asked.prompt, &lane.view.prompt),
+                };
+                view.render(conversation)
+            }
+        }
+        .map_err(in_prompt)?;
+        for piece in &mut pieces {
+            if let Piece::Tokens(tokens) = piece {
+                tokens.iter_mut().try_for_each(|token| lane.own(*token).map(|own| *token = own))?;
+            }
+        }
+        self.model(index).tokenize_pieces(&pieces).map_err(in_lane(role))
+    }
+
+    /// The same tokens for every lane in use, by the ids of the lane that is sampled from.
+    pub fn same(&self, sampled: Sampled, tokens: &[Token]) -> Result<Prompts, Error> {
+        let alone = self.alone(sampled)?;
+        let lanes = self.lanes().iter().enumerate().map(|(i, lane)| match alone {
+            None => tokens.iter().map(|&token| lane.own(token)).collect(),
+            Some(alone) => Ok(if alone == i { tokens.to_vec() } else { Vec::new() }),
+        });
+        Ok(Prompts { lanes: lanes.collect::<Result<_, _>>()?, sampled: alone.unwrap_or(0) })
+    }
+
+    /// Refuses prompts that are empty, or that leave no room behind them.
+    pub fn check_room(&self, prompts: &Prompts, sampled: Sampled) -> Result<(), Error> {
+        for lane in self.alone(sampled)?.map_or(0..self.lanes().len(), |lane| lane..lane + 1) {
+            let (role, n_prompt, n_ctx) = (self.lanes()[lane].role, prompts.lane(lane).len(), self.n_ctx_of(lane));
+            if n_prompt == 0 {
+                return Err(Error::EmptyPrompt { role });
+            }
+            if n_prompt >= n_ctx {
+                return Err(Error::PromptTooLong { role, n_prompt, n_ctx });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! How far each side of the sum goes along the answer: `w · base + Σ (a · expert − b · antiexpert)`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::recipe::Schedule;
+
+/// What a request asks of the sum; what it leaves open is as planned.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WeightsRequest {
+    /// α of each pair, or one for all; empty for what was planned.
+    pub alpha: Vec<Schedule>,
+    /// The antiexperts' weight where it is not α: one for each pair, or one for all.
+    pub antiexpert: Vec<Schedule>,
+    /// The base's weight where it is not 1.
+    pub base: Option<Schedule>,
+}
+
+/// The weights of one sequence.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Weights {
+    /// `None` for 1.
+    base: Option<Schedule>,
+    pairs: Vec<PairWeights>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct PairWeights {
+    a: Schedule,
+    b: Schedule,
+}
+
+impl Weights {
+    /// α of each pair as `planned`.
+    pub(super) fn planned<'a>(planned: impl Iterator<Item = &'a Schedule>) -> Self {
+        Self { base: None, pairs: planned.map(|alpha| PairWeights { a: alpha.clone(), b: alpha.clone() }).collect() }
+    }
+
+    /// What is asked for, over these.
+    pub(super) fn with(mut self, asked: &WeightsRequest) -> Result<Self, Error> {
+        let n_pairs = self.pairs.len();
+        for given in [&asked.alpha, &asked.antiexpert] {
+            if given.len() > 1 && given.len() != n_pairs {
+                return Err(Error::Alphas { got: given.len(), n_pairs });
+            }
+        }
+        let of = |given: &[Schedule], i: usize| given.get(i).or(given.first()).cloned();
+        for (i, pair) in self.pairs.iter_mut().enumerate() {
+            if let Some(alpha) = of(&asked.alpha, i) {
+                *pair = PairWeights { a: alpha.clone(), b: alpha };
+            }
+            if let Some(b) = of(&asked.antiexpert, i) {
+                pair.b = b;
+            }
+        }
+        self.base.clone_from(&asked.base);
+        Ok(self)
+    }
+
+    /// α of every pair, in order.
+    pub fn alphas(&self) -> impl Iterator<Item = &Schedule> {
+        self.pairs.iter().map(|pair| &pair.a)
+    }
+
+    /// The base's weight at a position of the answer.
+    pub(super) fn base_at(&self, position: usize) -> f32 {
+        self.base.as_ref().map_or(1.0, |weight| weight.at(position))
+    }
+
+    /// The weights of a pair's sides at a position of the answer.
+    pub(super) fn at(&self, pair: usize, position: usize) -> (f32, f32) {
+        self.pairs.get(pair).map_or((0.0, 0.0), |PairWeights { a, b }| (a.at(position), b.at(position)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_for_all_one_for_each_or_as_planned() {
+        let planned = [0.5, 0.25].map(Schedule::constant);
+        let with = |asked: WeightsRequest| Weights::planned(planned.iter()).with(&asked);
+        let at = |weights: &Weights| [weights.at(0, 3), weights.at(1, 3)];
+        let all = |alphas: &[f32]| alphas.iter().map(|&alpha| Schedule::constant(alpha)).collect::<Vec<_>>();
+        let weights = with(WeightsRequest::default()).expect("the plan's");
+        assert_eq!((at(&weights), weights.base_at(0)), ([(0.5, 0.5), (0.25, 0.25)], 1.0));
+        let weights = with(WeightsRequest { alpha: all(&[2.0]), ..WeightsRequest::default() }).expect("one for all");
+        assert_eq!(at(&weights), [(2.0, 2.0), (2.0, 2.0)]);
+        let asked =
+            WeightsRequest { alpha: all(&[1.0, -1.0]), antiexpert: all(&[0.5]), base: Some(Schedule::constant(0.5)) };
+        let weights = with(asked).expect("one for each");
+        assert_eq!((at(&weights), weights.base_at(7)), ([(1.0, 0.5), (-1.0, 0.5)], 0.5));
+        let error =
+            with(WeightsRequest { alpha: all(&[1.0; 3]), ..WeightsRequest::default() }).expect_err("three for two");
+        assert!(matches!(error, Error::Alphas { got: 3, n_pairs: 2 }));
+    }
+}
