@@ -31,14 +31,15 @@ header: setup
 	git diff --exit-code plugins/llama-sampler/include/proxytune.h
 
 # The Python package in a real llama-cpp-python, whose llama.cpp is compiled once, under target/: a quarter of an hour
-# and more. Not for the CPU at hand, as gcc 12 makes AMX code of it that crashes.
+# and more. For the CPU at hand, so that both llama.cpp round alike, but as in .cargo/config.toml without AMX.
 PYTHON ?= python3
 VENV ?= target/python
-CMAKE_ARGS ?= -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON
+NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
+BUILD_LLAMA_CPP_PYTHON := CFLAGS="$(NO_AMX)" CXXFLAGS="$(NO_AMX)" CMAKE_ARGS="$(CMAKE_ARGS)"
 test-python: setup
 	cargo build -p proxytune -p proxytune-sampler
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	CMAKE_ARGS="$(CMAKE_ARGS)" $(VENV)/bin/python -m pip install --quiet -r plugins/llama-cpp-python/tests/requirements.txt
+	$(BUILD_LLAMA_CPP_PYTHON) $(VENV)/bin/python -m pip install --quiet -r plugins/llama-cpp-python/tests/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --no-deps --editable plugins/llama-cpp-python
 	cd plugins/llama-cpp-python && for check in 'ruff check' 'ruff format --check' mypy pytest; do \
 		$(abspath $(VENV))/bin/python -m $$check || exit 1; \
@@ -51,12 +52,12 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # The profile of the tests, so that llama.cpp is compiled once, without the checks that only they need: those keep loops
-# from being vectorised. Writes models of 1.1 B and 0.12 B random parameters (0.9 GB) under target/ and times them: some
-# minutes.
+# from being vectorised. Writes models of 1.1 B and 0.12 B random parameters (0.9 GB) under target/ and times them, and the grown
+# trio beside: some ten minutes.
 BENCH = cargo bench --profile dev --config profile.dev.package.proxytune.debug-assertions=false \
 	--config profile.dev.package.proxytune.overflow-checks=false
-bench: setup
-	$(BENCH) --bench offset --bench lockstep
+bench: setup grown
+	$(BENCH) --bench offset --bench lockstep --bench many
 	$(BENCH) -p proxytune-sampler
 
 # The demo trio at 1.1 B and 0.12 B parameters, with the same function, under target/: 2.0 GB, about a minute.
@@ -69,7 +70,7 @@ grown:
 # an idle machine. The first time it installs both, as test-python does.
 bench-peers: setup grown
 	cargo build
-	CMAKE_ARGS="$(CMAKE_ARGS)" $(VENV)/bin/python -m pip install --quiet -r tests/bench/peers/requirements.txt
+	$(BUILD_LLAMA_CPP_PYTHON) $(VENV)/bin/python -m pip install --quiet -r tests/bench/peers/requirements.txt
 	$(VENV)/bin/python tests/bench/peers/bench.py models/demo/recipe.toml target/grown/recipe.toml target/grown/recipe-Q8_0.toml
 
 setup:
