@@ -16,11 +16,10 @@ use proxytune::generate::{Answer, Draft, Event, Finish, Input, Request};
 use proxytune::llama::Token;
 use proxytune::llama::context::{ContextParams, FlashAttention};
 use proxytune::recipe::placement::CacheType;
-use proxytune::recipe::{Recipe, Schedule, View};
+use proxytune::recipe::{Recipe, View};
 use proxytune::sampling::Sampling;
-use proxytune::steer::{Ensemble, Models, PairPlan, Plan, Role, Sampled, SidePlan, Texts, WeightsRequest};
+use proxytune::steer::{Ensemble, Models, Plan, Role, Sampled, SidePlan, Texts, WeightsRequest};
 
-use crate::gguf::Spec;
 use crate::trio::{self, PROMPT, backend, demo, file, greedy, load, model, plan};
 
 const N_SLOTS: usize = 4;
@@ -352,17 +351,7 @@ fn a_draft_that_fails_costs_nothing_but_time() {
 #[test]
 fn a_recurrent_model_goes_on_after_a_fault() {
     let folder = tempfile::tempdir().expect("a folder");
-    let write = |name: &str, spec: &Spec| {
-        let path = folder.path().join(name).with_extension("gguf");
-        spec.write(&path).expect("writable");
-        trio::source(path)
-    };
-    let base = write("base", &Spec::tiny());
-    let expert = write("expert", &Spec::mamba());
-    let antiexpert = write("antiexpert", &Spec { seed: 2, ..Spec::mamba() });
-    let pair =
-        PairPlan { alpha: Schedule::constant(1.0), expert: Some(expert.into()), antiexpert: Some(antiexpert.into()) };
-    let plan = Plan { pairs: vec![pair], ..Plan::alone(base) };
+    let plan = trio::with_recurrent_pair(folder.path());
     let mut many = engine(&plan, Texts::apart(2), slots(2));
     let n = AtomicUsize::new(0);
     many.ensemble_mut().break_where(move |_, _| n.fetch_add(1, Ordering::Relaxed) % 7 == 6);

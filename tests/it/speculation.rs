@@ -13,12 +13,11 @@ use proxytune::generate::{self, Draft, Event, Finish, Input, Request};
 use proxytune::llama::Token;
 use proxytune::llama::context::{ContextParams, FlashAttention};
 use proxytune::llama::draft_chain::Draw;
+use proxytune::recipe::Recipe;
 use proxytune::recipe::placement::CacheType;
-use proxytune::recipe::{Recipe, Schedule};
 use proxytune::sampling::Sampling;
-use proxytune::steer::{PairPlan, Plan, Sampled};
+use proxytune::steer::{Plan, Sampled};
 
-use crate::gguf::Spec;
 use crate::trio::{self, PROMPT, Steered, backend, demo, file, load, plan};
 
 /// Rows that do not depend on how tokens are batched (with the bundled Q8_0 weights), and room for the longest step.
@@ -316,17 +315,7 @@ fn a_cancelled_generation_ends_with_what_was_given_out() {
 #[test]
 fn beside_a_recurrent_model_nothing_is_drafted() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let write = |name: &str, spec: &Spec| {
-        let path = folder.path().join(name).with_extension("gguf");
-        spec.write(&path).expect("writable");
-        trio::source(path)
-    };
-    let base = write("base", &Spec::tiny());
-    let expert = write("expert", &Spec::mamba());
-    let antiexpert = write("antiexpert", &Spec { seed: 2, ..Spec::mamba() });
-    let pair =
-        PairPlan { alpha: Schedule::constant(1.0), expert: Some(expert.into()), antiexpert: Some(antiexpert.into()) };
-    let mut steered = ready(Plan { pairs: vec![pair], ..Plan::alone(base) });
+    let mut steered = ready(trio::with_recurrent_pair(folder.path()));
     assert!(!steered.ensemble().can_roll_back());
     let (answer, stats) = generate(&mut steered, "abc abc abc", &greedy(12, Draft::fixed(4, Drafter::Expert)));
     assert_eq!((answer.tokens.len(), stats.all().n_drafted, stats.n_steps()), (12, 0, 11));

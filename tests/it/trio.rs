@@ -1,6 +1,6 @@
 //! The bundled trio, and short ways to generate with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -18,6 +18,8 @@ use proxytune::steer::{
     Ensemble, Error, ModelSource, Models, PairPlan, Plan, Prompts, Role, Sampled, Sequence, SidePlan, WeightsRequest,
     Work,
 };
+
+use crate::gguf::Spec;
 
 pub const PROMPT: &str = "Once upon a time there was a little girl";
 
@@ -48,6 +50,19 @@ pub fn plan(base: &str, pairs: &[(f32, Option<SidePlan>, Option<SidePlan>)]) -> 
 /// Base, expert and antiexpert as bundled.
 pub fn demo(alpha: f32) -> Plan {
     plan("base", &[(alpha, model(file("expert")), model(file("antiexpert")))])
+}
+
+/// A tiny base that attends, with a pair that is recurrent: what a lane of that has read cannot be taken back in part.
+pub fn with_recurrent_pair(folder: &Path) -> Plan {
+    let write = |name: &str, spec: &Spec| {
+        let path = folder.join(name).with_extension("gguf");
+        spec.write(&path).expect("writable");
+        source(path)
+    };
+    let [expert, antiexpert] = [1, 2].map(|seed| write(&format!("mamba-{seed}"), &Spec { seed, ..Spec::mamba() }));
+    let pair =
+        PairPlan { alpha: Schedule::constant(1.0), expert: Some(expert.into()), antiexpert: Some(antiexpert.into()) };
+    Plan { pairs: vec![pair], ..Plan::alone(write("base", &Spec::tiny())) }
 }
 
 pub fn backend() -> Backend {
