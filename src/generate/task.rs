@@ -53,6 +53,7 @@ pub struct Taken {
 impl Task {
     /// Checks a request and tokenises its prompts. Nothing is decoded.
     pub fn new(ensemble: &Ensemble, request: &Request) -> Result<Self, Error> {
+        request.draft.validate()?;
         let sampled = request.sampled;
         let prompts = match &request.input {
             Input::Conversation(conversation) => ensemble.prompts(sampled, conversation, &request.views)?,

@@ -185,7 +185,7 @@ impl Model {
     }
 
     /// Refuses a token id that would make llama.cpp read outside its tables.
-    pub(super) fn check(&self, token: Token) -> Result<(), Error> {
+    pub fn check(&self, token: Token) -> Result<(), Error> {
         if self.has(token) { Ok(()) } else { Err(Error::TokenRange { token, n_vocab: self.n_vocab() }) }
     }
 }

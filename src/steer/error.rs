@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Role;
 use crate::llama::Token;
+use crate::parameter::OutOfRange;
 use crate::vocab::compare::Differences;
 use crate::{gguf, llama, prompt};
 
@@ -49,6 +50,9 @@ pub enum Error {
     #[error("{got} values of α are given for {}, expected one for all or one for each", if *n_pairs == 1 { "1 pair".to_owned() } else { format!("{n_pairs} pairs") })]
     Alphas { got: usize, n_pairs: usize },
 
+    #[error(transparent)]
+    Parameter(#[from] OutOfRange),
+
     /// Of the sampler chain, which belongs to no role.
     #[error(transparent)]
     Chain(llama::Error),
@@ -93,7 +97,11 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Lane { source, .. } | Self::Chain(source) => source.is_usage(),
-            Self::Alphas { .. } | Self::NoLane { .. } | Self::SharedLane { .. } | Self::OwnTemplate { .. } => true,
+            Self::Parameter(_)
+            | Self::Alphas { .. }
+            | Self::NoLane { .. }
+            | Self::SharedLane { .. }
+            | Self::OwnTemplate { .. } => true,
             _ => false,
         }
     }
@@ -135,6 +143,7 @@ impl Error {
             Self::PromptTooLong { .. } => Some("shorten the prompt, or give more room with -c"),
             // Their words say what to do already, or there is nothing to do.
             Self::NotHere { .. }
+            | Self::Parameter(_)
             | Self::OfBase { .. }
             | Self::OwnPrompt { .. }
             | Self::NothingFed { .. }

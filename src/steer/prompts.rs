@@ -67,6 +67,10 @@ impl Ensemble {
     /// The same tokens for every lane in use, by the ids of the lane that is sampled from.
     pub fn same(&self, sampled: Sampled, tokens: &[Token]) -> Result<Prompts, Error> {
         let alone = self.alone(sampled)?;
+        if let Some(lane) = alone {
+            let model = self.model(lane);
+            tokens.iter().try_for_each(|&token| model.check(token)).map_err(in_lane(self.lanes()[lane].role))?;
+        }
         let lanes = self.lanes().iter().enumerate().map(|(i, lane)| match alone {
             None => tokens.iter().map(|&token| lane.own(token)).collect(),
             Some(alone) => Ok(if alone == i { tokens.to_vec() } else { Vec::new() }),

@@ -45,6 +45,8 @@ impl Weights {
                 return Err(Error::Alphas { got: given.len(), n_pairs });
             }
         }
+        let mut given = asked.alpha.iter().chain(&asked.antiexpert).chain(&asked.base);
+        given.try_for_each(Schedule::validate)?;
         let of = |given: &[Schedule], i: usize| given.get(i).or(given.first()).cloned();
         for (i, pair) in self.pairs.iter_mut().enumerate() {
             if let Some(alpha) = of(&asked.alpha, i) {

@@ -459,7 +459,12 @@ fn a_full_queue_refuses_and_bad_requests_never_get_into_it() {
         Request { sampling: Sampling { temp: f32::NAN, ..Sampling::default() }, ..good.clone() },
         Request { sampled: Sampled::Alone(Role::Expert(3)), ..good.clone() },
         Request { weights: trio::alphas(&[1.0, 2.0]), ..good.clone() },
+        Request { weights: trio::alphas(&[f32::NAN]), ..good.clone() },
+        Request { draft: Draft::fixed(usize::MAX, Drafter::Expert), ..good.clone() },
+        Request { draft: Draft { min_p: f32::NAN, ..Draft::default() }, ..good.clone() },
         Request { input: Input::Tokens(vec![1 << 30]), ..good.clone() },
+        Request { input: Input::Tokens(vec![-1]), ..good.clone() },
+        Request { input: Input::Tokens(vec![-1]), sampled: Sampled::Alone(Role::Base), ..good.clone() },
     ] {
         let failure = many.submit(&bad).expect_err("refused");
         assert!(matches!(failure.kind, Kind::Request | Kind::Prompt), "{failure:?}");
