@@ -20,6 +20,7 @@ use proxytune::recipe::{Recipe, View};
 use proxytune::sampling::Sampling;
 use proxytune::steer::{Ensemble, Models, Plan, Role, Sampled, SidePlan, Texts, WeightsRequest};
 
+use crate::speculation::sampling;
 use crate::trio::{self, PROMPT, backend, demo, file, greedy, load, model, plan};
 
 const N_SLOTS: usize = 4;
@@ -73,19 +74,6 @@ const PROMPTS: [&str; 6] = [
      and took the oars and the lines and carried them to the boat, for the old man was tired and had slept badly, and the",
     "He said:",
 ];
-
-fn sampling() -> impl Strategy<Value = Sampling> {
-    let chain = prop_oneof![
-        3 => Just(Sampling::greedy()),
-        3 => Just(Sampling::default()),
-        1 => Just(Sampling { temp: 1.3, top_k: 0, min_p: 0.0, ..Sampling::default() }),
-        1 => Just(Sampling { repeat_penalty: 1.3, presence_penalty: 0.2, repeat_last_n: 16, ..Sampling::greedy() }),
-        1 => Just(Sampling { mirostat: 2, ..Sampling::default() }),
-        1 => Just(Sampling { grammar: Some(r#"root ::= ([a-z]+ [ ,])+ "." "#.to_owned()), ..Sampling::default() }),
-        1 => Just(Sampling { samplers: "top_k;temperature;gumbel".parse().expect("names"), ..Sampling::default() }),
-    ];
-    (chain, any::<u16>()).prop_map(|(chain, seed)| Sampling { seed: Some(seed.into()), ..chain })
-}
 
 fn draft() -> impl Strategy<Value = Draft> {
     let length =

@@ -70,7 +70,8 @@ const PROMPTS: [&str; 6] = [
     "One two three one two three one two",
 ];
 
-fn sampling() -> impl Strategy<Value = Sampling> {
+/// Chains of all kinds, each with a seed.
+pub fn sampling() -> impl Strategy<Value = Sampling> {
     let chain = prop_oneof![
         3 => Just(Sampling::greedy()),
         3 => Just(Sampling::default()),
