@@ -10,7 +10,7 @@ mod model;
 mod preflight;
 mod quantisation;
 mod reader;
-mod split;
+pub mod split;
 pub mod tensors;
 #[cfg(feature = "inspect")]
 pub mod typed;
