@@ -11,7 +11,7 @@ use super::spelling;
 use super::terminal::plain;
 use crate::generate::Failure;
 use crate::parameter::OutOfRange;
-use crate::{gguf, hub, llama, recipe, steer};
+use crate::{gguf, hub, llama, recipe, steer, text_file};
 
 /// An error that knows the next step.
 #[derive(Debug)]
@@ -88,7 +88,8 @@ fn hint(error: &Error) -> Option<String> {
         .downcast_ref()
         .and_then(steer::Error::hint)
         .or_else(|| error.downcast_ref().and_then(llama::Error::hint))
-        .or_else(|| error.downcast_ref().and_then(gguf::Error::hint));
+        .or_else(|| error.downcast_ref().and_then(gguf::Error::hint))
+        .or_else(|| error.downcast_ref().map(text_file::Error::hint));
     fixed
         .map(str::to_owned)
         .or_else(|| error.downcast_ref().and_then(hub::Error::hint))

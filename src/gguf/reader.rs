@@ -5,6 +5,7 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use super::{Error, Value};
+use crate::text_file;
 
 /// Metadata beyond this is not a model's: vocabularies of a quarter of a million tokens take some 15 MB with their
 /// merges. llama.cpp needs several times as much memory as the metadata it reads.
@@ -30,11 +31,9 @@ impl<'a> Reader<'a, File> {
         let io = |source| Error::Io { path: path.to_path_buf(), source };
         // Before it is opened: opening a pipe waits for somebody to write into it.
         let about = std::fs::metadata(path).map_err(io)?;
-        let found = match about {
-            _ if about.is_dir() => Some("a folder"),
-            _ if !about.is_file() => Some("a pipe or device"),
-            _ if about.len() == 0 => Some("empty"),
-            _ => None,
+        let found = match &about {
+            _ if about.is_file() && about.len() == 0 => Some("empty"),
+            about => text_file::what(about),
         };
         if let Some(found) = found {
             return Err(Error::NotAFile { path: path.to_path_buf(), found });

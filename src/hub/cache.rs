@@ -4,7 +4,7 @@
 //! Reading follows links, a cache may be spread over disks. Writing does not follow one that leads out of the cache.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,9 +12,12 @@ use std::time::Duration;
 use super::listing::Entry;
 use super::progress::{Listener, Stage};
 use super::{Error, Wanted, names};
+use crate::text_file;
 
 const MAX_FILES: usize = 100_000;
 const MAX_DEPTH: usize = 16;
+/// A commit and what an editor may have put around it.
+const MAX_REF_BYTES: u64 = 64;
 /// How often another process's lock is tried.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -49,8 +52,7 @@ impl<'a> Shelf<'a> {
             return Some(self.revision.to_owned());
         }
         let path = self.root.join(&self.name).join("refs").join(self.revision);
-        let mut text = String::new();
-        File::open(path).ok()?.take(64).read_to_string(&mut text).ok()?;
+        let text = text_file::read(&path, MAX_REF_BYTES).ok()?;
         let commit = text.trim();
         names::is_hex(commit, 40).then(|| commit.to_owned())
     }

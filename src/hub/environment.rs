@@ -1,11 +1,13 @@
 //! Where the environment says that hub and cache are: llama.cpp's variables, then those of `huggingface_hub`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::text_file;
 
 const ENDPOINT: &str = "https://huggingface.co";
+const MAX_TOKEN_BYTES: u64 = 64 << 10;
 
 pub(super) struct Settings {
     pub endpoint: String,
@@ -18,9 +20,12 @@ pub(super) struct Settings {
 pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, Error> {
     let set = |name: &str| var(name).filter(|value| !value.is_empty());
     let text = |name: &'static str| {
-        let unreadable =
-            |value: OsString| Error::Setting { name, value: value.to_string_lossy().into_owned(), expected: "UTF-8" };
+        let unreadable = |_| Error::Setting { name, value: "(not shown)".to_owned(), expected: "UTF-8" };
         set(name).map(|value| value.into_string().map_err(unreadable)).transpose()
+    };
+    let is_set = |name: &'static str| {
+        let is_yes = |value: String| ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str());
+        text(name).map(|value| value.is_some_and(is_yes))
     };
     let folder = |name: &str| set(name).map(PathBuf::from);
 
@@ -38,18 +43,25 @@ pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, E
     let endpoint = text("MODEL_ENDPOINT")?.or(text("HF_ENDPOINT")?).unwrap_or_else(|| ENDPOINT.to_owned());
     let token = match (text("HF_TOKEN")?, folder("HF_TOKEN_PATH")) {
         (Some(token), _) => Some(token.trim().to_owned()),
-        (None, Some(path)) => Some(std::fs::read_to_string(&path).map_err(Error::io(&path))?.trim().to_owned()),
-        (None, None) => hf_home.and_then(|home| hf_hub::Cache::new(home.join("hub")).token()),
+        (None, Some(path)) => Some(text_file::read(&path, MAX_TOKEN_BYTES)?.trim().to_owned()),
+        (None, None) if is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN")? => None,
+        (None, None) => hf_home.map_or(Ok(None), |home| saved_token(&home))?,
     };
-    let offline = text("HF_HUB_OFFLINE")?
-        .is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str()));
+    let offline = is_set("HF_HUB_OFFLINE")?;
     Ok(Settings { endpoint, token: token.filter(|token| !token.is_empty()), cache, offline })
+}
+
+/// The token that `hf auth login` saved, if it did.
+fn saved_token(hf_home: &Path) -> Result<Option<String>, Error> {
+    match text_file::read(&hf_home.join("token"), MAX_TOKEN_BYTES) {
+        Ok(token) => Ok(Some(token.trim().to_owned())),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::super::Hub;
     use super::*;
 

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::text_file;
+
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -54,6 +56,12 @@ pub enum Error {
 
     #[error("the disk is full: {} needs {needed} bytes more", path.display())]
     Full { path: PathBuf, needed: u64 },
+
+    #[error(transparent)]
+    Text(#[from] text_file::Error),
+
+    #[error("the token is not sent to {hub}, which is not encrypted")]
+    PlainToken { hub: String },
 
     #[error("{} is refused: {why}", path.display())]
     Place { path: PathBuf, why: &'static str },
@@ -118,6 +126,10 @@ impl Error {
             Self::Denied { .. } => {
                 "HF_TOKEN was sent: accept the model's terms on its page, or check the token".to_owned()
             }
+            Self::Text(error) => error.hint().to_owned(),
+            Self::PlainToken { .. } => "name the hub with https://, or leave the token out: unset HF_TOKEN and \
+                HF_TOKEN_PATH; HF_HUB_DISABLE_IMPLICIT_TOKEN=1 leaves out the one that `hf auth login` saved"
+                .to_owned(),
             Self::NotFound { .. } => "check the spelling; a private repository needs HF_TOKEN".to_owned(),
             Self::Status { status: 429, .. } => "wait, or set HF_TOKEN for a higher limit".to_owned(),
             Self::Unreachable { .. } => {

@@ -1,7 +1,5 @@
 //! The recipe file and where bundled ones are found.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +8,7 @@ use super::view::TemplateName;
 use super::{Error, ModelName, ModelSpec, Schedule};
 use crate::parameter::OutOfRange;
 use crate::sampling::Sampling;
+use crate::text_file;
 
 /// A longer file is no recipe.
 const MAX_BYTES: u64 = 1 << 20;
@@ -59,9 +58,7 @@ impl Recipe {
     }
 
     fn read(path: &Path) -> Result<Self, Error> {
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-        read.map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+        let text = text_file::read(path, MAX_BYTES)?;
         let mut recipe: Self = toml::from_str(&text)
             .map_err(|source| Error::Toml { path: path.to_path_buf(), source: Box::new(source) })?;
         let folder = path.parent().unwrap_or(Path::new(""));

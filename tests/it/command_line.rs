@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::gguf::Spec;
 use crate::trio::{PROMPT, file, greedy};
 
-fn proxytune(args: &[&str]) -> Command {
+pub fn proxytune(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
     // One thread, since tests run beside one another; no terminal, so nothing waits for input.
     command.args(args).stdin(Stdio::null()).env_remove("PROXYTUNE_MODELS");
@@ -19,26 +19,26 @@ fn proxytune(args: &[&str]) -> Command {
     command
 }
 
-fn run(args: &[&str]) -> Output {
+pub fn run(args: &[&str]) -> Output {
     proxytune(args).output().expect("it starts")
 }
 
-fn stdout(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-fn json(args: &[&str]) -> Value {
+pub fn json(args: &[&str]) -> Value {
     let output = run(args);
     assert!(output.status.success(), "{}", stderr(&output));
     serde_json::from_slice(&output.stdout).expect("one JSON object")
 }
 
 /// Runs what must fail: the exit code, and stderr with one `error:` line and no panic.
-fn refused(args: &[&str], code: i32) -> String {
+pub fn refused(args: &[&str], code: i32) -> String {
     let output = run(args);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
@@ -371,7 +371,7 @@ fn ctrl_c_ends_the_wait_for_a_prompt() {
 #[test]
 fn an_endless_prompt_is_refused_and_a_pipe_is_no_model() {
     let said = refused(&["generate", "-f", "/dev/zero", "-n", "1"], 1);
-    assert!(said.contains("is longer than the 256 MiB"), "{said}");
+    assert!(said.contains("expected at most 268435456 bytes, got more"), "{said}");
     let said = refused(&["generate", "-m", "/dev/null", "-me", "base", "-ma", "none", "-p", "x"], 1);
     assert!(said.contains("is a pipe or device, expected a GGUF file"), "{said}");
 }

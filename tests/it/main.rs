@@ -28,5 +28,6 @@ mod prompts;
 mod rpc;
 mod speculation;
 mod steering;
+mod texts;
 mod trio;
 mod vocabularies;

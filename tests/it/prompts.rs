@@ -286,7 +286,7 @@ fn views_that_cannot_be_are_refused_before_anything_is_loaded() {
     let cases = [
         (TemplateName::Model, "expert: ", "has no chat template"),
         (TemplateName::Expert, "expert: ", "there is no other expert"),
-        (TemplateName::File("/no/such.jinja".into()), "expert: ", "cannot read the template \"/no/such.jinja\""),
+        (TemplateName::File("/no/such.jinja".into()), "expert: ", "cannot read /no/such.jinja"),
         (TemplateName::File(bad.path().to_path_buf()), "expert: ", "the chat template is not valid"),
         (TemplateName::File(file("antiexpert")), "expert: ", "has no chat template"),
     ];
