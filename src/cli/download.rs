@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::args::Pull;
 use super::models::HubArgs;
-use super::terminal::plain;
+use super::terminal::{say, shown};
 use super::{Done, interrupt, progress};
 use crate::hub::{self, Hub, Progress, Wanted};
 use crate::recipe::{ModelName, Recipe};
@@ -20,7 +20,7 @@ pub fn run(args: &Pull) -> Result<Done> {
     let is_repo = args.what.contains('/') && !is_recipe;
     if is_repo {
         let path = fetch(&hub(&args.hub)?, &args.what, None)?;
-        writeln!(out, "{}", path.display())?;
+        writeln!(out, "{}", shown(&path.display().to_string()))?;
         return Ok(Done::Fine);
     }
     let mut recipe = Recipe::open(&args.what)?;
@@ -28,7 +28,7 @@ pub fn run(args: &Pull) -> Result<Done> {
     let mut told = Vec::new();
     for path in recipe.files() {
         if !told.contains(&path) {
-            writeln!(out, "{}", path.display())?;
+            writeln!(out, "{}", shown(&path.display().to_string()))?;
             told.push(path);
         }
     }
@@ -74,8 +74,8 @@ fn fetch(hub: &Hub, repo: &str, file: Option<String>) -> Result<PathBuf> {
     })?;
     drop(bar);
     if let Some(error) = found.unasked {
-        let note = format!("the hub could not be asked ({error}); taking what was downloaded before");
-        eprintln!("note: {}: {}", plain(&note), found.path.display());
+        let path = found.path.display();
+        say!("note: the hub could not be asked ({error}); taking what was downloaded before: {path}");
     }
     Ok(found.path)
 }

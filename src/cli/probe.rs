@@ -11,6 +11,7 @@ use anyhow::Result;
 use super::{Done, args, interrupt};
 use crate::inspect::probe::{self, Probed, Request};
 use crate::llama::backend;
+use crate::plain::plain;
 
 /// llama.cpp needs a moment to lay a model out. Loading weights takes as long as it takes.
 const PATIENCE: Duration = Duration::from_secs(50);
@@ -42,7 +43,7 @@ pub fn in_child(request: &Request, verbose: bool) -> Result<Probed, String> {
     let (answer, said) = (answer.join().unwrap_or_default(), said.join().unwrap_or_default());
     let said = String::from_utf8_lossy(&said);
     if verbose {
-        eprint!("{said}");
+        eprint!("{}", plain(&said));
     }
     if let Ok(report) = serde_json::from_slice(&answer) {
         return Ok(report);

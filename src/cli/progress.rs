@@ -4,8 +4,8 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::terminal::plain;
 use crate::hub;
+use crate::plain::plain;
 use crate::steer::Role;
 
 /// A bar for the file that is being loaded; gone when it is.
@@ -18,7 +18,7 @@ impl Loading {
             self.clear();
             let bar = bar(1000, "{msg} {wide_bar} {percent:>3} %");
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            bar.set_message(format!("loading {role} {name}"));
+            bar.set_message(plain(&format!("loading {role} {name}")));
             self.0 = Some((role, bar));
         }
         if let Some((_, bar)) = &self.0 {

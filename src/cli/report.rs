@@ -8,9 +8,10 @@ use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::spelling;
-use super::terminal::plain;
+use super::terminal::say;
 use crate::generate::Failure;
 use crate::parameter::OutOfRange;
+use crate::plain::plain;
 use crate::{gguf, hub, llama, recipe, steer, text_file};
 
 /// An error that knows the next step.
@@ -55,9 +56,9 @@ pub fn failure(error: &Error) -> ExitCode {
 /// Prints an error with its hint.
 pub fn tell(error: &Error) {
     // Every message holds what its source said.
-    eprintln!("error: {}", plain(&error.to_string()));
+    say!("error: {error}");
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {}", plain(&hint));
+        say!("hint: {hint}");
     }
 }
 
@@ -164,13 +165,19 @@ pub fn usage(error: &clap::Error, typed: &[OsString]) -> ExitCode {
     if let Some((long, advice)) = NOT_HERE.iter().find(|(long, _)| unknown == Some(*long)) {
         let was_typed = |(short, l): &&(&str, &str)| l == long && typed.iter().any(|arg| arg == *short);
         let shown = spelling::TABLE.iter().find(was_typed).map_or(*long, |(short, _)| *short);
-        eprintln!("error: `{shown}` is an option of llama.cpp that proxytune does not have");
-        eprintln!("hint: {advice}");
+        say!("error: `{shown}` is an option of llama.cpp that proxytune does not have");
+        say!("hint: {advice}");
         return ExitCode::from(2);
     }
-    let _ = error.print();
+    // What was typed may hold what a terminal must not be given; colours are left out then.
+    let words = error.to_string();
+    if plain(&words) == words {
+        let _ = error.print();
+    } else {
+        say!("{}", words.trim_end());
+    }
     if unknown.is_some() && typed.get(1).is_some_and(|first| first.to_string_lossy().starts_with('-')) {
-        eprintln!("hint: a command comes first, as in `proxytune generate -p TEXT` or `proxytune chat`");
+        say!("hint: a command comes first, as in `proxytune generate -p TEXT` or `proxytune chat`");
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

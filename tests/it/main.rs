@@ -31,3 +31,4 @@ mod steering;
 mod texts;
 mod trio;
 mod vocabularies;
+mod words;

@@ -12,7 +12,7 @@ use super::args::{self, BenchOutput};
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
 use super::roles::Pairs;
-use super::terminal::shown;
+use super::terminal::{say, shown};
 use super::text::read_text;
 use super::{Done, interrupt, progress};
 use crate::bench::{self, Measurement, N_ROWS, Report, Settings, Subjects, prompts};
@@ -48,7 +48,7 @@ pub fn run(args: &args::Bench) -> Result<Done> {
     let plan = resolved.plan.clone();
     let mut subjects = Subjects::new(&plan, resolved.ensemble(&plan)?)?;
     if let Some(note) = settings.draft.note(subjects.engine.ensemble()).filter(|_| subjects.is_steered) {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
 
     let bar = progress::runs();
@@ -62,7 +62,7 @@ pub fn run(args: &args::Bench) -> Result<Done> {
     // Stopped before anything was measured, there is nothing to print.
     if !report.rows.is_empty() {
         if interrupt::stopped() {
-            eprintln!("note: stopped; this is what was measured until then");
+            say!("note: stopped; this is what was measured until then");
         }
         print(&report, args.output)?;
     }
