@@ -169,12 +169,12 @@ pub fn usage(error: &clap::Error, typed: &[OsString]) -> ExitCode {
         say!("hint: {advice}");
         return ExitCode::from(2);
     }
-    // What was typed may hold what a terminal must not be given; colours are left out then.
-    let words = error.to_string();
-    if plain(&words) == words {
+    // clap quotes what was typed as it is, among colours of its own: they are left out where a terminal could not tell.
+    let is_plain = |arg: &OsString| plain(&arg.to_string_lossy()) == arg.to_string_lossy();
+    if typed.iter().all(is_plain) {
         let _ = error.print();
     } else {
-        say!("{}", words.trim_end());
+        say!("{}", error.to_string().trim_end());
     }
     if unknown.is_some() && typed.get(1).is_some_and(|first| first.to_string_lossy().starts_with('-')) {
         say!("hint: a command comes first, as in `proxytune generate -p TEXT` or `proxytune chat`");

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
+use super::foreign::{self, Foreign};
 use super::{Error, Value};
 use crate::text_file;
 
@@ -31,6 +32,9 @@ impl<'a> Reader<'a, File> {
         let io = |source| Error::Io { path: path.to_path_buf(), source };
         // Before it is opened: opening a pipe waits for somebody to write into it.
         let about = std::fs::metadata(path).map_err(io)?;
+        if about.is_dir() {
+            return Err(Error::Foreign { path: path.to_path_buf(), found: Foreign::folder(path), is_adapter: false });
+        }
         let found = match &about {
             _ if about.is_file() && about.len() == 0 => Some("empty"),
             about => text_file::what(about),
@@ -50,15 +54,25 @@ impl<'a, R: Read + Seek> Reader<'a, R> {
     }
 
     pub(super) fn magic(&mut self) -> Result<(), Error> {
-        let mut found = Vec::new();
-        let take = self.input.by_ref().take(4).read_to_end(&mut found);
-        take.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })?;
-        self.offset = found.len() as u64;
-        if found != b"GGUF" {
-            let found = String::from_utf8_lossy(&found).into_owned();
-            return Err(Error::NotGguf { path: self.path.to_path_buf(), found });
+        const MAGIC: &[u8] = b"GGUF";
+        let mut start = Vec::new();
+        let mut read = |n, start: &mut Vec<u8>| {
+            let read = self.input.by_ref().take(n).read_to_end(start);
+            read.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })
+        };
+        self.offset = read(MAGIC.len() as u64, &mut start)? as u64;
+        if start == MAGIC {
+            return Ok(());
         }
-        Ok(())
+        read(foreign::N_LOOKED_AT - self.offset, &mut start)?;
+        let path = self.path.to_path_buf();
+        Err(match Foreign::of(self.path, &start) {
+            Some(found) => Error::Foreign { path, found, is_adapter: false },
+            None => {
+                let start = &start[..start.len().min(MAGIC.len())];
+                Error::NotGguf { path, found: String::from_utf8_lossy(start).into_owned() }
+            }
+        })
     }
 
     /// A key, the type of its value as the file numbers it, and the value.

@@ -406,6 +406,35 @@ fn files_that_cannot_be_used_get_one_line_and_a_hint() {
 }
 
 #[test]
+fn a_mistyped_path_is_told_before_anything_is_waited_for() {
+    let base = file("base").to_str().expect("UTF-8").to_owned();
+    let pair = ["-me", "base", "-ma", "none"];
+    let missing = "/no/such/file.gguf";
+    for (args, role) in [
+        (&[&["-m", missing][..], &pair].concat(), "base: "),
+        (&vec!["-m", &base, "-me", missing, "-ma", "none"], "expert: "),
+        (&vec!["-m", &base, "-me", "base", "-ma", missing], "antiexpert: "),
+        (&[&["-m", &base, "--lora", missing][..], &pair].concat(), "base, its adapter: "),
+        (&[&["-m", &base, "--expert-lora", missing][..], &pair].concat(), "expert, its adapter: "),
+        // The hub is not asked.
+        (&vec!["-hf", "user/repo", "-me", missing, "-ma", "none"], "expert: "),
+    ] {
+        // The prompt would come through a pipe that stays open.
+        let mut command = proxytune(&[&["generate"][..], args].concat());
+        command.env("HF_ENDPOINT", "http://127.0.0.1:1");
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut said = String::new();
+        child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{said}");
+        assert!(
+            said.contains(role) && said.contains("cannot read /no/such/file.gguf: No such file"),
+            "{args:?}: {said}"
+        );
+        assert!(said.contains("hint: check the path"), "{said}");
+    }
+}
+
+#[test]
 fn bad_values_are_bad_usage() {
     for (args, words) in [
         (&["--temp", "nan"][..], "temp is NaN"),

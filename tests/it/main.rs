@@ -23,6 +23,7 @@ mod hostile;
 mod hub;
 mod invariance;
 mod layering;
+mod limits;
 mod perplexity;
 mod prompts;
 mod rpc;

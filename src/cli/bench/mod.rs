@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::args::{self, BenchOutput};
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
-use super::roles::Pairs;
+use super::roles::{self, Pairs};
 use super::terminal::{say, shown};
 use super::text::read_text;
 use super::{Done, interrupt, progress};
@@ -40,8 +40,10 @@ pub fn run(args: &args::Bench) -> Result<Done> {
         weights: WeightsRequest::default(),
         draft: args.draft.get()?,
     };
+    let recipe = roles::recipe(&args.models, &alphas, Pairs::Optional, true)?;
+    roles::check_there(&recipe)?;
     let given = args.file.as_deref().map(read_text).transpose()?;
-    let mut resolved = Resolved::new(&args.models, &alphas, Pairs::Optional, true)?;
+    let mut resolved = Resolved::of(recipe, &args.models)?;
     let conversations = conversations(given.as_deref(), &resolved.recipe)?;
     let cancel = interrupt::listen();
     make_room(&mut resolved, &settings, &conversations, args.models.ctx_size)?;
