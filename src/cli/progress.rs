@@ -4,6 +4,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::terminal::say;
 use crate::hub;
 use crate::plain::plain;
 use crate::steer::Role;
@@ -88,6 +89,12 @@ impl Download {
             hub::Stage::Queued => format!("another process downloads {file}{parts}"),
             hub::Stage::Rehashing => format!("checking what is there of {file}{parts}"),
             hub::Stage::Transferring => format!("{file}{parts}"),
+            hub::Stage::Verifying => format!("verifying {file}{parts}"),
+            hub::Stage::Spoilt { path, got } => {
+                let path = path.display();
+                bar.suspend(|| say!("note: {path} is damaged (its SHA-256 is {got}); downloading it again"));
+                format!("{file}{parts}")
+            }
             hub::Stage::Retrying { error, wait } => {
                 format!("{file}{parts}: {error}; next try in {} s", wait.as_secs_f32().ceil())
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::listing::Entry;
 use super::progress::{Listener, Stage};
+use super::verified::Verified;
 use super::{Error, Wanted, names};
 use crate::text_file;
 
@@ -27,23 +28,60 @@ pub(super) struct Shelf<'a> {
     /// `models--user--repo`.
     name: String,
     layout: hf_hub::CacheRepo,
+    verified: &'a Verified,
 }
 
 impl<'a> Shelf<'a> {
-    pub fn new(root: &'a Path, wanted: &'a Wanted) -> Self {
+    pub fn new(root: &'a Path, wanted: &'a Wanted, verified: &'a Verified) -> Self {
         let repo = hf_hub::Repo::model(wanted.repo.clone());
         let name = repo.folder_name();
         let layout = hf_hub::Cache::new(root.to_path_buf()).repo(repo);
-        Self { root, revision: wanted.revision(), name, layout }
+        Self { root, revision: wanted.revision(), name, layout, verified }
     }
 
     pub fn snapshot(&self, commit: &str) -> PathBuf {
         self.layout.pointer_path(commit)
     }
 
-    /// Whether the whole file is there; its bytes were verified when they came.
-    pub fn has(&self, commit: &str, entry: &Entry) -> bool {
-        is_whole(&self.snapshot(commit).join(&entry.path), entry.size)
+    /// Whether the whole file is there, with the bytes that its listing says. Without a SHA-256 its length has to do.
+    pub fn has(&self, commit: &str, entry: &Entry, report: &mut Listener) -> Result<bool, Error> {
+        self.is_good(&self.snapshot(commit).join(&entry.path), entry, report)
+    }
+
+    pub fn is_good(&self, path: &Path, entry: &Entry, report: &mut Listener) -> Result<bool, Error> {
+        if !is_whole(path, entry.size) {
+            return Ok(false);
+        }
+        let Ok(sha256) = entry.sha256() else { return Ok(true) };
+        match self.verified.differs(path, sha256, report)? {
+            None => Ok(true),
+            Some(got) => report.tell(Stage::Spoilt { path, got: &got }).map(|()| false),
+        }
+    }
+
+    /// Refuses a file that is a link to a blob which is not what it is called. Of a file that is no link nobody knows
+    /// what it should be.
+    pub fn check(&self, path: &Path, report: &mut Listener) -> Result<(), Error> {
+        let blob = path.canonicalize().map_err(Error::io(path))?;
+        let name = blob.file_name().and_then(|name| name.to_str()).filter(|name| names::is_hex(name, 64));
+        let Some(expected) = name else { return Ok(()) };
+        let size = fs::metadata(&blob).map_err(Error::io(&blob))?.len();
+        report.start(&path.file_name().unwrap_or_default().to_string_lossy(), size, 1, 1);
+        match self.verified.differs(&blob, expected, report)? {
+            None => Ok(()),
+            Some(got) => Err(Error::Spoilt { path: blob.clone(), expected: expected.to_owned(), got }),
+        }
+    }
+
+    /// Notes that a blob was verified when it came.
+    pub fn note_verified(&self, blob: &Path, sha256: &str) {
+        self.verified.note(blob, sha256);
+    }
+
+    /// Whether the file in the snapshot is this blob.
+    pub fn is_linked(&self, commit: &str, entry: &Entry, blob: &Path) -> bool {
+        let (file, blob) = (self.snapshot(commit).join(&entry.path).canonicalize(), blob.canonicalize());
+        matches!((file, blob), (Ok(file), Ok(blob)) if file == blob)
     }
 
     /// The commit that the revision was when it was last asked for.
@@ -93,7 +131,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// Refuses to begin what would not fit. Where free space cannot be told, the disk says so later.
-    pub fn check_space(&self, missing: &[&Entry]) -> Result<(), Error> {
+    pub fn check_space<'e>(&self, missing: impl Iterator<Item = &'e Entry>) -> Result<(), Error> {
         let mut needed = 0_u64;
         for entry in missing {
             let blob = self.blob(entry.sha256()?)?;

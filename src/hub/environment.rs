@@ -13,6 +13,8 @@ pub(super) struct Settings {
     pub endpoint: String,
     pub token: Option<String>,
     pub cache: PathBuf,
+    /// Where it is noted which files of the cache were hashed.
+    pub notes: Option<PathBuf>,
     pub offline: bool,
 }
 
@@ -31,6 +33,7 @@ pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, E
 
     let home = folder(if cfg!(windows) { "USERPROFILE" } else { "HOME" }).or_else(std::env::home_dir);
     let caches = folder("XDG_CACHE_HOME").or_else(|| Some(home?.join(".cache")));
+    let notes = caches.as_ref().map(|caches| caches.join("proxytune/verified"));
     let hf_home = folder("HF_HOME").or_else(|| Some(caches?.join("huggingface")));
     let named = ["LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(folder);
     let cache = named.or_else(|| Some(hf_home.as_ref()?.join("hub")));
@@ -48,7 +51,7 @@ pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, E
         (None, None) => hf_home.map_or(Ok(None), |home| saved_token(&home))?,
     };
     let offline = is_set("HF_HUB_OFFLINE")?;
-    Ok(Settings { endpoint, token: token.filter(|token| !token.is_empty()), cache, offline })
+    Ok(Settings { endpoint, token: token.filter(|token| !token.is_empty()), cache, notes, offline })
 }
 
 /// The token that `hf auth login` saved, if it did.
@@ -108,6 +111,25 @@ mod tests {
         assert!(resolve(&[home, ("HF_TOKEN_PATH", "/no/such/file")]).is_err());
         let error = resolve(&[home, ("HF_TOKEN", "hf secret")]).expect_err("a space").to_string();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_saved_token_may_come_from_any_editor_and_be_left_out() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = ("HF_HOME", folder.path().to_str().expect("UTF-8"));
+        std::fs::write(folder.path().join("token"), "\u{feff}hf_y\r\n").expect("writable");
+        assert!(resolve(&[home]).expect("valid").client.has_token());
+        let without = resolve(&[home, ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]).expect("valid");
+        assert!(!without.client.has_token());
+        std::fs::write(folder.path().join("token"), "hf y").expect("writable");
+        assert!(resolve(&[home]).is_err());
+    }
+
+    #[test]
+    fn credentials_in_an_address_are_not_shown() {
+        let error =
+            resolve(&[("HOME", "/"), ("HF_ENDPOINT", "https://me:hunter2@hub")]).expect_err("a user").to_string();
+        assert!(error.contains("hub") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub enum Error {
     #[error("{file:?} is not what its listing says: expected SHA-256 {expected}, got {got}")]
     Checksum { file: String, expected: String, got: String },
 
+    #[error("{} is damaged: expected SHA-256 {expected}, got {got}", path.display())]
+    Spoilt { path: PathBuf, expected: String, got: String },
+
     #[error("not enough space in {}: {needed} bytes are needed, {free} are free", folder.display())]
     Space { folder: PathBuf, needed: u64, free: u64 },
 
@@ -141,6 +144,9 @@ impl Error {
                 "run it again: it goes on where it stopped; HF_ENDPOINT names another hub".to_owned()
             }
             Self::Checksum { .. } => "what was downloaded is deleted; run it again".to_owned(),
+            Self::Spoilt { .. } => {
+                "leave --offline (or HF_HUB_OFFLINE) out once, and it is downloaded again; or delete it".to_owned()
+            }
             Self::Space { .. } | Self::Full { .. } => {
                 "free some space, or set LLAMA_CACHE to a folder elsewhere; what is there is kept".to_owned()
             }
