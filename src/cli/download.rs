@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::args::Pull;
 use super::models::HubArgs;
 use super::terminal::{say, shown};
-use super::{Done, interrupt, progress, roles};
+use super::{Done, interrupt, progress, there};
 use crate::hub::{self, Hub, Progress, Wanted};
 use crate::recipe::{ModelName, Recipe};
 
@@ -38,7 +38,7 @@ pub fn run(args: &Pull) -> Result<Done> {
 /// Downloads what a recipe names on a hub, and names the files instead. One that is named twice is fetched once.
 pub fn models(recipe: &mut Recipe, args: &HubArgs) -> Result<()> {
     if recipe.models().any(|spec| matches!(spec.model, ModelName::Hub { .. })) {
-        roles::check_there(recipe)?;
+        there::check(recipe)?;
     }
     let mut known: Option<Hub> = None;
     let mut fetched: Vec<(ModelName, PathBuf)> = Vec::new();

@@ -12,7 +12,7 @@ use super::report::{BadUsage, Hinted};
 use super::roles::Pairs;
 use super::terminal::say;
 use super::text::{escaped, read_text, without_last_newline};
-use super::{deterministic, download, draft, progress, roles};
+use super::{deterministic, download, draft, progress, roles, there};
 use crate::engine::Engine;
 use crate::generate::Request;
 use crate::llama::backend::{self, Backend};
@@ -43,7 +43,7 @@ impl Job {
     pub fn new(args: &args::Run) -> Result<Self> {
         let escape = !args.prompt.no_escape;
         let recipe = roles::recipe(&args.models, &args.alpha.schedules()?, Pairs::Required, escape)?;
-        roles::check_there(&recipe)?;
+        there::check(&recipe)?;
         // Before a download listens to ctrl-C: while the prompt is read, that just ends the program.
         let given = prompt(&args.prompt)?;
         let mut resolved = Resolved::of(recipe, &args.models)?;

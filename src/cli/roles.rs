@@ -1,6 +1,5 @@
 //! The recipe that is meant: the one that is named, or the demo's where no model is, with the flags over it.
 
-use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Result;
@@ -9,11 +8,9 @@ use super::deterministic;
 use super::models::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
 use super::text::escaped;
-use crate::gguf;
 use crate::recipe::model_spec::Lora;
 use crate::recipe::placement::Placement;
 use crate::recipe::{ModelName, ModelSpec, PairSpec, Recipe, Schedule, View};
-use crate::steer::{self, Role};
 
 /// Whether a base by itself is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,29 +92,6 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
     }
     recipe.validate()?;
     Ok(recipe)
-}
-
-/// Refuses a file that is not there before anything is waited for or downloaded.
-pub fn check_there(recipe: &Recipe) -> Result<()> {
-    let missing = |path: &Path| {
-        let source = std::fs::metadata(path).err().filter(|error| error.kind() == ErrorKind::NotFound)?;
-        Some(gguf::Error::Io { path: path.to_path_buf(), source })
-    };
-    let sides = recipe.pairs.iter().enumerate().flat_map(|(pair, sides)| {
-        [(Role::Expert(pair), sides.expert.as_ref()), (Role::Antiexpert(pair), sides.antiexpert.as_ref())]
-    });
-    for (role, spec) in std::iter::once((Role::Base, Some(&recipe.base))).chain(sides) {
-        let Some(spec) = spec else { continue };
-        if let ModelName::File(path) = &spec.model
-            && let Some(source) = missing(path)
-        {
-            return Err(steer::Error::File { role, source }.into());
-        }
-        if let Some(source) = spec.lora.iter().find_map(|lora| missing(&lora.path)) {
-            return Err(steer::Error::Adapter { role, source }.into());
-        }
-    }
-    Ok(())
 }
 
 fn name_side(side: &mut Option<ModelSpec>, typed: Option<&Path>, hub: Option<ModelName>) {

@@ -3,7 +3,8 @@
 //! In comes what is [`Wanted`], `user/repo[:quant]` or a named file; out goes the path of a whole, verified file. On
 //! the way: the hub's `listing`, the `choice` of a file, the `transfer` into the `cache`. A hub's answers are input
 //! like any other: names, sizes, hashes, redirects and links are checked before they are used, and nothing is written
-//! outside the cache folder. What a file says of itself is for `gguf`.
+//! outside the cache folder; what others wrote into it is hashed once (`verified`). What a file says of itself is for
+//! `gguf`.
 //!
 //! The names of the cache's folders and its token file are those of the `hf-hub` crate, 0.5 without features. The
 //! transfer is our own, since hf-hub does not compare hashes and makes a path of any `ETag` that it is sent. With its
@@ -64,7 +65,9 @@ pub struct Found {
 impl Hub {
     /// The hub and cache that the environment names. Cache: `LLAMA_CACHE`, `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`,
     /// `HF_HOME`/hub, `XDG_CACHE_HOME`/huggingface/hub, ~/.cache/huggingface/hub. Hub: `MODEL_ENDPOINT`, `HF_ENDPOINT`,
-    /// huggingface.co. Token: `HF_TOKEN`, else the file `HF_TOKEN_PATH` or `token` in `HF_HOME`. `HF_HUB_OFFLINE`.
+    /// huggingface.co. Token: `HF_TOKEN`, else the file `HF_TOKEN_PATH`, else `token` in `HF_HOME` unless
+    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set. `HF_HUB_OFFLINE`. What was hashed is noted in
+    /// `XDG_CACHE_HOME`/proxytune/verified, by default under ~/.cache.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_settings(environment::read(&|name| std::env::var_os(name))?)
     }

@@ -214,7 +214,8 @@ fn what_is_kept_between_turns_changes_no_row() {
     let mut rows = [Vec::new(), Vec::new()];
     let [kept, anew] = &mut rows;
     // The row behind the prompt is the first position's, of what is kept and of what is read anew.
-    let request = Request { n_probs: Some(1 << 16), n_predict: Some(1), ..Request::of(conversation.clone()) };
+    let n_vocab = steered.model().n_vocab();
+    let request = Request { n_probs: Some(n_vocab), n_predict: Some(1), ..Request::of(conversation.clone()) };
     for row in [kept, anew] {
         let top = &steered.run(&request).positions[0].top;
         let mut logprobs: Vec<_> =

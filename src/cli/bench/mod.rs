@@ -14,7 +14,7 @@ use super::resolve::{self, Resolved};
 use super::roles::{self, Pairs};
 use super::terminal::{say, shown};
 use super::text::read_text;
-use super::{Done, interrupt, progress};
+use super::{Done, interrupt, progress, there};
 use crate::bench::{self, Measurement, N_ROWS, Report, Settings, Subjects, prompts};
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::recipe::Recipe;
@@ -41,7 +41,7 @@ pub fn run(args: &args::Bench) -> Result<Done> {
         draft: args.draft.get()?,
     };
     let recipe = roles::recipe(&args.models, &alphas, Pairs::Optional, true)?;
-    roles::check_there(&recipe)?;
+    there::check(&recipe)?;
     let given = args.file.as_deref().map(read_text).transpose()?;
     let mut resolved = Resolved::of(recipe, &args.models)?;
     let conversations = conversations(given.as_deref(), &resolved.recipe)?;
