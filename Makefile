@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python header lint bench bench-peers grown setup
+.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python header notices lint bench bench-peers grown setup
 
 demo: setup
 	cargo build
@@ -29,6 +29,10 @@ test-plugin-asan: setup
 header: setup
 	PROXYTUNE_WRITE_HEADER=1 cargo test -p proxytune-sampler --test it -- header
 	git diff --exit-code plugins/llama-sampler/include/proxytune.h
+
+# The licences of all that is linked in, from the packages that cargo has. A test tells when that is due.
+notices: setup
+	PROXYTUNE_WRITE_NOTICES=1 cargo test --test it -- notices
 
 # The Python package in a real llama-cpp-python, whose llama.cpp is compiled once, under target/: a quarter of an hour
 # and more. For the CPU at hand, so that both llama.cpp round alike, but as in .cargo/config.toml without AMX.

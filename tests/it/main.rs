@@ -24,6 +24,7 @@ mod hub;
 mod invariance;
 mod layering;
 mod limits;
+mod notices;
 mod perplexity;
 mod prompts;
 mod rpc;
