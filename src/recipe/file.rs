@@ -124,13 +124,23 @@ impl Recipe {
     }
 }
 
-/// Where bundled models lie: `PROXYTUNE_MODELS`, beside the binary, the checkout it was built from.
+/// The checkout that the binary was built from, where its models are found; `make install`, which copies them, sets it
+/// to nothing.
+const CHECKOUT: &str = match option_env!("PROXYTUNE_CHECKOUT") {
+    Some(path) => path,
+    None => env!("CARGO_MANIFEST_DIR"),
+};
+
+/// Where bundled models lie: `PROXYTUNE_MODELS`, beside the binary, under `share` where it is installed, the checkout it
+/// was built from.
 fn folders() -> Vec<PathBuf> {
     let named = std::env::var_os("PROXYTUNE_MODELS").filter(|value| !value.is_empty()).map(PathBuf::from);
     let binary = std::env::current_exe().ok();
-    let beside = binary.as_deref().and_then(Path::parent).map(|folder| folder.join("models"));
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    named.into_iter().chain(beside).chain([checkout]).collect()
+    let home = binary.as_deref().and_then(Path::parent);
+    let beside = home.map(|folder| folder.join("models"));
+    let installed = home.and_then(Path::parent).map(|prefix| prefix.join("share/proxytune/models"));
+    let checkout = Some(CHECKOUT).filter(|path| !path.is_empty()).map(|path| Path::new(path).join("models"));
+    named.into_iter().chain(beside).chain(installed).chain(checkout).collect()
 }
 
 /// The recipes that go by a name, in order, each with its file. A folder of models has one of its own name,

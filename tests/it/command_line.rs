@@ -406,6 +406,22 @@ fn files_that_cannot_be_used_get_one_line_and_a_hint() {
 }
 
 #[test]
+#[cfg(unix)]
+fn an_installed_program_finds_its_recipes_under_share() {
+    let prefix = tempfile::tempdir().expect("a temporary folder");
+    let (bin, demo) = (prefix.path().join("bin"), prefix.path().join("share/proxytune/models/mine"));
+    std::fs::create_dir_all(&bin).expect("writable");
+    std::fs::create_dir_all(&demo).expect("writable");
+    std::fs::write(demo.join("recipe.toml"), "base = 'b.gguf'\n").expect("writable");
+    let program = bin.join("proxytune");
+    let built = env!("CARGO_BIN_EXE_proxytune");
+    std::fs::hard_link(built, &program).or_else(|_| std::fs::copy(built, &program).map(drop)).expect("writable");
+    let shown = Command::new(program).args(["recipe", "show", "mine"]).env_remove("PROXYTUNE_MODELS").output();
+    let shown = stdout(&shown.expect("it starts"));
+    assert!(shown.contains("share/proxytune/models/mine/b.gguf"), "{shown}");
+}
+
+#[test]
 fn a_mistyped_path_is_told_before_anything_is_waited_for() {
     let base = file("base").to_str().expect("UTF-8").to_owned();
     let pair = ["-me", "base", "-ma", "none"];
