@@ -66,13 +66,11 @@ impl<'a, R: Read + Seek> Reader<'a, R> {
         }
         read(foreign::N_LOOKED_AT - self.offset, &mut start)?;
         let path = self.path.to_path_buf();
-        Err(match Foreign::of(self.path, &start) {
-            Some(found) => Error::Foreign { path, found, is_adapter: false },
-            None => {
-                let start = &start[..start.len().min(MAGIC.len())];
-                Error::NotGguf { path, found: String::from_utf8_lossy(start).into_owned() }
-            }
-        })
+        if let Some(found) = Foreign::of(self.path, &start) {
+            return Err(Error::Foreign { path, found, is_adapter: false });
+        }
+        start.truncate(MAGIC.len());
+        Err(Error::NotGguf { path, found: String::from_utf8_lossy(&start).into_owned() })
     }
 
     /// A key, the type of its value as the file numbers it, and the value.

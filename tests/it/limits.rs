@@ -15,7 +15,7 @@ const CASES: [(&str, Spoil); 37] = [
         r.sampling.dry_sequence_breakers = (0..5000).map(|i| i.to_string()).collect();
     }),
     ("dry-sequence-breaker is a text of 1000000 bytes", |r| {
-        r.sampling.dry_sequence_breakers = vec!["a".repeat(1_000_000)]
+        r.sampling.dry_sequence_breakers = vec!["a".repeat(1_000_000)];
     }),
     ("", |r| r.sampling.dry_sequence_breakers = vec!["a".repeat(40); 64]),
     ("stop is 100000 texts, expected at most 256", |r| r.stop = vec!["@@".to_owned(); 100_000]),
@@ -86,7 +86,7 @@ fn extreme_values_are_harmless_or_refused_in_words() {
         match (words.is_empty(), done) {
             (true, Ok(answer)) => assert!((1..=2).contains(&answer.tokens.len()), "case {i}: {answer:?}"),
             (false, Err(failure)) => {
-                assert!(failure.is_usage() && failure.message.contains(words), "case {i}: {failure}")
+                assert!(failure.is_usage() && failure.message.contains(words), "case {i}: {failure}");
             }
             (_, done) => panic!("case {i}, expected {words:?}: {done:?}"),
         }
