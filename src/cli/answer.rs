@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::Done;
-use super::terminal::plain;
+use super::terminal::say;
 use crate::engine::Engine;
 use crate::generate::event::{Event, Generated};
 use crate::generate::probs::{Logprob, Position};
@@ -23,7 +23,7 @@ pub fn run(
 ) -> Result<()> {
     engine.run(request, stopped, answer, |event, text| match event {
         Event::Started(started) => {
-            started.notes.iter().for_each(|note| eprintln!("note: {}", plain(note)));
+            started.notes.iter().for_each(|note| say!("note: {note}"));
             Ok(())
         }
         Event::Read { .. } => Ok(()),
@@ -36,7 +36,7 @@ pub fn run(
 /// Tells where the answer ended for want of room, and not because it was long enough.
 pub fn note_where_full(answer: &Answer) {
     if answer.is_full {
-        eprintln!("note: the context is full, and the answer ends there; -c gives more room");
+        say!("note: the context is full, and the answer ends there; -c gives more room");
     }
 }
 

@@ -34,7 +34,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
     for (label, sampled) in contenders(&plan) {
         if !args.json {
             writeln!(out, "\n{}{label}{}  {}", paint(BOLD), paint(PLAIN), what(&engine, sampled))?;
-            write!(out, "{prefix}")?;
+            write!(out, "{}", shown(&prefix))?;
         }
         let mut answer = Answer::starting_with(&prefix);
         let changes = sampled == Sampled::Steered;

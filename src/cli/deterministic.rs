@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
+use super::terminal::say;
 use crate::gguf::Header;
 use crate::llama::context::FlashAttention;
 use crate::recipe::placement::{CacheType, GpuLayers, Placement};
@@ -74,14 +75,14 @@ pub fn note_weights(plan: &Plan) -> Result<()> {
         types.retain(|kind| !INVARIANT.contains(kind));
         if !types.is_empty() {
             let types: Vec<_> = types.into_iter().collect();
-            eprintln!(
+            say!(
                 "note: the {role} has matrices in {}: only q4_0 and q8_0 round alike for one token and for many, so \
                  speculation may change its text; `proxytune check --deep --deterministic` looks",
                 types.join(", ")
             );
         }
         if !source.adapters.is_empty() {
-            eprintln!("note: the {role} has a LoRA adapter, which may round otherwise for one token than for many");
+            say!("note: the {role} has a LoRA adapter, which may round otherwise for one token than for many");
         }
     }
     Ok(())

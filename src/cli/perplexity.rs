@@ -9,6 +9,7 @@ use super::args;
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
 use super::roles::Pairs;
+use super::terminal::say;
 use super::text::read_text;
 use super::{Done, interrupt, progress};
 use crate::eval::perplexity::{Losses, Predictor, PredictorLoss, measure};
@@ -88,10 +89,10 @@ fn predictors(typed: &[f32], recipe: &Recipe) -> Result<Vec<Predictor>> {
 /// Every role predicts the same text.
 fn say_what_is_left_out(recipe: &Recipe) {
     if recipe.models().any(|spec| spec.view != View::default()) {
-        eprintln!("note: every role is given the text as it is; templates and prompts of the roles are left out");
+        say!("note: every role is given the text as it is; templates and prompts of the roles are left out");
     }
     if recipe.sampling.plausibility > 0.0 {
-        eprintln!("note: the plausibility cut is left out: it gives some tokens no probability at all");
+        say!("note: the plausibility cut is left out: it gives some tokens no probability at all");
     }
 }
 

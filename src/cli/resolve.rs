@@ -10,8 +10,9 @@ use super::args::{self, Prompt};
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
 use super::roles::Pairs;
+use super::terminal::say;
 use super::text::{escaped, read_text, without_last_newline};
-use super::{deterministic, download, draft, probe, progress, roles};
+use super::{deterministic, download, draft, probe, progress, roles, there};
 use crate::engine::Engine;
 use crate::generate::Request;
 use crate::llama::backend::{self, Backend};
@@ -40,10 +41,12 @@ pub struct Job {
 
 impl Job {
     pub fn new(args: &args::Run) -> Result<Self> {
+        let escape = !args.prompt.no_escape;
+        let recipe = roles::recipe(&args.models, &args.alpha.schedules()?, Pairs::Required, escape)?;
+        there::check(&recipe)?;
         // Before a download listens to ctrl-C: while the prompt is read, that just ends the program.
         let given = prompt(&args.prompt)?;
-        let escape = !args.prompt.no_escape;
-        let mut resolved = Resolved::new(&args.models, &args.alpha.schedules()?, Pairs::Required, escape)?;
+        let mut resolved = Resolved::of(recipe, &args.models)?;
         let is_example = given.is_none();
         let example = || BadUsage("there is no prompt".to_owned());
         let prompt = given.or_else(|| resolved.recipe.example_prompt.clone()).ok_or_else(example);
@@ -87,7 +90,11 @@ impl Resolved {
     /// What the models flags mean; what they name on a hub is downloaded. `alphas` override the recipe's; `escape`:
     /// texts of the flags are unescaped.
     pub fn new(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) -> Result<Self> {
-        let mut recipe = roles::recipe(args, alphas, pairs, escape)?;
+        Self::of(roles::recipe(args, alphas, pairs, escape)?, args)
+    }
+
+    /// A recipe with everything that it needs at hand.
+    pub fn of(mut recipe: Recipe, args: &Models) -> Result<Self> {
         download::models(&mut recipe, &args.hub)?;
         let backend = backend::shared()?;
         for endpoint in args.rpc.iter().collect::<BTreeSet<_>>() {
@@ -155,7 +162,7 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Resu
     let trained = facts.n_ctx_train;
     let n_ctx = n_ctx(asked, unless_asked, trained);
     if n_ctx > trained {
-        eprintln!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
+        say!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
     }
     plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx);
     Ok(facts)

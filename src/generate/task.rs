@@ -53,8 +53,9 @@ pub struct Taken {
 impl Task {
     /// Checks a request and tokenises its prompts. Nothing is decoded.
     pub fn new(ensemble: &Ensemble, request: &Request) -> Result<Self, Error> {
-        request.draft.validate()?;
         let sampled = request.sampled;
+        let lane = if let Sampled::Alone(role) = sampled { ensemble.lane(role) } else { None }.unwrap_or(0);
+        request.validate(ensemble.model(lane).n_vocab())?;
         let prompts = match &request.input {
             Input::Conversation(conversation) => ensemble.prompts(sampled, conversation, &request.views)?,
             Input::Tokens(tokens) => ensemble.same(sampled, tokens)?,
@@ -62,7 +63,6 @@ impl Task {
         ensemble.check_room(&prompts, sampled)?;
         let weights = ensemble.topology().weights(&request.weights)?;
         let ends = ensemble.ends(sampled)?;
-        let lane = if let Sampled::Alone(role) = sampled { ensemble.lane(role) } else { None }.unwrap_or(0);
         let ignored: &[Token] = if request.sampling.ignore_eos { &ends.eog } else { &[] };
         let never = ignored.iter().chain(&ends.never).copied();
         let mut chain = Chain::new(ensemble.model(lane), &request.sampling, ensemble.n_ctx_of(lane), never)

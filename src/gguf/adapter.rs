@@ -14,7 +14,7 @@ const F32: u32 = 6;
 
 /// Refuses a file that is no adapter for a model.
 pub fn check(path: &Path, model: &Header) -> Result<(), Error> {
-    let adapter = Header::file(path)?;
+    let adapter = Header::file(path).map_err(Error::of_adapter)?;
     let is_model = adapter.tensors().iter().any(|tensor| tensor.name == "token_embd.weight");
     if is_model {
         let reason = "it is a model itself".to_owned();

@@ -11,6 +11,7 @@ use crate::prompt::{self, Template};
 use crate::recipe::View;
 use crate::recipe::model_spec::Lora;
 use crate::recipe::view::TemplateName;
+use crate::text_file;
 use crate::vocab::{self, IdMap, Verdict, Vocabulary};
 
 /// A longer template is none.
@@ -259,10 +260,8 @@ impl File {
     }
 
     fn template_in(&self, role: Role, path: &Path) -> Result<Result<Arc<Template>, prompt::Error>, Error> {
-        use std::io::Read;
-        let mut source = String::new();
-        let read = std::fs::File::open(path).and_then(|file| file.take(MAX_TEMPLATE_BYTES).read_to_string(&mut source));
-        read.map_err(|source| Error::TemplateFile { role, path: path.to_path_buf(), source })?;
+        let source =
+            text_file::read(path, MAX_TEMPLATE_BYTES).map_err(|source| Error::TemplateFile { role, source })?;
         Ok(self.compile(&source))
     }
 }

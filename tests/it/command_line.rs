@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::gguf::Spec;
 use crate::trio::{PROMPT, file, greedy};
 
-fn proxytune(args: &[&str]) -> Command {
+pub fn proxytune(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
     // One thread, since tests run beside one another; no terminal, so nothing waits for input.
     command.args(args).stdin(Stdio::null()).env_remove("PROXYTUNE_MODELS");
@@ -19,26 +19,26 @@ fn proxytune(args: &[&str]) -> Command {
     command
 }
 
-fn run(args: &[&str]) -> Output {
+pub fn run(args: &[&str]) -> Output {
     proxytune(args).output().expect("it starts")
 }
 
-fn stdout(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-fn json(args: &[&str]) -> Value {
+pub fn json(args: &[&str]) -> Value {
     let output = run(args);
     assert!(output.status.success(), "{}", stderr(&output));
     serde_json::from_slice(&output.stdout).expect("one JSON object")
 }
 
 /// Runs what must fail: the exit code, and stderr with one `error:` line and no panic.
-fn refused(args: &[&str], code: i32) -> String {
+pub fn refused(args: &[&str], code: i32) -> String {
     let output = run(args);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
@@ -371,7 +371,7 @@ fn ctrl_c_ends_the_wait_for_a_prompt() {
 #[test]
 fn an_endless_prompt_is_refused_and_a_pipe_is_no_model() {
     let said = refused(&["generate", "-f", "/dev/zero", "-n", "1"], 1);
-    assert!(said.contains("is longer than the 256 MiB"), "{said}");
+    assert!(said.contains("expected at most 268435456 bytes, got more"), "{said}");
     let said = refused(&["generate", "-m", "/dev/null", "-me", "base", "-ma", "none", "-p", "x"], 1);
     assert!(said.contains("is a pipe or device, expected a GGUF file"), "{said}");
 }
@@ -403,6 +403,51 @@ fn files_that_cannot_be_used_get_one_line_and_a_hint() {
     }
     let said = refused(&["generate", "-m", &unknown, "-me", &unknown, "-ma", "none", "-p", "x"], 1);
     assert!(said.contains("unknown model architecture: 'wonder'"), "{said}");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_installed_program_finds_its_recipes_under_share() {
+    let prefix = tempfile::tempdir().expect("a temporary folder");
+    let (bin, demo) = (prefix.path().join("bin"), prefix.path().join("share/proxytune/models/mine"));
+    std::fs::create_dir_all(&bin).expect("writable");
+    std::fs::create_dir_all(&demo).expect("writable");
+    std::fs::write(demo.join("recipe.toml"), "base = 'b.gguf'\n").expect("writable");
+    let program = bin.join("proxytune");
+    let built = env!("CARGO_BIN_EXE_proxytune");
+    std::fs::hard_link(built, &program).or_else(|_| std::fs::copy(built, &program).map(drop)).expect("writable");
+    let shown = Command::new(program).args(["recipe", "show", "mine"]).env_remove("PROXYTUNE_MODELS").output();
+    let shown = stdout(&shown.expect("it starts"));
+    assert!(shown.contains("share/proxytune/models/mine/b.gguf"), "{shown}");
+}
+
+#[test]
+fn a_mistyped_path_is_told_before_anything_is_waited_for() {
+    let base = file("base").to_str().expect("UTF-8").to_owned();
+    let pair = ["-me", "base", "-ma", "none"];
+    let missing = "/no/such/file.gguf";
+    for (args, role) in [
+        (&[&["-m", missing][..], &pair].concat(), "base: "),
+        (&vec!["-m", &base, "-me", missing, "-ma", "none"], "expert: "),
+        (&vec!["-m", &base, "-me", "base", "-ma", missing], "antiexpert: "),
+        (&[&["-m", &base, "--lora", missing][..], &pair].concat(), "base, its adapter: "),
+        (&[&["-m", &base, "--expert-lora", missing][..], &pair].concat(), "expert, its adapter: "),
+        // The hub is not asked.
+        (&vec!["-hf", "user/repo", "-me", missing, "-ma", "none"], "expert: "),
+    ] {
+        // The prompt would come through a pipe that stays open.
+        let mut command = proxytune(&[&["generate"][..], args].concat());
+        command.env("HF_ENDPOINT", "http://127.0.0.1:1");
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut said = String::new();
+        child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{said}");
+        assert!(
+            said.contains(role) && said.contains("cannot read /no/such/file.gguf: No such file"),
+            "{args:?}: {said}"
+        );
+        assert!(said.contains("hint: check the path"), "{said}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 
 use super::super::report::Hinted;
-use super::super::terminal::{plain, shown};
+use super::super::terminal::{say, shown};
 use super::super::{answer, args, interrupt};
 use super::{saved, why};
 use crate::engine::Engine;
@@ -46,7 +46,7 @@ impl Session {
         let mut lines = Vec::new();
         for role in ensemble.topology().roles() {
             let Some(lane) = ensemble.lane(role) else { continue };
-            let file = plain(&ensemble.model(lane).path().file_name().unwrap_or_default().to_string_lossy());
+            let file = ensemble.model(lane).path().file_name().unwrap_or_default().to_string_lossy();
             let View { template, system, prefix, prompt } = &ensemble.lanes()[lane].view;
             let mut sees = vec![if template.is_some() { "chat template" } else { "plain text" }];
             sees.extend(prompt.as_ref().map(|text| if text.is_empty() { "no prompt" } else { "a prompt of its own" }));
@@ -139,7 +139,7 @@ impl Session {
         }
         hint_where_full(ended)?;
         if !is_answered {
-            eprintln!("nothing was answered, and the message is taken back");
+            say!("nothing was answered, and the message is taken back");
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Session {
             (_, ended) => {
                 self.conversation.messages.push(old);
                 hint_where_full(ended)?;
-                eprintln!("nothing was answered, and the old answer stays");
+                say!("nothing was answered, and the old answer stays");
             }
         }
         Ok(())
@@ -213,7 +213,7 @@ impl Session {
         if conversation.messages.pop_if(|message| message.speaker == Speaker::Assistant).is_none() {
             return Err(anyhow!("there is no answer to compare with"));
         }
-        eprintln!("the base alone:");
+        say!("the base alone:");
         let prefix = conversation.prefix.clone();
         let mut request = Request { sampled: Sampled::Alone(Role::Base), n_probs: None, ..self.request.clone() };
         request.input = Input::Conversation(conversation);
@@ -236,7 +236,7 @@ impl Session {
             let is_text = tokens.iter().all(|&token| !model.is_control(token) && !ends.is_eog(token));
             let text = text_of(self.engine.ensemble(), tokens).map(|text| format!("{prefix}{text}"));
             if !is_text || !text.is_ok_and(|text| text == message.text) {
-                eprintln!("note: the tokens of an answer are not its text, as with another model; it is read as text");
+                say!("note: the tokens of an answer are not its text, as with another model; it is read as text");
                 message.generated = None;
             }
         }

@@ -6,8 +6,9 @@ use anyhow::Result;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use super::super::terminal::{has_colour, plain, shown};
+use super::super::terminal::{has_colour, shown};
 use crate::generate::probs::{Logprob, Position};
+use crate::plain::plain;
 
 const CHANGED: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
