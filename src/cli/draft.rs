@@ -5,6 +5,8 @@
 use anyhow::Result;
 use clap::Args as ClapArgs;
 
+use super::deterministic;
+use super::models::Models;
 use crate::generate::Draft;
 use crate::generate::draft::{self, Length};
 use crate::steer::Plan;
@@ -13,13 +15,14 @@ use crate::steer::Plan;
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Drafting")]
 pub struct DraftArgs {
-    /// Tokens to draft at each step, so that the base decodes several at once: `auto` for as many as pay, `off`, or a
-    /// number
+    /// Tokens to draft at each step, so that the base decodes several at once: `off`, a number, `auto` for as many as pay
+    /// by what steps usually cost, or `timed` for as many as pay by what steps are measured to cost. With `timed` the same
+    /// seed may give another text on the next run, where logits depend on how many tokens are decoded at once
     #[arg(
         long,
         visible_alias = "draft-max",
         aliases = ["draft-n", "spec-draft-n-max"],
-        value_name = "auto|N|off",
+        value_name = "auto|timed|N|off",
         default_value = "auto",
         allow_negative_numbers = true
     )]
@@ -39,7 +42,13 @@ pub struct DraftArgs {
 }
 
 impl DraftArgs {
-    pub fn get(&self) -> Result<Draft> {
+    /// What is to be drafted for a plan.
+    pub fn settle(&self, models: &Models, plan: &Plan) -> Result<Draft> {
+        let draft = self.get()?;
+        if models.deterministic { deterministic::drafts(plan, draft) } else { Ok(draft) }
+    }
+
+    fn get(&self) -> Result<Draft> {
         let length: Length = self.draft.parse()?;
         let draft = Draft { length, min_p: self.draft_min_p, drafters: draft::drafters(&self.drafter)? };
         draft.validate()?;

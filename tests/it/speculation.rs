@@ -91,7 +91,8 @@ pub fn sampling() -> impl Strategy<Value = Sampling> {
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
-    let length = prop_oneof![1 => Just(Length::Auto), 3 => (1..MAX_STEP).prop_map(Length::Fixed)];
+    let length =
+        prop_oneof![1 => Just(Length::Auto), 1 => Just(Length::Timed), 3 => (1..MAX_STEP).prop_map(Length::Fixed)];
     let drafters = prop::sample::select(vec![
         vec![Drafter::Expert],
         vec![Drafter::Base],
