@@ -13,3 +13,4 @@ mod rules;
 
 pub use check::{Inspection, check};
 pub use finding::{Finding, Level};
+pub use rules::{CANCELLED_BASE, CANCELLED_BASE_HINT};

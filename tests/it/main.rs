@@ -7,6 +7,7 @@ mod gguf;
 #[path = "../support/hub_server.rs"]
 mod hub_server;
 
+mod alone;
 mod alongside;
 mod arrangements;
 mod bench;
@@ -19,12 +20,14 @@ mod download;
 mod engine;
 mod faults;
 mod features;
+mod guidance;
 mod hostile;
 mod hub;
 mod invariance;
 mod layering;
 mod perplexity;
 mod prompts;
+mod raw_prompts;
 mod rpc;
 mod speculation;
 mod steering;
