@@ -12,7 +12,7 @@ use crate::generate::Draft;
 use crate::generate::draft::Length;
 use crate::gguf::Header;
 use crate::llama::context::FlashAttention;
-use crate::llama::invariance::{self, INVARIANT};
+use crate::llama::invariance;
 use crate::recipe::placement::{CacheType, GpuLayers, Placement};
 use crate::recipe::{ModelSpec, Recipe};
 use crate::steer::Plan;
@@ -78,10 +78,10 @@ pub fn drafts(plan: &Plan, mut draft: Draft) -> Result<Draft> {
             draft.length = Length::Off;
         }
         (Length::Timed | Length::Fixed(_) | Length::Off, Some(why)) => {
-            return Err(BadUsage(format!("drafts are asked for beside --deterministic, and {why}"))).hint(format!(
-                "leave --draft out, and tokens are decoded one by one; with all matrices in {} they can be drafted",
-                INVARIANT.join(", ")
-            ));
+            return Err(BadUsage(format!("drafts are asked for beside --deterministic, and {why}"))).hint(
+                "leave --draft out, and tokens are decoded one by one; `proxytune generate --help` names the weights that \
+                 can be drafted for",
+            );
         }
     }
     Ok(draft)
@@ -94,12 +94,12 @@ fn batch_dependence(plan: &Plan) -> Result<Option<String>> {
         if !types.is_empty() {
             let types = types.join(", ");
             return Ok(Some(format!(
-                "the {role} has matrices in {types}, which round otherwise for several tokens at once"
+                "the {role} has matrices in {types}, which may round otherwise for several tokens at once"
             )));
         }
         if !source.adapters.is_empty() {
             return Ok(Some(format!(
-                "the {role} has a LoRA adapter, which rounds otherwise for several tokens at once"
+                "the {role} has a LoRA adapter, which may round otherwise for several tokens at once"
             )));
         }
     }

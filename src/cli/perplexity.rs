@@ -9,11 +9,11 @@ use super::args;
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
 use super::text::read_text;
-use super::{Done, interrupt, progress};
+use super::{Done, interrupt, progress, roles};
 use crate::eval::perplexity::{Losses, Predictor, PredictorLoss, measure};
 use crate::parameter::OutOfRange;
 use crate::recipe::schedule::check_alpha;
-use crate::recipe::{Recipe, Schedule, View};
+use crate::recipe::{Recipe, View};
 use crate::steer::{Role, Texts};
 
 /// llama-perplexity's window.
@@ -31,9 +31,7 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     if args.models.ctx_size == Some(1) {
         return Err(OutOfRange::new("ctx-size", 1, "2 or more: one token to predict the next").into());
     }
-    let alphas: Vec<_> = args.alpha.iter().map(|&alpha| Schedule::constant(alpha)).collect();
-    // One of them at a time is for all pairs.
-    let mut resolved = Resolved::new(&args.models, &alphas[..alphas.len().min(1)], true)?;
+    let mut resolved = Resolved::new(&args.models, &[], true)?;
     let predictors = predictors(&args.alpha, &resolved.recipe)?;
     say_what_is_left_out(&resolved.recipe);
     let text = read_text(&args.file)?;
@@ -68,7 +66,7 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
 /// its own α are measured so too. None for a base by itself.
 fn predictors(typed: &[f32], recipe: &Recipe) -> Result<Vec<Predictor>> {
     if recipe.pairs.is_empty() {
-        return Ok(Vec::new());
+        return if typed.is_empty() { Ok(Vec::new()) } else { roles::no_pair() };
     }
     let own: Vec<_> = recipe.pairs.iter().map(|pair| pair.alpha.as_constant()).collect();
     let own = own.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| {

@@ -58,8 +58,7 @@ pub fn recipe(args: &Models, alphas: &[Schedule], escape: bool) -> Result<Recipe
         recipe.pairs.retain(|pair| pair.expert.is_some() || pair.antiexpert.is_some());
     }
     if recipe.pairs.is_empty() && !alphas.is_empty() {
-        return Err(BadUsage("α is given, and there is no pair to steer with".to_owned()))
-            .hint("name a small tuned model with -me and the same model before its tuning with -ma");
+        return no_pair();
     }
     let own = [args.lora.as_slice(), &args.lora_scaled].concat();
     add_adapters(&mut recipe.base, &own);
@@ -87,6 +86,12 @@ pub fn recipe(args: &Models, alphas: &[Schedule], escape: bool) -> Result<Recipe
     }
     recipe.validate()?;
     Ok(recipe)
+}
+
+/// Refuses an α that nothing would be steered by.
+pub fn no_pair<T>() -> Result<T> {
+    Err(BadUsage("α is given, and there is no pair to steer with".to_owned()))
+        .hint("name a small tuned model with -me and the same model before its tuning with -ma")
 }
 
 fn name_side(side: &mut Option<ModelSpec>, typed: Option<&Path>, hub: Option<ModelName>) {

@@ -1,13 +1,11 @@
 //! An ensemble in the engine, with what was learnt of it and the sequences that nobody uses.
 
 use crate::generate::Task;
-use crate::generate::draft::{Assumed, Policy};
+use crate::generate::draft::{Assumed, EXPECTED_COST, Policy};
 use crate::steer::{Ensemble, Error, Idle, Sampled};
 
 /// A further token of a step where a lane is on a device, as a share of the first one: weights are read once for several.
 const FURTHER_ON_DEVICES: f64 = 0.1;
-/// The same on the CPU, as measured on a few cores.
-const FURTHER: f64 = 0.5;
 
 pub(super) struct Resident {
     pub ensemble: Ensemble,
@@ -57,6 +55,6 @@ impl Resident {
 fn assumed(ensemble: &Ensemble) -> Assumed {
     let bytes = (0..ensemble.lanes().len()).map(|lane| ensemble.model(lane).n_bytes() as f64);
     let all: f64 = bytes.clone().sum();
-    let further = if ensemble.use_devices() { FURTHER_ON_DEVICES } else { FURTHER };
+    let further = if ensemble.use_devices() { FURTHER_ON_DEVICES } else { EXPECTED_COST };
     Assumed { lanes: bytes.map(|bytes| bytes / all).collect(), further }
 }

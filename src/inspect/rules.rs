@@ -30,7 +30,9 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
             found.model(model.role, base, file);
         }
     }
-    if let Ok(file) = &base.file {
+    if let Ok(file) = &base.file
+        && !plan.pairs.is_empty()
+    {
         found.base(file);
     }
     let side = |side: &Option<SidePlan>| match &side.as_ref()?.source {

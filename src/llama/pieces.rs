@@ -41,13 +41,9 @@ impl Model {
         }
         self.append_run(run, &mut tokens)?;
         let is_raw = pieces.iter().any(|piece| matches!(piece, Piece::Raw(_)));
-        let has = |bos: &Token| match is_raw {
-            // Somebody may have typed a second text behind the first.
-            true => tokens.first() == Some(bos),
-            // A template may write something in front of it; nobody else can have written it.
-            false => tokens.contains(bos),
-        };
-        if let Some(bos) = self.leading_bos().filter(|bos| !has(bos)) {
+        // A template may write something in front of it. Where it is typed, it may begin a second text behind the first.
+        let has_bos = |bos: &Token| if is_raw { tokens.first() == Some(bos) } else { tokens.contains(bos) };
+        if let Some(bos) = self.leading_bos().filter(|bos| !has_bos(bos)) {
             tokens.insert(0, bos);
         }
         Ok(tokens)

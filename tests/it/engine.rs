@@ -76,7 +76,8 @@ const PROMPTS: [&str; 6] = [
 ];
 
 fn draft() -> impl Strategy<Value = Draft> {
-    let length = prop_oneof![1 => Just(Length::Off), 1 => Just(Length::Auto), 1 => Just(Length::Timed), 2 => (1..9_usize).prop_map(Length::Fixed)];
+    let length =
+        prop_oneof![1 => Just(Length::Off), 1 => Just(Length::Auto), 2 => (1..9_usize).prop_map(Length::Fixed)];
     let drafters = prop::sample::select(vec![
         vec![Drafter::Expert],
         vec![Drafter::Base],

@@ -3,9 +3,8 @@
 use proxytune::prompt::Conversation;
 use proxytune::recipe::View;
 use proxytune::steer::{Plan, Role, Sampled, SidePlan};
-use serde_json::Value as Json;
 
-use crate::command_line::{json, run, stderr, stdout};
+use crate::command_line::json;
 use crate::gguf::{Spec, Value};
 use crate::trio::{self, load, plan, source};
 
@@ -46,8 +45,11 @@ fn a_role_without_a_prompt_begins_with_bos_or_with_the_last_token_of_the_prompt(
 #[test]
 fn generate_and_check_say_the_same_of_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let expected =
-        ["begins with <|bos|>", "begins with <|bos|>, the BOS that its file names", "begins with the last token"];
+    let expected = [
+        "begins with <|bos|>",
+        "begins with <|bos|>, the BOS that its file names",
+        "begins with the last token of the prompt",
+    ];
     for (i, (spec, words)) in specs().iter().zip(expected).enumerate() {
         let path = folder.path().join(format!("{i}.gguf"));
         spec.write(&path).expect("writable");
@@ -56,8 +58,7 @@ fn generate_and_check_say_the_same_of_it() {
         let object = json(&[&["generate"], &models[..], &["-p", PROMPT, "-n", "3", "--json"]].concat());
         assert_eq!(object["prompt_tokens"]["antiexpert"].as_array().map(Vec::len), Some(1));
         assert_eq!(object["tokens"].as_array().map(Vec::len), Some(3));
-        let output = run(&[&["check", "--json"], &models[..]].concat());
-        let checked: Json = serde_json::from_str(&stdout(&output)).expect(&stderr(&output));
+        let checked = json(&[&["check", "--json"], &models[..]].concat());
         let findings = checked["findings"].as_array().expect("findings");
         let finding = findings.iter().find(|finding| finding["topic"] == "prompt").expect("one of the prompt");
         assert!(finding["text"].as_str().is_some_and(|text| text.ends_with(words)), "{finding}");

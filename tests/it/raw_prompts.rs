@@ -20,7 +20,8 @@ fn spec() -> Spec {
 }
 
 const TYPED: &str = "<|fim_prefix|>a<|fim_suffix|>";
-const PARSED: [i32; 3] = [290, 66, 291];
+/// A byte's id is behind those of the two specials.
+const PARSED: [i32; 3] = [290, 99, 291];
 
 fn ids(object: &serde_json::Value, role: &str) -> Vec<i32> {
     serde_json::from_value(object["prompt_tokens"][role].clone()).expect("ids")
@@ -63,7 +64,7 @@ fn roles_with_a_template_read_names_as_text() {
     let object =
         json(&[&models[..], &["-p", TYPED, "-n", "1", "--json", "--antiexpert-prompt", "<|im_start|>b"]].concat());
     assert_eq!(ids(&object, "base"), PARSED);
-    assert_eq!(ids(&object, "antiexpert"), [292, 67], "a prompt of its own is typed too");
+    assert_eq!(ids(&object, "antiexpert"), [292, 100], "a prompt of its own is typed too");
     let seen = ids(&object, "expert");
     assert_eq!((seen[0], seen.len()), (292, 1 + TYPED.len()), "its template's token, then text");
 }

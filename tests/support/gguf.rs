@@ -81,7 +81,7 @@ impl Kind {
     /// one, and for its weights.
     fn block(self) -> (f32, [usize; 2]) {
         match self {
-            Self::F32 => (0.0, [0, 4 * BLOCK]),
+            Self::F32 => unreachable!("it is not quantised"),
             Self::Q8_0 => (256.0, [2, 32]),
             Self::Q4_0 => (16.0, [2, 16]),
             Self::Q4_1 => (16.0, [4, 16]),
@@ -388,6 +388,7 @@ impl Tensor {
 
     fn n_bytes(&self) -> usize {
         match self.kind {
+            Kind::F32 => self.n_weights() * 4,
             kind => self.n_weights() / BLOCK * kind.block().1.iter().sum::<usize>(),
         }
     }

@@ -15,7 +15,6 @@ use super::terminal::shown;
 use super::text::read_text;
 use super::{Done, interrupt, progress};
 use crate::bench::{self, Measurement, N_ROWS, Report, Settings, Subjects, prompts};
-use crate::generate::Draft;
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::recipe::Recipe;
 use crate::sampling::Sampling;
@@ -31,18 +30,18 @@ pub fn run(args: &args::Bench) -> Result<Done> {
         return Err(BadUsage("there is nothing to measure: -p and -n are 0".to_owned())).hint("leave one of them out");
     }
     let alphas = args.alpha.schedules()?;
-    let mut settings = Settings {
+    let sampling = args.sampling.over(&Sampling { seed: Some(SEED), ..Sampling::greedy() }, true)?;
+    let given = args.file.as_deref().map(read_text).transpose()?;
+    let mut resolved = Resolved::new(&args.models, &alphas, true)?;
+    let settings = Settings {
         n_prompt: args.n_prompt as usize,
         n_gen: args.n_gen as usize,
         n_repetitions: args.repetitions as usize,
         warms_up: !args.no_warmup,
-        sampling: args.sampling.over(&Sampling { seed: Some(SEED), ..Sampling::greedy() }, true)?,
+        sampling,
         weights: WeightsRequest::default(),
-        draft: Draft::default(),
+        draft: args.draft.settle(&args.models, &resolved.plan)?,
     };
-    let given = args.file.as_deref().map(read_text).transpose()?;
-    let mut resolved = Resolved::new(&args.models, &alphas, true)?;
-    settings.draft = args.draft.settle(&args.models, &resolved.plan)?;
     let conversations = conversations(given.as_deref(), &resolved.recipe)?;
     let cancel = interrupt::listen();
     make_room(&mut resolved, &settings, &conversations, args.models.ctx_size)?;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use chances::{Chances, Confidence};
 pub use costs::{Assumed, Costs, Order};
 pub(super) use drafting::Drafting;
-pub use policy::{Policy, Round, Share};
+pub use policy::{EXPECTED_COST, Policy, Round, Share};
 pub use stats::{Stats, Tally};
 
 use crate::parameter::OutOfRange;

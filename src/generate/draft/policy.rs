@@ -19,9 +19,9 @@ use super::chances::{ByDraw, Chances, Confidence};
 use super::costs::{Assumed, Costs, Order};
 use crate::llama::draft_chain::Draw;
 
-/// The cost of a further token before it was measured, as a share of the first one's: as much as on a few cores, so that
-/// only likely drafts are tried. A machine for which it is less shows it with them.
-const EXPECTED_COST: f64 = 0.5;
+/// The cost of a further token where it is assumed, or was not measured yet, as a share of the first one's: as much as on a
+/// few cores, so that only likely drafts are tried. A machine for which it is less shows it with them where it is measured.
+pub const EXPECTED_COST: f64 = 0.5;
 /// Tokens without a model's drafts after which one may try again, since texts change.
 const PATIENCE: usize = 64;
 /// Times that a model decoded ahead and nothing was drafted, after which a step goes without, to know what that is worth.
