@@ -6,6 +6,7 @@
 
 use anyhow::Result;
 
+use super::draft::DraftArgs;
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
 use crate::generate::Draft;
@@ -63,10 +64,11 @@ fn elsewhere(spec: &ModelSpec) -> Option<String> {
     Some(format!("has a cache in {kind}"))
 }
 
-/// What is drafted where no draft may change the text: as asked for where weights round one token and several alike, and
-/// nothing elsewhere, which is told, or refused where a length was typed.
-pub fn drafts(plan: &Plan, mut draft: Draft) -> Result<Draft> {
-    if draft.n_step() == 1 {
+/// What is to be drafted. Where no draft may change the text that is as typed for weights that round one token and several
+/// alike, and nothing for others, which is told, or refused where a length was typed.
+pub fn drafts(args: &Models, typed: &DraftArgs, plan: &Plan) -> Result<Draft> {
+    let mut draft = typed.get()?;
+    if !args.deterministic || draft.n_step() == 1 {
         return Ok(draft);
     }
     match (draft.length, batch_dependence(plan)?) {

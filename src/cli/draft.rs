@@ -5,8 +5,6 @@
 use anyhow::Result;
 use clap::Args as ClapArgs;
 
-use super::deterministic;
-use super::models::Models;
 use crate::generate::Draft;
 use crate::generate::draft::{self, Length};
 use crate::steer::Plan;
@@ -42,13 +40,7 @@ pub struct DraftArgs {
 }
 
 impl DraftArgs {
-    /// What is to be drafted for a plan.
-    pub fn settle(&self, models: &Models, plan: &Plan) -> Result<Draft> {
-        let draft = self.get()?;
-        if models.deterministic { deterministic::drafts(plan, draft) } else { Ok(draft) }
-    }
-
-    fn get(&self) -> Result<Draft> {
+    pub fn get(&self) -> Result<Draft> {
         let length: Length = self.draft.parse()?;
         let draft = Draft { length, min_p: self.draft_min_p, drafters: draft::drafters(&self.drafter)? };
         draft.validate()?;

@@ -10,7 +10,7 @@ use super::args::{self, Prompt};
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
 use super::text::{escaped, read_text, without_last_newline};
-use super::{download, draft, progress, roles};
+use super::{deterministic, download, draft, progress, roles};
 use crate::engine::Engine;
 use crate::generate::Request;
 use crate::inspect::{CANCELLED_BASE, CANCELLED_BASE_HINT};
@@ -55,7 +55,7 @@ impl Job {
         let (n_predict, stop) = args.prompt.end.limits(escape);
         let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
         let prefix = conversation.prefix.clone();
-        let draft = args.draft.settle(&args.models, &resolved.plan)?;
+        let draft = deterministic::drafts(&args.models, &args.draft, &resolved.plan)?;
         let request = Request { sampling, n_predict, stop, draft, ..Request::of(conversation) };
         let facts = set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_CTX)?;
         note_cancelled_base(&resolved.plan, &facts, &request.sampling);

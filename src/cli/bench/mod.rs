@@ -13,7 +13,7 @@ use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
 use super::terminal::shown;
 use super::text::read_text;
-use super::{Done, interrupt, progress};
+use super::{Done, deterministic, interrupt, progress};
 use crate::bench::{self, Measurement, N_ROWS, Report, Settings, Subjects, prompts};
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::recipe::Recipe;
@@ -40,7 +40,7 @@ pub fn run(args: &args::Bench) -> Result<Done> {
         warms_up: !args.no_warmup,
         sampling,
         weights: WeightsRequest::default(),
-        draft: args.draft.settle(&args.models, &resolved.plan)?,
+        draft: deterministic::drafts(&args.models, &args.draft, &resolved.plan)?,
     };
     let conversations = conversations(given.as_deref(), &resolved.recipe)?;
     let cancel = interrupt::listen();

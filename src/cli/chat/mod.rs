@@ -18,7 +18,7 @@ use self::input::{Input, Line};
 use self::session::Session;
 use super::resolve::{self, Resolved};
 use super::terminal::{plain, shown};
-use super::{Done, args, draft, interrupt, report};
+use super::{Done, args, deterministic, draft, interrupt, report};
 use crate::generate::Request;
 use crate::recipe::view::TemplateName;
 use crate::steer::{Plan, Texts};
@@ -34,7 +34,7 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     if resolved.plan.pairs.is_empty() {
         resolved.plan.view.template.get_or_insert(TemplateName::Auto);
     }
-    let draft = args.draft.settle(&args.models, &resolved.plan)?;
+    let draft = deterministic::drafts(&args.models, &args.draft, &resolved.plan)?;
     // What the stage changed is remembered for /why.
     let request = Request { sampling, n_predict, stop, n_probs: Some(0), draft, ..Request::default() };
     let facts = resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
