@@ -12,6 +12,7 @@ use crate::generate::event::{Event, Generated};
 use crate::generate::probs::{Logprob, Position};
 use crate::generate::{Answer, Finish, Request};
 use crate::llama::context::Timings;
+use crate::steer::Role;
 
 /// Runs a request; `show` gets text as it is decided, with what was seen at its position.
 pub fn run(
@@ -80,8 +81,12 @@ fn position(position: &Position) -> Value {
 fn entry(p: &Logprob) -> Value {
     // JSON has no infinity; llama.cpp writes the lowest f32 in its place.
     let composed = p.composed.unwrap_or(f64::from(f32::MIN));
-    json!({"id": p.id, "piece": p.piece(), "logprob": composed, "base": p.base, "expert": p.expert,
-           "antiexpert": p.antiexpert})
+    let mut value = json!({"id": p.id, "piece": p.piece(), "logprob": composed, "base": p.base});
+    for (i, sides) in p.pairs.iter().enumerate() {
+        value[Role::Expert(i).to_string()] = json!(sides.expert);
+        value[Role::Antiexpert(i).to_string()] = json!(sides.antiexpert);
+    }
+    value
 }
 
 fn timing(t: Timings) -> Value {

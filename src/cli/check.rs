@@ -9,7 +9,6 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 use serde_json::{Value, json};
 
 use super::resolve::{self, Resolved};
-use super::roles::Pairs;
 use super::terminal::has_colour;
 use super::{Done, args, interrupt, probe, progress};
 use crate::inspect::memory::Device;
@@ -22,7 +21,7 @@ use crate::steer::Plan;
 
 pub fn run(args: &args::Check) -> Result<Done> {
     let models = &args.models;
-    let Resolved { plan, backend, .. } = Resolved::new(models, &[], Pairs::Optional, true)?;
+    let Resolved { plan, backend, .. } = Resolved::new(models, &[], true)?;
     for (_, source) in plan.sources() {
         let n_ctx = models.ctx_size.map_or(1, |n| n.max(1) as usize);
         ContextParams { n_ctx, ..source.context.clone() }.check()?;

@@ -211,10 +211,16 @@ impl Task {
         self.drafting.awaits()
     }
 
-    /// Whether a model was to draft in the running round.
+    /// Whether the lengths of its drafts follow from what steps were measured to cost.
     #[must_use]
-    pub fn has_model_drafted(&self) -> bool {
-        self.drafting.has_model_drafted()
+    pub fn is_timed(&self) -> bool {
+        self.drafting.is_timed()
+    }
+
+    /// The lane whose model was to draft in the running round.
+    #[must_use]
+    pub fn drafter(&self) -> Option<usize> {
+        self.drafting.drafter()
     }
 
     /// Looks at what the lane that decoded ahead put out: it may draft a token, and await the row behind it.
@@ -291,7 +297,7 @@ impl Task {
             }
         }
         let n_drafted = self.drafting.drafts().len();
-        let by_model = self.drafting.has_model_drafted();
+        let by_model = self.drafting.drafter().is_some();
         let mut taken = Taken { by_model, n_drafted, ..Taken::default() };
         let n_before = self.n_chosen;
         let (next, finish) = loop {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::plan::{Base, HostVocabulary, ModelSource, Plan};
+use super::weights::Weights;
 use super::{Error, Role};
 use crate::gguf::{self, Header};
 use crate::llama::context::Sequences;
@@ -160,6 +161,18 @@ impl Plan {
 }
 
 impl Plan {
+    /// Whether the base has no say, and is computed all the same: its weight and those of the sides that are the base, under
+    /// the same prompt, come to 0 all along the answer. `antiexpert = base` at α = 1 is the expert alone.
+    #[must_use]
+    pub fn cancels_base(&self, facts: &Facts) -> bool {
+        let base = self.base.source();
+        let is_base = |role: Role| {
+            let side = self.sides().find(|(of, _)| *of == role).map(|(_, side)| side.source.as_ref().or(base));
+            side.is_some_and(|source| source == base) && facts.view(role) == facts.view(Role::Base)
+        };
+        base.is_some() && Weights::planned(self.pairs.iter().map(|pair| &pair.alpha)).cancel_base(is_base)
+    }
+
     /// What is computed, each once: every model with a view that it is seen under.
     #[must_use]
     pub fn computed<'a>(&'a self, facts: &'a Facts) -> Vec<(&'a ModelSource, &'a prompt::View)> {

@@ -92,9 +92,9 @@ fn drafts_are_counted_and_change_nothing() {
 #[test]
 fn drafts_that_make_no_sense_are_refused() {
     for (args, expected) in [
-        (["--draft", "16"], "auto, off, or 0 to 15"),
-        (["--draft", "some"], "auto, off, or 0 to 15"),
-        (["--draft", "-1"], "auto, off, or 0 to 15"),
+        (["--draft", "16"], "auto, timed, off, or 0 to 15"),
+        (["--draft", "some"], "auto, timed, off, or 0 to 15"),
+        (["--draft", "-1"], "auto, timed, off, or 0 to 15"),
         (["--draft-min-p", "1.5"], "from 0 to 1"),
         (["--draft-min-p", "NaN"], "from 0 to 1"),
         (["--drafter", "oracle"], "lookup, expert and base"),
@@ -500,9 +500,8 @@ fn options_of_llama_cpp_that_are_not_here_say_what_to_do() {
 }
 
 #[test]
-fn half_a_pair_and_no_base_are_asked_about() {
+fn half_a_pair_without_its_other_side_or_a_base_is_asked_about() {
     let base = file("base").to_str().expect("UTF-8").to_owned();
-    assert!(refused(&["generate", "-m", &base, "-p", "x"], 2).contains("nothing to steer"));
     assert!(refused(&["generate", "-m", &base, "-me", &base, "-p", "x"], 2).contains("hint: name it with -ma"));
     assert!(refused(&["generate", "-me", &base, "-p", "x"], 2).contains("without a base"));
 }
@@ -646,5 +645,48 @@ fn weights_that_the_deterministic_set_up_does_not_cover_are_named() {
     let output = run(&["generate", "--deterministic", "-m", path, "-me", path, "-ma", "none", "-p", "a", "-n", "1"]);
     let said = stderr(&output);
     assert!(output.status.success() && said.matches("has matrices in f32").count() == 1, "{said}");
-    assert!(!stderr(&run(&["generate", "--deterministic", "-p", "a", "-n", "1"])).contains("note: "));
+    assert!(said.contains("note: nothing is drafted"), "{said}");
+    for draft in ["4", "timed"] {
+        let models = ["-m", path, "-p", "a", "-n", "1", "--draft", draft];
+        let said = refused(&[&["generate", "--deterministic"], &models[..]].concat(), 2);
+        assert!(said.contains("has matrices in f32") && said.contains("hint: leave --draft out"), "{said}");
+    }
+    assert!(
+        run(&["generate", "--deterministic", "-m", path, "-p", "a", "-n", "1", "--draft", "off"]).stderr.is_empty()
+    );
+    for draft in ["auto", "timed", "4"] {
+        let output = run(&["generate", "--deterministic", "-p", "a", "-n", "1", "--draft", draft]);
+        assert!(output.status.success() && !stderr(&output).contains("note: "), "{}", stderr(&output));
+    }
+}
+
+/// The same command and seed is the same text and the same drafts, whatever else the machine does.
+#[test]
+fn a_run_can_be_repeated() {
+    for sampling in [&["--temp", "0"][..], &["-s", "5"]] {
+        let run = || {
+            let args = ["generate", "-R", "plays", "-p", PROMPT, "-n", "40", "--json"];
+            let object = json(&[&args[..], sampling].concat());
+            let drafts = ["n_steps", "n_drafted", "n_accept"].map(|key| object["generation"][key].clone());
+            (object["tokens"].clone(), drafts)
+        };
+        let first = run();
+        assert!((0..3).all(|_| run() == first), "{first:?}");
+    }
+}
+
+#[test]
+fn candidates_are_told_by_every_role() {
+    let args = ["generate", "-R", "several", "-p", PROMPT, "-n", "2", "--json", "--n-probs", "2"];
+    let object = json(&args);
+    for entry in object["probs"]
+        .as_array()
+        .expect("positions")
+        .iter()
+        .flat_map(|position| position["top"].as_array().expect("candidates").iter().chain([position]))
+    {
+        let told = ["base", "expert", "antiexpert", "expert 2", "antiexpert 2"].map(|role| entry[role].as_f64());
+        assert!(told.iter().all(|logprob| logprob.is_some_and(|logprob| logprob <= 0.0)), "{entry}");
+        assert_ne!(told[1], told[3], "two experts");
+    }
 }

@@ -7,6 +7,7 @@ mod gguf;
 #[path = "../support/hub_server.rs"]
 mod hub_server;
 
+mod alone;
 mod alongside;
 mod arrangements;
 mod bench;
@@ -19,6 +20,7 @@ mod download;
 mod engine;
 mod faults;
 mod features;
+mod guidance;
 mod hostile;
 mod hub;
 mod invariance;
@@ -28,6 +30,7 @@ mod notices;
 mod perplexity;
 mod probe;
 mod prompts;
+mod raw_prompts;
 mod rpc;
 mod speculation;
 mod steering;

@@ -11,10 +11,9 @@ use serde_json::{Value, json};
 use super::args::{self, BenchOutput};
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
-use super::roles::{self, Pairs};
 use super::terminal::{say, shown};
 use super::text::read_text;
-use super::{Done, interrupt, progress, there};
+use super::{Done, deterministic, interrupt, progress, roles, there};
 use crate::bench::{self, Measurement, N_ROWS, Report, Settings, Subjects, prompts};
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::recipe::Recipe;
@@ -31,19 +30,20 @@ pub fn run(args: &args::Bench) -> Result<Done> {
         return Err(BadUsage("there is nothing to measure: -p and -n are 0".to_owned())).hint("leave one of them out");
     }
     let alphas = args.alpha.schedules()?;
+    let sampling = args.sampling.over(&Sampling { seed: Some(SEED), ..Sampling::greedy() }, true)?;
+    let recipe = roles::recipe(&args.models, &alphas, true)?;
+    there::check(&recipe)?;
+    let given = args.file.as_deref().map(read_text).transpose()?;
+    let mut resolved = Resolved::of(recipe, &args.models)?;
     let settings = Settings {
         n_prompt: args.n_prompt as usize,
         n_gen: args.n_gen as usize,
         n_repetitions: args.repetitions as usize,
         warms_up: !args.no_warmup,
-        sampling: args.sampling.over(&Sampling { seed: Some(SEED), ..Sampling::greedy() }, true)?,
+        sampling,
         weights: WeightsRequest::default(),
-        draft: args.draft.get()?,
+        draft: deterministic::drafts(&args.models, &args.draft, &resolved.plan)?,
     };
-    let recipe = roles::recipe(&args.models, &alphas, Pairs::Optional, true)?;
-    there::check(&recipe)?;
-    let given = args.file.as_deref().map(read_text).transpose()?;
-    let mut resolved = Resolved::of(recipe, &args.models)?;
     let conversations = conversations(given.as_deref(), &resolved.recipe)?;
     let cancel = interrupt::listen();
     make_room(&mut resolved, &settings, &conversations, args.models.ctx_size)?;

@@ -17,23 +17,28 @@ use self::command::Command;
 use self::input::{Input, Line};
 use self::session::Session;
 use super::resolve::{self, Resolved};
-use super::roles::Pairs;
 use super::terminal::{say, shown};
-use super::{Done, args, draft, interrupt, report};
+use super::{Done, args, deterministic, draft, interrupt, report};
 use crate::generate::Request;
+use crate::recipe::view::TemplateName;
 use crate::steer::{Plan, Texts};
 
 pub fn run(args: &args::Chat) -> Result<Done> {
     let alphas = args.alpha.schedules()?;
     let escape = !args.no_escape;
-    let mut resolved = Resolved::new(&args.models, &alphas, Pairs::Optional, escape)?;
+    let mut resolved = Resolved::new(&args.models, &alphas, escape)?;
     let conversation = resolve::conversation(&args.conversation, &resolved.recipe, escape)?;
     let (n_predict, stop) = args.end.limits(escape);
     let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
+    // As in llama.cpp's chat, a model by itself is asked as it was tuned.
+    if resolved.plan.pairs.is_empty() {
+        resolved.plan.view.template.get_or_insert(TemplateName::Auto);
+    }
+    let draft = deterministic::drafts(&args.models, &args.draft, &resolved.plan)?;
     // What the stage changed is remembered for /why.
-    let request =
-        Request { sampling, n_predict, stop, n_probs: Some(0), draft: args.draft.get()?, ..Request::default() };
-    resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
+    let request = Request { sampling, n_predict, stop, n_probs: Some(0), draft, ..Request::default() };
+    let facts = resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
+    resolve::note_cancelled_base(&resolved.plan, &facts, &request.sampling);
     draft::make_room(&mut resolved.plan, &request.draft);
     // One for the conversation, and one for /compare in what room that leaves; where rounding must not depend on what else
     // the cells hold, in room of its own.

@@ -96,5 +96,6 @@ pub fn read(path: &Path) -> Result<Conversation> {
         let generated = entry.tokens.map(|tokens| Generated { prefix: entry.prefix, tokens });
         Message { speaker, text: entry.content, generated }
     };
-    Ok(Conversation { messages: file.messages.into_iter().map(message).collect(), prefix: file.response_prefix })
+    let messages = file.messages.into_iter().map(message).collect();
+    Ok(Conversation { messages, prefix: file.response_prefix, ..Conversation::default() })
 }

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::generate::event::Kind;
 use crate::generate::probs::Position;
 use crate::generate::{Answer, Failure, Input, Request};
+use crate::inspect::CANCELLED_BASE;
 use crate::llama::Token;
 use crate::prompt::{Conversation, Generated, Message, Speaker, View};
 use crate::recipe::Schedule;
@@ -89,7 +90,11 @@ impl Session {
 
     pub fn set_alphas(&mut self, alphas: Vec<Schedule>) -> Result<()> {
         let asked = WeightsRequest { alpha: alphas, ..WeightsRequest::default() };
-        self.engine.ensemble().topology().weights(&asked)?;
+        let topology = self.engine.ensemble().topology();
+        let weights = topology.weights(&asked)?;
+        if self.request.sampling.plausibility == 0.0 && topology.cancels_base(&weights) {
+            say!("note: {CANCELLED_BASE}");
+        }
         self.request.weights = asked;
         Ok(())
     }
