@@ -6,10 +6,12 @@
 
 pub mod check;
 mod finding;
+pub mod main_memory;
 pub mod memory;
 pub mod model;
 pub mod probe;
 mod rules;
+mod weights;
 
 pub use check::{Inspection, check};
 pub use finding::{Finding, Level};

@@ -3,6 +3,7 @@
 use super::finding::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
+use crate::arithmetic::units;
 use crate::llama::invariance::{Difference, Invariance};
 use crate::recipe::Schedule;
 use crate::steer::{Error, Facts, Plan, Role, SidePlan};
@@ -21,7 +22,9 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
             found.model(model.role, base, file);
         }
     }
-    if let Ok(file) = &base.file {
+    if let Ok(file) = &base.file
+        && is_proxy_tuning(plan)
+    {
         found.base(file);
     }
     for (i, pair) in plan.pairs.iter().enumerate() {
@@ -51,6 +54,13 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
     found.context(plan.sources().next().map_or(0, |(_, base)| base.context.n_ctx), models);
     found.memory(devices, plan, models.iter().all(|model| model.file.is_ok()));
     found.0
+}
+
+/// Whether some pair carries a tuning over to the base: an expert that is another model than the base, tuned from one that
+/// is another model too. Guidance, contrastive decoding and products of experts take any base.
+fn is_proxy_tuning(plan: &Plan) -> bool {
+    let is_own = |side: &Option<SidePlan>| side.as_ref().is_some_and(|side| side.source.is_some());
+    plan.pairs.iter().any(|pair| is_own(&pair.expert) && is_own(&pair.antiexpert))
 }
 
 #[derive(Default)]
@@ -368,29 +378,33 @@ impl Findings {
     /// `is_complete`: every file's need is known.
     fn memory(&mut self, devices: &[Device], plan: &Plan, is_complete: bool) {
         const TOPIC: &str = "memory";
-        use crate::llama::model::LoadMode;
         for device in devices {
             let (needed, Device { name, free, total, .. }) = (device.needed(), device);
             if *total == 0 {
                 continue;
             }
-            let is_cpu = name == CPU;
-            // Mapped weights need not all be there at once.
-            let is_mapped = is_cpu
-                && plan.sources().all(|(_, source)| matches!(source.model.load_mode, LoadMode::Auto | LoadMode::Mmap));
-            let fixed = if is_mapped { needed - device.weights } else { needed };
-            let text = |have: u64, word: &str| format!("{name} has {} {word}, {} are needed", gib(have), gib(needed));
-            let advice = if is_cpu {
-                "a smaller context (-c), a smaller cache type (-ctk, -ctv) or smaller files need less"
-            } else {
-                "move fewer layers there (-ngl), or take a smaller context (-c)"
+            let text = |have: u64, word: &str| {
+                format!("{name} has {} {word}, {} are needed", units::bytes(have), units::bytes(needed))
             };
-            if fixed > *total {
-                self.tell(Level::Refused, TOPIC, None, text(*total, "in all"), advice);
+            let copies = device.mapped > 0 && device.weights > device.mapped;
+            let advice = match (name == CPU, copies && plan.sources().any(|(_, source)| source.model.repack)) {
+                (true, true) => format!(
+                    "--no-repack needs {} less and is slower; a smaller context (-c), a smaller cache type (-ctk, -ctv) \
+                     or smaller files need less too",
+                    units::bytes(device.weights - device.mapped)
+                ),
+                (true, false) => {
+                    "a smaller context (-c), a smaller cache type (-ctk, -ctv) or smaller files need less".to_owned()
+                }
+                (false, _) => "move fewer layers there (-ngl), or take a smaller context (-c)".to_owned(),
+            };
+            // Mapped weights need not all be there at once.
+            if needed - device.mapped > *total {
+                self.tell(Level::Refused, TOPIC, None, text(*total, "in all"), &advice);
             } else if needed > *free {
-                self.tell(Level::Warning, TOPIC, None, text(*free, "free"), advice);
+                self.tell(Level::Warning, TOPIC, None, text(*free, "available"), &advice);
             } else if is_complete {
-                self.ok(TOPIC, None, text(*free, "free"));
+                self.ok(TOPIC, None, text(*free, "available"));
             }
         }
     }
@@ -398,10 +412,4 @@ impl Findings {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
-}
-
-/// Bytes for a person.
-fn gib(bytes: u64) -> String {
-    let (unit, scale) = if bytes < 1 << 30 { ("MiB", 1_u64 << 20) } else { ("GiB", 1 << 30) };
-    format!("{:.1} {unit}", bytes as f64 / scale as f64)
 }

@@ -6,6 +6,7 @@ pub mod error;
 pub mod file;
 pub mod model_spec;
 pub mod placement;
+pub mod rope;
 pub mod schedule;
 pub mod view;
 
