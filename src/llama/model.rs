@@ -14,6 +14,7 @@ use super::overrides::{RawOverrides, TensorOverride};
 use super::specials::Specials;
 use super::spelling::Spelling;
 use super::{Error, log};
+use crate::parameter::OutOfRange;
 
 /// Held while llama.cpp writes to a model: contexts being created, adapters coming and going.
 pub(super) static MODEL_CHANGES: Mutex<()> = Mutex::new(());
@@ -194,7 +195,14 @@ impl Model {
         // the first two and uses the others only while it runs.
         let raw = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), c_params) };
         let Some(raw) = NonNull::new(raw) else {
-            return Err(if cancelled { Error::LoadCancelled } else { failed(&log::take_errors("it gave no reason")) });
+            let reason = log::take_errors("it gave no reason");
+            return Err(if cancelled {
+                Error::LoadCancelled
+            } else if !params.overrides.is_empty() && reason.contains("regular expression") {
+                OutOfRange::new("override-tensor", reason, "a regular expression as C++ has them").into()
+            } else {
+                failed(&reason)
+            });
         };
         let no_devices = params.n_gpu_layers == Some(0) || params.devices.as_ref().is_some_and(Vec::is_empty);
         let uses_devices = !no_devices && !super::device::offload(backend).is_empty();

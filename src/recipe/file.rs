@@ -128,7 +128,7 @@ impl Recipe {
 }
 
 /// Where bundled models lie: `PROXYTUNE_MODELS`, beside the binary, the checkout it was built from.
-fn folders() -> Vec<PathBuf> {
+pub fn folders() -> Vec<PathBuf> {
     let named = std::env::var_os("PROXYTUNE_MODELS").filter(|value| !value.is_empty()).map(PathBuf::from);
     let binary = std::env::current_exe().ok();
     let beside = binary.as_deref().and_then(Path::parent).map(|folder| folder.join("models"));

@@ -2,6 +2,7 @@
 //!
 //! In: a path or the name of a bundled recipe. Out: plain types with every value checked. Nothing is loaded here.
 
+pub mod builtin;
 pub mod error;
 pub mod file;
 pub mod model_spec;

@@ -1,4 +1,4 @@
-//! RoPE and YaRN: how a model's positions are stretched to a longer context than it was trained on, by llama.cpp's names.
+//! `RoPE` and `YaRN`: how a model's positions are stretched to a longer context than it was trained on, by llama.cpp's names.
 
 use std::str::FromStr;
 
@@ -19,7 +19,7 @@ pub struct Rope {
     pub freq_base: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freq_scale: Option<f32>,
-    /// Tokens that the model was trained on before YaRN.
+    /// Tokens that the model was trained on before `YaRN`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yarn_orig_ctx: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
