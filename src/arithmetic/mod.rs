@@ -1,4 +1,4 @@
-//! Pure numbers on plain slices: the formula, log-softmax, running statistics, reproducible noise.
+//! Pure numbers on plain slices: the formula, log-softmax, running statistics, reproducible noise, sizes in words.
 //!
 //! In: rows of logits `[n_vocab]`. Out: rows and scalars. No I/O, no `unsafe`, nothing that names llama.cpp.
 
@@ -8,3 +8,4 @@ pub mod plausibility;
 pub mod row;
 pub mod softmax;
 pub mod statistics;
+pub mod units;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::rounds::Rounds;
 use super::row::How;
 use super::settings::N_ROWS;
 use crate::arithmetic::statistics::Median;
@@ -44,7 +45,7 @@ pub(super) fn measure(
     sequence: &mut Sequence,
     prompts: &Prompts,
     (role, how): (String, How),
-    n_rounds: usize,
+    rounds: Rounds,
     goes_on: impl Fn() -> bool,
 ) -> Result<Option<StepCosts>, Error> {
     if !ensemble.can_roll_back() || !ensemble.read(sequence, &goes_on)? {
@@ -56,14 +57,16 @@ pub(super) fn measure(
     let tokens: Vec<_> = prompts.sampled().iter().copied().filter(can_be_told).cycle().take(n_max).collect();
     // A prompt may hold nothing that every model knows.
     let widths: Vec<_> = WIDTHS.into_iter().filter(|&n| n <= tokens.len()).collect();
-    let mut rounds: Vec<Vec<f64>> = Vec::new();
-    for _ in 0..=n_rounds {
+    // The first round warms up.
+    let mut measured: Vec<Vec<f64>> = Vec::new();
+    let mut began = Instant::now();
+    while measured.is_empty() || rounds.goes_on(measured.len() - 1, began.elapsed()) {
         let mut round = Vec::new();
         for &n in &widths {
             let mut ns = Vec::new();
             for _ in 0..N_ALIKE {
                 if !goes_on() {
-                    return Ok(costs(role, how, &widths, &rounds));
+                    return Ok(costs(role, how, &widths, &measured));
                 }
                 tokens[..n].iter().try_for_each(|&token| ensemble.push(sequence, token))?;
                 let began = Instant::now();
@@ -73,9 +76,12 @@ pub(super) fn measure(
             }
             round.push(Median::of(ns.into_iter().skip(1)).median);
         }
-        rounds.push(round);
+        if measured.is_empty() {
+            began = Instant::now();
+        }
+        measured.push(round);
     }
-    Ok(costs(role, how, &widths, &rounds))
+    Ok(costs(role, how, &widths, &measured))
 }
 
 fn costs(role: String, how: How, widths: &[usize], rounds: &[Vec<f64>]) -> Option<StepCosts> {

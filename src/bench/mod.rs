@@ -12,6 +12,7 @@ mod error;
 mod memory;
 pub mod prompts;
 mod report;
+mod rounds;
 mod row;
 mod runs;
 mod settings;

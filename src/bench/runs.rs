@@ -1,12 +1,13 @@
 //! The runs themselves: prompts read, tokens generated, in turns.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::batches::Batches;
 use super::costs::{self, StepCosts};
+use super::rounds::Rounds;
 use super::row::How;
 use super::settings::{Progress, Settings};
 use super::timed::{Test, Timed};
@@ -38,8 +39,7 @@ pub(super) struct Runner<'a> {
     n_prompt: f64,
     cancel: &'a AtomicBool,
     progress: &'a mut dyn FnMut(&Progress<'_>),
-    n_done: usize,
-    n_all: usize,
+    expected: Option<Duration>,
 }
 
 impl<'a> Runner<'a> {
@@ -62,11 +62,11 @@ impl<'a> Runner<'a> {
             }
         }
         let n_prompt = n_tokens as f64 / conversations.len().max(1) as f64;
-        Ok(Self { subjects, settings, conversations, n_prompt, cancel, progress, n_done: 0, n_all: 0 })
+        Ok(Self { subjects, settings, conversations, n_prompt, cancel, progress, expected: None })
     }
 
     pub fn run(&mut self) -> Result<Timed, Error> {
-        let Settings { n_repetitions, draft, .. } = self.settings;
+        let Settings { draft, warms_up, .. } = self.settings;
         let alone = (0..self.subjects.alone.len()).map(How::Alone);
         let together = self.subjects.is_steered;
         let speculates = together && draft.n_step() > 1;
@@ -74,12 +74,10 @@ impl<'a> Runner<'a> {
         let generating: Vec<_> = reading.iter().copied().chain(speculates.then_some(How::Speculative)).collect();
         let reading = if self.settings.n_prompt > 0 { reading } else { Vec::new() };
         let generating = if self.settings.n_gen > 0 { generating } else { Vec::new() };
-        let n_generating = n_repetitions * self.conversations.len();
-        let n_of_steps = self.subjects.all().len();
-        let n_probes = self.subjects.alone.len();
-        self.n_all = reading.len() * n_repetitions + generating.len() * n_generating + n_of_steps + n_probes;
-
         let mut timed = Timed { n_prompt: self.n_prompt, ..Timed::default() };
+        if *warms_up && !self.warm_up(&reading, &generating)? {
+            return Ok(timed);
+        }
         self.read_prompts(&reading, &mut timed.reading)?;
         self.generate_texts(&generating, &mut timed)?;
         self.measure_steps(&mut timed.costs)?;
@@ -92,31 +90,63 @@ impl<'a> Runner<'a> {
     }
 
     fn tell(&mut self, what: &str) {
-        (self.progress)(&Progress { what, n_done: self.n_done, n_all: self.n_all });
-        self.n_done += 1;
+        (self.progress)(&Progress { what, expected: self.expected });
+    }
+
+    /// Prompts to read, texts to generate, and steps of several tokens.
+    fn rounds(&self) -> [Rounds; 3] {
+        /// Steps are measured for each model by itself and for all together.
+        const SHARE_OF_STEPS: u32 = 12;
+        let Settings { n_repetitions: most, time, .. } = *self.settings;
+        let texts = Rounds { most: most * self.conversations.len(), within: time };
+        [Rounds { most, within: time }, texts, Rounds { most, within: time.map(|time| time / SHARE_OF_STEPS) }]
+    }
+
+    /// Runs everything once, in short, and settles how long all of it is going to take; whether it was not broken off.
+    fn warm_up(&mut self, reading: &[How], generating: &[How]) -> Result<bool, Error> {
+        /// What the steps of a round cost, in steps of one token: there are four of every width, and wide ones cost more.
+        const STEPS_OF_A_ROUND: u32 = 80;
+        let n_gen = self.settings.n_gen;
+        let (mut round_of_prompts, mut round_of_texts, mut steps) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let [prompts, texts, of_steps] = self.rounds();
+        for &how in reading {
+            self.tell(&format!("warming up, prompt of the {}", self.name(how)));
+            let Some(ns) = self.read(how)? else { return Ok(false) };
+            round_of_prompts += Duration::from_nanos(ns);
+        }
+        for &how in generating {
+            self.tell(&format!("warming up, text of the {}", self.name(how)));
+            let n = n_gen.min(N_WARM_UP);
+            let Some(text) = self.generate(how, 0, n)? else { return Ok(false) };
+            let token = Duration::from_nanos(text.ns) / n.max(1) as u32;
+            round_of_texts += token.saturating_mul(n_gen as u32);
+            if how != How::Speculative {
+                // Before the first round there is one more that warms up.
+                steps += token * STEPS_OF_A_ROUND + of_steps.expected(token * STEPS_OF_A_ROUND);
+            }
+        }
+        self.expected = Some(prompts.expected(round_of_prompts) + texts.expected(round_of_texts) + steps);
+        Ok(true)
     }
 
     fn read_prompts(&mut self, subjects: &[How], test: &mut Test) -> Result<(), Error> {
-        let Settings { n_prompt, n_repetitions, warms_up, .. } = *self.settings;
+        let Settings { n_prompt, n_repetitions, .. } = *self.settings;
         test.subjects = subjects.to_vec();
         test.began = Timestamp::now();
         if test.subjects.is_empty() {
             return Ok(());
         }
-        for repetition in usize::from(!warms_up)..=n_repetitions {
+        let ([rounds, ..], began) = (self.rounds(), Instant::now());
+        while rounds.goes_on(test.rounds.len(), began.elapsed()) {
+            let repetition = test.rounds.len() + 1;
             let mut round = vec![0; test.subjects.len()];
             for at in turns(test.subjects.len(), repetition) {
                 let how = test.subjects[at];
-                if repetition > 0 {
-                    let what = format!("pp{n_prompt} {}, {repetition} of {n_repetitions}", self.name(how));
-                    self.tell(&what);
-                }
+                self.tell(&format!("pp{n_prompt} {}, {repetition} of {n_repetitions}", self.name(how)));
                 let Some(ns) = self.read(how)? else { return Ok(()) };
                 round[at] = ns;
             }
-            if repetition > 0 {
-                test.rounds.push(round);
-            }
+            test.rounds.push(round);
         }
         Ok(())
     }
@@ -140,37 +170,31 @@ impl<'a> Runner<'a> {
     }
 
     fn generate_texts(&mut self, subjects: &[How], timed: &mut Timed) -> Result<(), Error> {
-        let Settings { n_gen, n_repetitions, warms_up, .. } = *self.settings;
+        let Settings { n_gen, n_repetitions, .. } = *self.settings;
         timed.generating.subjects = subjects.to_vec();
         timed.generating.began = Timestamp::now();
         if subjects.is_empty() {
             return Ok(());
         }
-        if warms_up {
-            for &how in subjects {
-                if self.generate(how, 0, n_gen.min(N_WARM_UP))?.is_none() {
+        let n_prompts = self.conversations.len();
+        let ([_, rounds, _], began) = (self.rounds(), Instant::now());
+        while rounds.goes_on(timed.generating.rounds.len(), began.elapsed()) {
+            let n_done = timed.generating.rounds.len();
+            let (repetition, prompt) = (n_done / n_prompts + 1, n_done % n_prompts);
+            let mut texts: Vec<Option<GeneratedText>> = subjects.iter().map(|_| None).collect();
+            for at in turns(subjects.len(), repetition + prompt) {
+                let how = subjects[at];
+                let name = self.name(how);
+                self.tell(&format!(
+                    "tg{n_gen} {name}, {repetition} of {n_repetitions}, prompt {} of {n_prompts}",
+                    prompt + 1
+                ));
+                texts[at] = self.generate(how, prompt, n_gen)?;
+                if texts[at].is_none() {
                     return Ok(());
                 }
             }
-        }
-        let n_prompts = self.conversations.len();
-        for repetition in 1..=n_repetitions {
-            for prompt in 0..n_prompts {
-                let mut texts: Vec<Option<GeneratedText>> = subjects.iter().map(|_| None).collect();
-                for at in turns(subjects.len(), repetition + prompt) {
-                    let how = subjects[at];
-                    let name = self.name(how);
-                    self.tell(&format!(
-                        "tg{n_gen} {name}, {repetition} of {n_repetitions}, prompt {} of {n_prompts}",
-                        prompt + 1
-                    ));
-                    texts[at] = self.generate(how, prompt, n_gen)?;
-                    if texts[at].is_none() {
-                        return Ok(());
-                    }
-                }
-                timed.take_in(texts.into_iter().flatten().collect());
-            }
+            timed.take_in(texts.into_iter().flatten().collect());
         }
         Ok(())
     }
@@ -213,7 +237,7 @@ impl<'a> Runner<'a> {
     }
 
     fn measure_steps(&mut self, measured: &mut Vec<StepCosts>) -> Result<(), Error> {
-        let n_rounds = self.settings.n_repetitions;
+        let [_, _, rounds] = self.rounds();
         let Some(conversation) = self.conversations.first() else { return Ok(()) };
         for how in self.subjects.all() {
             let role = self.subjects.role(how);
@@ -227,7 +251,7 @@ impl<'a> Runner<'a> {
             let goes_on = || !cancel.load(Ordering::Relaxed);
             let costs = ensemble
                 .begin(&mut sequence, sampled, &prompts)
-                .and_then(|()| costs::measure(ensemble, &mut sequence, &prompts, (role, how), n_rounds, goes_on));
+                .and_then(|()| costs::measure(ensemble, &mut sequence, &prompts, (role, how), rounds, goes_on));
             ensemble.close(sequence);
             measured.extend(costs?);
             if !self.goes_on() {

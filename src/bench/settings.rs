@@ -1,5 +1,7 @@
 //! What is to be measured.
 
+use std::time::Duration;
+
 use crate::generate::Draft;
 use crate::generate::draft::MAX_STEP;
 use crate::sampling::Sampling;
@@ -14,7 +16,9 @@ pub struct Settings {
     pub n_prompt: usize,
     pub n_gen: usize,
     pub n_repetitions: usize,
-    /// Run everything once before it is measured.
+    /// Leave out repetitions that do not fit: this long each for prompts and for texts, and a part of it for the rest.
+    pub time: Option<Duration>,
+    /// Run everything once before it is measured. That also tells how long measuring takes.
     pub warms_up: bool,
     pub sampling: Sampling,
     /// How far the pairs steer, where it is not as planned.
@@ -22,10 +26,9 @@ pub struct Settings {
     pub draft: Draft,
 }
 
-/// What is being measured, and how many runs are done of how many.
+/// What is being measured, and, once it is known, how long all of it takes from then on.
 #[derive(Debug)]
 pub struct Progress<'a> {
     pub what: &'a str,
-    pub n_done: usize,
-    pub n_all: usize,
+    pub expected: Option<Duration>,
 }

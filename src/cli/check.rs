@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::resolve::{self, Resolved};
 use super::terminal::has_colour;
 use super::{Done, args, interrupt, probe, progress};
-use crate::inspect::memory::Device;
+use crate::arithmetic::units;
+use crate::inspect::memory::{Device, Need};
 use crate::inspect::model::{File, Model};
 use crate::inspect::probe::Request;
 use crate::inspect::{Finding, Inspection, Level, check};
@@ -58,7 +59,7 @@ type FileRow = (&'static str, fn(&File) -> String);
 const ROWS: [FileRow; 9] = [
     ("name", |file| file.name().unwrap_or("–").to_owned()),
     ("architecture", |file| file.header.architecture()),
-    ("parameters", |file| parameters(file.n_params())),
+    ("parameters", |file| units::parameters(file.n_params())),
     ("quantisation", |file| file.header.quantisation()),
     ("trained on", |file| format!("{} tokens", file.n_ctx_train())),
     ("vocabulary", |file| file.vocabulary.len().to_string()),
@@ -68,49 +69,66 @@ const ROWS: [FileRow; 9] = [
 ];
 
 fn print(out: &mut impl Write, inspection: &Inspection, plan: &Plan) -> std::io::Result<()> {
+    // Of a file that cannot be read, the findings say all that there is to say.
+    if inspection.models.iter().any(|model| model.file.is_ok()) {
+        writeln!(out, "{}\n", table(inspection, plan))?;
+        writeln!(out, "Memory for a context of {} tokens:", inspection.n_ctx)?;
+        inspection.devices.iter().try_for_each(|device| writeln!(out, "  {}", memory(device)))?;
+        writeln!(out)?;
+    }
+    findings(out, inspection)
+}
+
+/// The files that could be read, side by side.
+fn table(inspection: &Inspection, plan: &Plan) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_style(TableComponent::HeaderLines, '─');
     if std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
-    let models = &inspection.models;
-    let file_name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let row = |name: &str, cell: &dyn Fn(usize) -> String| {
-        let cells = (0..models.len()).map(|i| in_a_cell(&cell(i)));
+    let readable = inspection.models.iter().zip(&inspection.needs);
+    let columns: Vec<_> = readable
+        .filter_map(|(model, need)| Some((model, model.file.as_ref().ok()?, need.unwrap_or_default())))
+        .collect();
+    let row = |name: &str, cell: &dyn Fn(&Model, &File, &Need) -> String| {
+        let cells = columns.iter().map(|(model, file, need)| in_a_cell(&cell(model, file, need)));
         std::iter::once(name.to_owned()).chain(cells).collect::<Vec<_>>()
     };
-    let of_file = |i: usize, say: &dyn Fn(&File) -> String| models[i].file.as_ref().map_or("?".to_owned(), say);
-    table.set_header(row("", &|i| roles(plan, &models[i].path).join(", ")));
-    table.add_row(row("file", &|i| file_name(&models[i].path)));
+    table.set_header(row("", &|model, _, _| roles(plan, &model.path).join(", ")));
+    table.add_row(row("file", &|model, _, _| {
+        model.path.file_name().unwrap_or(model.path.as_os_str()).to_string_lossy().into_owned()
+    }));
     for (name, say) in ROWS {
-        table.add_row(row(name, &|i| of_file(i, &say)));
+        table.add_row(row(name, &|_, file, _| say(file)));
     }
-    table.add_row(row("BOS, EOG", &|i| ends(inspection, i)));
-    table.add_row(row("on disk", &|i| of_file(i, &|file| on_disk(file))));
-    let n_ctx = inspection.n_ctx;
-    for (name, part) in [("weights", 0), ("KV cache", 1), ("computing", 2)] {
-        let need = |i: usize| {
-            let need = inspection.needs[i]?;
-            [Some(need.weights), need.kv, need.compute][part]
-        };
-        table.add_row(row(name, &|i| need(i).map_or("?".to_owned(), bytes)));
-    }
-    for i in 1..=models.len() {
+    table.add_row(row("BOS, EOG", &|model, _, _| ends(model)));
+    table.add_row(row("on disk", &|_, file, _| on_disk(file)));
+    let known = |n: Option<u64>| n.map_or("?".to_owned(), units::bytes);
+    table.add_row(row("weights", &|_, _, need| units::bytes(need.weights)));
+    table.add_row(row("KV cache", &|_, _, need| known(need.kv)));
+    table.add_row(row("computing", &|_, _, need| known(need.compute)));
+    for i in 1..=columns.len() {
         if let Some(column) = table.column_mut(i) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    writeln!(out, "{table}\n")?;
-    writeln!(out, "Memory for a context of {n_ctx} tokens:")?;
-    for Device { name, weights, kv, compute, free, total } in &inspection.devices {
-        let [weights, kv, compute, free, total] = [*weights, *kv, *compute, *free, *total].map(bytes);
-        writeln!(
-            out,
-            "  {}: weights {weights}, KV cache {kv}, computing {compute}; {free} free of {total}",
-            plain(name)
-        )?;
-    }
-    writeln!(out)?;
+    table
+}
+
+fn memory(device: &Device) -> String {
+    let Device { name, weights, mapped, kv, compute, free, total } = device;
+    let [weights, mapped_bytes, kv, compute, free, total] =
+        [weights, mapped, kv, compute, free, total].map(|n| units::bytes(*n));
+    // Where all of them are pages of the file, or none, there is nothing to tell apart.
+    let mapped = match *mapped {
+        0 => String::new(),
+        n if n == device.weights => " (mapped)".to_owned(),
+        _ => format!(" ({mapped_bytes} mapped, the rest repacked)"),
+    };
+    format!("{name}: weights {weights}{mapped}, KV cache {kv}, computing {compute}; {free} available of {total}")
+}
+
+fn findings(out: &mut impl Write, inspection: &Inspection) -> std::io::Result<()> {
     let width = |finding: &Finding| subject(finding).chars().count();
     let width = inspection.findings.iter().map(width).max().unwrap_or(0);
     let colour = has_colour();
@@ -152,8 +170,7 @@ fn roles(plan: &Plan, path: &Path) -> Vec<String> {
 }
 
 /// The token in front of a text, and those that end one.
-fn ends(inspection: &Inspection, i: usize) -> String {
-    let model = &inspection.models[i];
+fn ends(model: &Model) -> String {
     let Some(vocabulary) = model.report().and_then(|report| report.vocabulary.as_ref().ok()) else {
         return "?".to_owned();
     };
@@ -178,25 +195,8 @@ fn in_a_cell(text: &str) -> String {
 
 fn on_disk(file: &File) -> String {
     match file.header.size() {
-        (1, size) => bytes(size),
-        (n, size) => format!("{} in {n} files", bytes(size)),
-    }
-}
-
-fn bytes(n: u64) -> String {
-    let n = n as f64;
-    let (scale, unit) = [(1_u64 << 30, "GiB"), (1 << 20, "MiB")]
-        .into_iter()
-        .find(|(scale, _)| n >= *scale as f64)
-        .unwrap_or((1 << 10, "KiB"));
-    format!("{:.1} {unit}", n / scale as f64)
-}
-
-fn parameters(n: u64) -> String {
-    match n as f64 {
-        n if n >= 1e9 => format!("{:.2} B", n / 1e9),
-        n if n >= 1e6 => format!("{:.1} M", n / 1e6),
-        n => format!("{:.0} K", n / 1e3),
+        (1, size) => units::bytes(size),
+        (n, size) => format!("{} in {n} files", units::bytes(size)),
     }
 }
 
@@ -237,7 +237,7 @@ fn object(inspection: &Inspection, plan: &Plan) -> Value {
                "text": finding.text, "hint": finding.advice})
     };
     let device = |device: &Device| {
-        json!({"name": device.name, "weights": device.weights, "kv": device.kv, "compute": device.compute,
+        json!({"name": device.name, "weights": device.weights, "mapped": device.mapped, "kv": device.kv, "compute": device.compute,
                "free": device.free, "total": device.total})
     };
     json!({

@@ -6,15 +6,23 @@ use anyhow::Result;
 
 use super::Done;
 use super::terminal::shown;
+use crate::arithmetic::units;
+use crate::inspect::main_memory::{MainMemory, main_memory};
+use crate::llama::overrides::CPU;
 use crate::llama::{backend, device};
 
 pub fn run() -> Result<Done> {
     let mut out = std::io::stdout().lock();
     let backend = backend::shared()?;
     for device in device::list(&backend) {
-        let gib = |bytes: usize| bytes as f64 / (1_u64 << 30) as f64;
-        let (free, total) = (gib(device.memory_free), gib(device.memory_total));
-        let line = format!("{}\t{}\t{free:.1} of {total:.1} GiB free", device.name, device.description);
+        // llama.cpp calls all of main memory free.
+        let memory = if device.name == CPU {
+            main_memory()
+        } else {
+            MainMemory { total: device.memory_total as u64, available: device.memory_free as u64 }
+        };
+        let [available, total] = [memory.available, memory.total].map(units::bytes);
+        let line = format!("{}\t{}\t{available} available of {total}", device.name, device.description);
         writeln!(out, "{}", shown(&line))?;
     }
     Ok(Done::Fine)

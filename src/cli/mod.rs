@@ -1,6 +1,7 @@
 //! The command line: what was typed → what is meant → one file a command.
 //!
-//! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C.
+//! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C, 141 when the reader
+//! of stdout has gone.
 
 mod answer;
 mod args;
@@ -15,7 +16,9 @@ mod download;
 mod draft;
 mod generate;
 mod interrupt;
+mod llama_cpp;
 mod models;
+mod pace;
 mod perplexity;
 mod probe;
 mod progress;
@@ -23,6 +26,7 @@ mod recipe;
 mod report;
 mod resolve;
 mod roles;
+mod rope;
 mod sampling;
 mod spelling;
 mod terminal;

@@ -1,4 +1,4 @@
-//! llama.cpp in a process of its own: the program runs itself as `proxytune probe`.
+//! llama.cpp in a process of its own: the program runs itself with a hidden command.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::inspect::probe::{self, Ended, Probed, Prober, Request};
 use crate::plain::plain;
 use crate::steer::Plan;
 
-/// `proxytune probe`
+/// What a child answers.
 pub fn run() -> Result<Done> {
     probe::serve(std::io::stdin().lock(), std::io::stdout().lock())?;
     Ok(Done::Fine)

@@ -1,6 +1,7 @@
 //! Bars for long work, on a terminal only.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -40,22 +41,98 @@ impl Drop for Loading {
     }
 }
 
+/// A bar for a prompt that is being read; gone when it is.
+#[derive(Default)]
+pub struct Reading(Option<ProgressBar>);
+
+impl Reading {
+    /// Fewer tokens, all roles together, are read before anybody could look at a bar.
+    const SHORT: usize = 256;
+
+    /// `n_held` of `n_all` tokens are read already.
+    pub fn begin(&mut self, n_all: usize, n_held: usize) {
+        if n_all.saturating_sub(n_held) > Self::SHORT {
+            let bar = bar(n_all as u64, "reading the prompt {wide_bar} {pos} of {len} tokens, {eta} left");
+            bar.set_position(n_held as u64);
+            bar.reset_eta();
+            bar.tick();
+            self.0 = Some(bar);
+        }
+    }
+
+    pub fn report(&self, n: usize) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(n as u64);
+        }
+    }
+
+    pub fn end(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// A bar that counts `len` tokens.
 pub fn tokens(len: usize) -> ProgressBar {
     bar(len as u64, "{wide_bar} {pos} of {len} tokens, {eta} left")
 }
 
-/// A bar that counts runs, with what is run.
-pub fn runs() -> ProgressBar {
-    let bar = bar(0, "{msg} {wide_bar} {pos} of {len}, {eta} left");
-    bar.enable_steady_tick(std::time::Duration::from_millis(500));
-    bar
+/// What is measured; a bar once it is known how long that takes, which is told beforehand.
+#[derive(Default)]
+pub struct Measuring(Option<(ProgressBar, Option<Instant>)>);
+
+impl Measuring {
+    pub fn report(&mut self, what: &str, expected: Option<Duration>) {
+        let (bar, since) = self.0.get_or_insert_with(|| (spinner(), None));
+        if let (Some(expected), None) = (expected, &since) {
+            bar.suspend(|| {
+                if let Some(note) = note_of(expected) {
+                    say!("note: {note}");
+                }
+            });
+            bar.set_length(expected.as_millis() as u64);
+            bar.set_style(style("{msg} {wide_bar} {eta} left"));
+            bar.reset_eta();
+            *since = Some(Instant::now());
+        }
+        bar.set_message(what.to_owned());
+        if let (Some(since), Some(expected)) = (since, expected) {
+            // What takes longer than it was expected to is nearly done.
+            bar.set_position(since.elapsed().min(expected).as_millis() as u64);
+        }
+    }
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        if let Some((bar, _)) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// What is worth to be told of how long it takes.
+fn note_of(expected: Duration) -> Option<String> {
+    const LONG: u64 = 20;
+    let seconds = expected.as_secs();
+    if seconds < LONG {
+        return None;
+    }
+    let takes = if seconds < 100 { format!("{seconds} seconds") } else { format!("{} minutes", (seconds + 30) / 60) };
+    Some(format!("this takes about {takes}; fewer repetitions (-r), shorter prompts (-p) or texts (-n) take less"))
 }
 
 /// A message that moves while something takes its time.
 pub fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner();
-    spinner.enable_steady_tick(std::time::Duration::from_millis(120));
+    spinner.enable_steady_tick(Duration::from_millis(120));
     spinner
 }
 

@@ -20,6 +20,7 @@ use crate::llama::context::ContextParams;
 use crate::llama::model::ModelParams;
 use crate::llama::rpc;
 use crate::prompt::{Conversation, Message, Speaker};
+use crate::recipe::rope::Rope;
 use crate::recipe::{Recipe, Schedule};
 use crate::sampling::Sampling;
 use crate::steer::models::Models as Loaded;
@@ -98,6 +99,10 @@ impl Resolved {
 
     /// A recipe with everything that it needs at hand.
     pub fn of(mut recipe: Recipe, args: &Models) -> Result<Self> {
+        if args.threads_batch.is_some_and(|n| Some(n) != args.threads && n > 0) {
+            let text = "--threads-batch is not --threads, and every model has one number of threads";
+            return Err(BadUsage(text.to_owned())).hint("leave -tb out: -t is for prompts and tokens alike");
+        }
         download::models(&mut recipe, &args.hub)?;
         let backend = backend::shared()?;
         for endpoint in args.rpc.iter().collect::<BTreeSet<_>>() {
@@ -136,6 +141,7 @@ fn defaults(args: &Models) -> ModelSource {
             load_mode: args.load_mode(),
             repack: !args.no_repack,
             check_tensors: args.check_tensors,
+            overrides: args.overrides(),
             ..ModelParams::default()
         },
         context: ContextParams {
@@ -161,7 +167,8 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Resu
     let facts = plan.check()?;
     let trained = facts.n_ctx_train;
     let n_ctx = n_ctx(asked, unless_asked, trained);
-    if n_ctx > trained {
+    let is_stretched = plan.contexts_mut().any(|context| context.rope != Rope::default());
+    if n_ctx > trained && !is_stretched {
         say!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
     }
     plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx);

@@ -1,14 +1,21 @@
 //! Words and colours that a terminal may be given.
 
 use std::borrow::Cow;
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
 
 use crate::plain::plain;
 
-/// A line of talk on stderr, plain whatever it quotes: a path, a file's own words, an error of llama.cpp's.
+/// A line of talk on stderr for [`say`], which is read by somebody or not.
+pub fn tell(line: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{}", plain(&line.to_string()));
+}
+
+/// A line of talk on stderr, plain whatever it quotes: a path, a file's own words, an error of llama.cpp's. Unlike
+/// `eprintln` it does not panic when the reader has gone.
 macro_rules! say {
-    ($($words:tt)*) => { eprintln!("{}", $crate::plain::plain(&format!($($words)*))) };
+    ($($words:tt)*) => { $crate::cli::terminal::tell(format_args!($($words)*)) };
 }
 pub(super) use say;
 

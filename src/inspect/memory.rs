@@ -1,23 +1,24 @@
 //! What a plan takes on every device, and what there is.
 
-use sysinfo::{MemoryRefreshKind, RefreshKind, System};
-
-use super::model::{File, Model};
+use super::main_memory::{MainMemory, main_memory};
+use super::model::Model;
+use super::weights::{self, Placed};
 use crate::llama::backend::Backend;
 use crate::llama::device;
+pub use crate::llama::overrides::CPU;
 use crate::llama::probe::Layout;
 use crate::steer::ModelSource;
-
-/// llama.cpp's name for main memory and what computes on it.
-pub const CPU: &str = "CPU";
 
 /// A device that a plan uses, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Device {
     pub name: String,
     pub weights: u64,
+    /// The weights that are pages of the files: they need not all be in memory at once.
+    pub mapped: u64,
     pub kv: u64,
     pub compute: u64,
+    /// What can be had now.
     pub free: u64,
     pub total: u64,
 }
@@ -40,17 +41,21 @@ pub struct Need {
     pub compute: Option<u64>,
 }
 
-/// Weights by the header, computing by llama.cpp; the cache by llama.cpp too, or where it could not, by the header.
+/// Weights by the header and where llama.cpp puts them, computing by llama.cpp; the cache by llama.cpp too, or where it
+/// could not, by the header.
 #[must_use]
 pub fn need(model: &Model, source: &ModelSource) -> Option<Need> {
     let file = model.file.as_ref().ok()?;
     let layout = layout(model);
+    let nowhere = Layout::default();
+    let weights = weights::place(file, source, layout.unwrap_or(&nowhere));
+    let weights = weights.iter().map(|placed| placed.n_bytes).fold(0, u64::saturating_add);
     let times = |bytes: u64, n: usize| bytes.saturating_mul(n as u64);
     let kv = layout.map(|layout| layout.kv_bytes).or_else(|| file.kv_bytes(&source.context));
     let compute = layout.map(|layout| layout.compute.iter().map(|(_, bytes)| bytes).sum());
     let kv = kv.map(|bytes| times(bytes, model.n_lanes));
     let compute = compute.map(|bytes| times(bytes, model.n_contexts));
-    Some(Need { weights: file.header.tensor_bytes(), kv, compute })
+    Some(Need { weights, kv, compute })
 }
 
 fn layout(model: &Model) -> Option<&Layout> {
@@ -59,13 +64,13 @@ fn layout(model: &Model) -> Option<&Layout> {
 
 /// Bytes of memory of all devices.
 pub(super) fn everywhere(backend: &Backend) -> u64 {
-    device::offload(backend).iter().map(|device| device.memory_total as u64).sum::<u64>() + main_memory().0
+    device::offload(backend).iter().map(|device| device.memory_total as u64).sum::<u64>() + main_memory().total
 }
 
 /// The devices that the models use, main memory first. Each file is loaded once.
 #[must_use]
 pub fn devices<'a>(backend: &Backend, models: impl Iterator<Item = (&'a Model, &'a ModelSource)>) -> Vec<Device> {
-    let (total, free) = main_memory();
+    let MainMemory { total, available: free } = main_memory();
     let mut devices = vec![Device { name: CPU.to_owned(), free, total, ..Device::default() }];
     for device in device::offload(backend) {
         let (free, total) = (device.memory_free as u64, device.memory_total as u64);
@@ -82,8 +87,12 @@ pub fn devices<'a>(backend: &Backend, models: impl Iterator<Item = (&'a Model, &
             (place_of(buffer, find), bytes.saturating_mul(n))
         });
         let compute: Vec<_> = compute.collect();
-        for (place, bytes) in weights(file, &layers) {
-            devices[place].weights = devices[place].weights.saturating_add(bytes);
+        let placed = weights::place(file, source, layout);
+        let placed: Vec<_> = placed.into_iter().map(|placed| (place_of(&placed.buffer, find), placed)).collect();
+        for (place, Placed { n_bytes, is_mapped, .. }) in placed {
+            let device = &mut devices[place];
+            device.weights = device.weights.saturating_add(n_bytes);
+            device.mapped = device.mapped.saturating_add(if is_mapped { n_bytes } else { 0 });
         }
         let kv = need.kv.unwrap_or(0);
         // The output, which is listed last, has no cache.
@@ -106,38 +115,4 @@ pub fn devices<'a>(backend: &Backend, models: impl Iterator<Item = (&'a Model, &
 /// Buffers in main memory that a device reads are called after it too.
 fn place_of(buffer: &str, find: impl Fn(&str) -> usize) -> usize {
     if buffer.ends_with("_Host") { 0 } else { find(buffer) }
-}
-
-/// Where every tensor goes: layers to their devices, what is read to the CPU, what is written to the last one's.
-fn weights(file: &File, layers: &[usize]) -> Vec<(usize, u64)> {
-    let output = layers.last().copied().unwrap_or(0);
-    let mut placed = Vec::new();
-    let mut has_output = false;
-    for tensor in file.header.tensors() {
-        let layer = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
-        let place = match layer {
-            Some(layer) => layers.get(layer).copied().unwrap_or(0),
-            None if tensor.name.contains("token_embd") => 0,
-            None => output,
-        };
-        has_output |= tensor.name == "output.weight";
-        placed.push((place, tensor.n_bytes));
-    }
-    // An embedding that is the output as well is on both devices.
-    let embedding = file.header.tensors().iter().find(|tensor| tensor.name == "token_embd.weight");
-    if let Some(embedding) = embedding.filter(|_| !has_output && output != 0) {
-        placed.push((output, embedding.n_bytes));
-    }
-    placed
-}
-
-/// Bytes of main memory in all and free for use, as far as this process may use them.
-fn main_memory() -> (u64, u64) {
-    let refresh = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-    let system = System::new_with_specifics(refresh);
-    let (total, free) = (system.total_memory(), system.available_memory());
-    match system.cgroup_limits() {
-        Some(limits) if limits.total_memory > 0 => (total.min(limits.total_memory), free.min(limits.free_memory)),
-        _ => (total, free),
-    }
 }

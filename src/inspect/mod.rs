@@ -12,12 +12,15 @@ pub mod check;
 #[cfg(feature = "inspect")]
 mod finding;
 #[cfg(feature = "inspect")]
+pub mod main_memory;
+#[cfg(feature = "inspect")]
 pub mod memory;
 #[cfg(feature = "inspect")]
 pub mod model;
 pub mod probe;
 #[cfg(feature = "inspect")]
 mod rules;
+mod weights;
 
 #[cfg(feature = "inspect")]
 pub use check::{Inspection, check};

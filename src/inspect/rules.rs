@@ -3,10 +3,12 @@
 use super::finding::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
-use crate::llama::context::FlashAttention;
+use crate::arithmetic::units;
+use crate::llama::context::{ContextParams, FlashAttention};
 use crate::llama::invariance::{self, Difference, Invariance};
 use crate::recipe::Schedule;
 use crate::recipe::placement::CacheType;
+use crate::recipe::rope::Rope;
 use crate::steer::{Error, Facts, ModelSource, Plan, Role, SidePlan};
 use crate::vocab::compare::{self, Verdict, specials};
 
@@ -31,7 +33,7 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
         }
     }
     if let Ok(file) = &base.file
-        && !plan.pairs.is_empty()
+        && is_proxy_tuning(plan)
     {
         found.base(file);
     }
@@ -69,9 +71,20 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
         }
     }
     found.ends(models);
-    found.context(plan.sources().next().map_or(0, |(_, base)| base.context.n_ctx), models);
+    found.context(plan, models);
     found.memory(devices, plan, models.iter().all(|model| model.file.is_ok()));
     found.0
+}
+
+/// Whether some pair carries a tuning over to the base: an expert that is another model than the base, tuned from one that
+/// is another model too. Guidance, contrastive decoding and products of experts take any base.
+fn is_proxy_tuning(plan: &Plan) -> bool {
+    let base = plan.base.source().map(|base| &base.path);
+    let is_own = |side: &Option<SidePlan>| {
+        let source = side.as_ref().and_then(|side| side.source.as_ref());
+        source.is_some_and(|source| Some(&source.path) != base)
+    };
+    plan.pairs.iter().any(|pair| is_own(&pair.expert) && is_own(&pair.antiexpert))
 }
 
 #[derive(Default)]
@@ -404,15 +417,20 @@ impl Findings {
         }
     }
 
-    fn context(&mut self, n_ctx: usize, models: &[Model]) {
+    fn context(&mut self, plan: &Plan, models: &[Model]) {
         const TOPIC: &str = "context";
         let trained = |model: &Model| model.file.as_ref().ok().map(File::n_ctx_train);
         let Some(base) = models.first().and_then(trained) else { return };
         for model in models {
             let Some(n) = trained(model) else { continue };
-            if n_ctx > n {
+            let context =
+                plan.sources().find(|(_, source)| source.path == model.path).map(|(_, source)| &source.context);
+            let Some(ContextParams { n_ctx, rope, .. }) = context else { continue };
+            // Whoever stretches positions knows how far.
+            if *n_ctx > n && *rope == Rope::default() {
                 let text = format!("a context of {n_ctx} tokens is longer than the {n} it was trained on");
-                self.tell(Level::Warning, TOPIC, Some(model.role), text, "give a shorter one with -c");
+                let advice = "give a shorter one with -c, or stretch it with --rope-scaling and --rope-scale";
+                self.tell(Level::Warning, TOPIC, Some(model.role), text, advice);
             } else if n < base {
                 let text = format!("it was trained on {n} tokens, the base on {base}: the shortest bounds all");
                 self.add(Level::Note, TOPIC, Some(model.role), text);
@@ -423,29 +441,33 @@ impl Findings {
     /// `is_complete`: every file's need is known.
     fn memory(&mut self, devices: &[Device], plan: &Plan, is_complete: bool) {
         const TOPIC: &str = "memory";
-        use crate::llama::model::LoadMode;
         for device in devices {
             let (needed, Device { name, free, total, .. }) = (device.needed(), device);
             if *total == 0 {
                 continue;
             }
-            let is_cpu = name == CPU;
-            // Mapped weights need not all be there at once.
-            let is_mapped = is_cpu
-                && plan.sources().all(|(_, source)| matches!(source.model.load_mode, LoadMode::Auto | LoadMode::Mmap));
-            let fixed = if is_mapped { needed - device.weights } else { needed };
-            let text = |have: u64, word: &str| format!("{name} has {} {word}, {} are needed", gib(have), gib(needed));
-            let advice = if is_cpu {
-                "a smaller context (-c), a smaller cache type (-ctk, -ctv) or smaller files need less"
-            } else {
-                "move fewer layers there (-ngl), or take a smaller context (-c)"
+            let text = |have: u64, word: &str| {
+                format!("{name} has {} {word}, {} are needed", units::bytes(have), units::bytes(needed))
             };
-            if fixed > *total {
-                self.tell(Level::Refused, TOPIC, None, text(*total, "in all"), advice);
+            let copies = device.mapped > 0 && device.weights > device.mapped;
+            let advice = match (name == CPU, copies && plan.sources().any(|(_, source)| source.model.repack)) {
+                (true, true) => format!(
+                    "--no-repack needs {} less and is slower; a smaller context (-c), a smaller cache type (-ctk, -ctv) \
+                     or smaller files need less too",
+                    units::bytes(device.weights - device.mapped)
+                ),
+                (true, false) => {
+                    "a smaller context (-c), a smaller cache type (-ctk, -ctv) or smaller files need less".to_owned()
+                }
+                (false, _) => "move fewer layers there (-ngl), or take a smaller context (-c)".to_owned(),
+            };
+            // Mapped weights need not all be there at once.
+            if needed - device.mapped > *total {
+                self.tell(Level::Refused, TOPIC, None, text(*total, "in all"), &advice);
             } else if needed > *free {
-                self.tell(Level::Warning, TOPIC, None, text(*free, "free"), advice);
+                self.tell(Level::Warning, TOPIC, None, text(*free, "available"), &advice);
             } else if is_complete {
-                self.ok(TOPIC, None, text(*free, "free"));
+                self.ok(TOPIC, None, text(*free, "available"));
             }
         }
     }
@@ -462,10 +484,4 @@ fn is_deterministic(source: &ModelSource) -> bool {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
-}
-
-/// Bytes for a person.
-fn gib(bytes: u64) -> String {
-    let (unit, scale) = if bytes < 1 << 30 { ("MiB", 1_u64 << 20) } else { ("GiB", 1 << 30) };
-    format!("{:.1} {unit}", bytes as f64 / scale as f64)
 }

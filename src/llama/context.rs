@@ -16,9 +16,10 @@ use super::model::{MODEL_CHANGES, Model};
 use super::{Error, Token, log};
 use crate::parameter::OutOfRange;
 use crate::recipe::placement::CacheType;
+use crate::recipe::rope::{Rope, RopeScaling};
 
 /// How a context computes. The defaults are llama.cpp's, but for its size, which is the caller's to choose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContextParams {
     /// Tokens that each sequence can hold, prompt and answer together.
     pub n_ctx: usize,
@@ -34,6 +35,7 @@ pub struct ContextParams {
     pub cache_type_v: CacheType,
     /// Keep the KV cache where the layers are.
     pub offload_kqv: bool,
+    pub rope: Rope,
 }
 
 impl Default for ContextParams {
@@ -47,6 +49,7 @@ impl Default for ContextParams {
             cache_type_k: CacheType::F16,
             cache_type_v: CacheType::F16,
             offload_kqv: true,
+            rope: Rope::default(),
         }
     }
 }
@@ -64,6 +67,7 @@ impl ContextParams {
                 return Err(OutOfRange::new(name, value, format!("1 to {most}")));
             }
         }
+        self.rope.validate()?;
         if self.cache_type_v.is_quantised() && self.flash_attention == FlashAttention::Off {
             let expected = "f32, f16 or bf16, as flash attention is off";
             return Err(OutOfRange::new("cache-type-v", "quantised", expected));
@@ -110,6 +114,24 @@ fn raw_type(kind: CacheType) -> sys::ggml_type {
         CacheType::Q5_0 => sys::GGML_TYPE_Q5_0,
         CacheType::Q5_1 => sys::GGML_TYPE_Q5_1,
     }
+}
+
+/// Sets what was chosen; llama.cpp's defaults take the rest from the file.
+fn set_rope(raw: &mut sys::llama_context_params, rope: &Rope) {
+    if let Some(scaling) = rope.scaling {
+        raw.rope_scaling_type = match scaling {
+            RopeScaling::None => sys::LLAMA_ROPE_SCALING_TYPE_NONE,
+            RopeScaling::Linear => sys::LLAMA_ROPE_SCALING_TYPE_LINEAR,
+            RopeScaling::Yarn => sys::LLAMA_ROPE_SCALING_TYPE_YARN,
+        };
+    }
+    raw.rope_freq_base = rope.freq_base.unwrap_or(raw.rope_freq_base);
+    raw.rope_freq_scale = rope.freq_scale().unwrap_or(raw.rope_freq_scale);
+    raw.yarn_orig_ctx = rope.yarn_orig_ctx.unwrap_or(raw.yarn_orig_ctx);
+    raw.yarn_ext_factor = rope.yarn_ext_factor.unwrap_or(raw.yarn_ext_factor);
+    raw.yarn_attn_factor = rope.yarn_attn_factor.unwrap_or(raw.yarn_attn_factor);
+    raw.yarn_beta_slow = rope.yarn_beta_slow.unwrap_or(raw.yarn_beta_slow);
+    raw.yarn_beta_fast = rope.yarn_beta_fast.unwrap_or(raw.yarn_beta_fast);
 }
 
 /// Sequences of a context, and the cells of the KV cache that they live in.
@@ -229,6 +251,7 @@ impl Context {
         raw.type_k = raw_type(params.cache_type_k);
         raw.type_v = raw_type(params.cache_type_v);
         raw.offload_kqv = params.offload_kqv;
+        set_rope(&mut raw, &params.rope);
         // Without the full cache a sliding-window model cannot be rolled back.
         raw.swa_full = true;
         raw.no_perf = true;

@@ -29,6 +29,9 @@ pub enum Error {
     #[error("no device is called {name:?}, there are: {}", known.join(", "))]
     Device { name: String, known: Vec<String> },
 
+    #[error("tensors cannot be put into a buffer called {name:?}, there are: {}", known.join(", "))]
+    Buffer { name: String, known: Vec<String> },
+
     #[error("cannot use the RPC server {endpoint:?}: {reason}")]
     Rpc { endpoint: String, reason: String },
 
@@ -92,6 +95,7 @@ impl Error {
             self,
             Self::Parameter(_)
                 | Self::Device { .. }
+                | Self::Buffer { .. }
                 | Self::Rpc { .. }
                 | Self::TokenRange { .. }
                 | Self::Grammar { .. }
@@ -108,6 +112,7 @@ impl Error {
                 "a smaller context (-c; in the C API, n_ctx) or a smaller KV cache type (-ctk, -ctv) needs less memory",
             ),
             Self::Device { .. } => Some("`proxytune devices` lists them"),
+            Self::Buffer { .. } => Some("--override-tensor takes pattern=buffer, as in exps=CPU"),
             Self::Rpc { .. } => Some("start llama.cpp's rpc-server there, of the version that proxytune is built with"),
             Self::NotFinite { .. } => Some("`proxytune check --deep` tells whether the file is damaged"),
             Self::NothingToChoose => Some("the grammar, a logit bias or the samplers leave no token"),

@@ -29,6 +29,7 @@ mod gumbel;
 pub mod invariance;
 pub mod log;
 pub mod model;
+pub mod overrides;
 mod pieces;
 pub mod probe;
 pub mod rpc;

@@ -10,9 +10,11 @@ use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
+use super::overrides::{RawOverrides, TensorOverride};
 use super::specials::Specials;
 use super::spelling::Spelling;
 use super::{Error, log};
+use crate::parameter::OutOfRange;
 
 /// Held while llama.cpp writes to a model: contexts being created, adapters coming and going.
 pub(super) static MODEL_CHANGES: Mutex<()> = Mutex::new(());
@@ -33,6 +35,8 @@ pub struct ModelParams {
     pub repack: bool,
     /// Read every tensor and refuse values that are not finite.
     pub check_tensors: bool,
+    /// Tensors that go elsewhere than their layer; the first that matches counts.
+    pub overrides: Vec<TensorOverride>,
 }
 
 impl Default for ModelParams {
@@ -46,6 +50,7 @@ impl Default for ModelParams {
             load_mode: LoadMode::Auto,
             repack: true,
             check_tensors: false,
+            overrides: Vec::new(),
         }
     }
 }
@@ -150,6 +155,7 @@ impl Model {
         }
         let mut tensor_split = params.tensor_split.clone();
         tensor_split.resize(n_split, 0.0);
+        let overrides = RawOverrides::new(backend, &params.overrides)?;
         let mut cancelled = false;
         let mut report = |share| {
             let go_on = progress(share);
@@ -173,6 +179,7 @@ impl Model {
         if !params.tensor_split.is_empty() {
             c_params.tensor_split = tensor_split.as_ptr();
         }
+        c_params.tensor_buft_overrides = overrides.as_ptr();
         c_params.vocab_only = extent == Extent::Vocabulary;
         c_params.no_alloc = extent == Extent::Layout;
         // What is not loaded cannot be mapped.
@@ -184,11 +191,18 @@ impl Model {
         c_params.progress_callback_user_data = (&raw mut report).cast();
 
         log::take_errors("");
-        // SAFETY: the path is NUL-terminated; devices, split and callback data outlive the call, which copies the
-        // first two and calls the callback only while it runs.
+        // SAFETY: the path is NUL-terminated; devices, split, overrides and callback data outlive the call, which copies
+        // the first two and uses the others only while it runs.
         let raw = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), c_params) };
         let Some(raw) = NonNull::new(raw) else {
-            return Err(if cancelled { Error::LoadCancelled } else { failed(&log::take_errors("it gave no reason")) });
+            let reason = log::take_errors("it gave no reason");
+            return Err(if cancelled {
+                Error::LoadCancelled
+            } else if !params.overrides.is_empty() && reason.contains("regular expression") {
+                OutOfRange::new("override-tensor", reason, "a regular expression as C++ has them").into()
+            } else {
+                failed(&reason)
+            });
         };
         let no_devices = params.n_gpu_layers == Some(0) || params.devices.as_ref().is_some_and(Vec::is_empty);
         let uses_devices = !no_devices && !super::device::offload(backend).is_empty();

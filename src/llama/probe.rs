@@ -11,7 +11,8 @@ use super::backend::Backend;
 use super::context::{Context, ContextParams, Outputs, Sequences};
 use super::invariance::{self, Invariance, MAX_WIDTH};
 use super::model::{Extent, Model, ModelParams};
-use super::{Error, Token, log};
+use super::overrides::TensorOverride;
+use super::{Error, Token, device, log};
 use crate::arithmetic::offset::first_non_finite_logit;
 use crate::recipe::model_spec::Lora;
 
@@ -59,6 +60,11 @@ pub struct Layout {
     pub compute: Vec<(String, u64)>,
     /// The KV cache or recurrent state, all devices together.
     pub kv_bytes: u64,
+    /// Tensors that the model's parameters put elsewhere than their layer, and into which buffer.
+    pub overridden: Vec<(String, String)>,
+    /// The buffer that every tensor has in main memory if it is kept there. An embedding that is the output as well has
+    /// two.
+    pub on_cpu: Vec<(String, String)>,
 }
 
 /// Lays a model and a context with some sequences out without taking the memory for them.
@@ -69,8 +75,13 @@ pub fn layout(
     context: &ContextParams,
     sequences: Sequences,
 ) -> Result<(Vocabulary, Layout), Error> {
+    let open = |params: &ModelParams| Model::open(backend, path, params, Extent::Layout, |_| true).map(Arc::new);
+    // llama.cpp chooses among the buffers of main memory by itself, and tells what it chose for an override alone.
+    let mut all_on_cpu = model.clone();
+    all_on_cpu.overrides.push(TensorOverride::on_cpu("."));
+    let has_devices = !device::offload(backend).is_empty();
     let (laid_out, lines) = log::collect(|| {
-        let model = Arc::new(Model::open(backend, path, model, Extent::Layout, |_| true)?);
+        let model = open(if has_devices { model } else { &all_on_cpu })?;
         Context::with(model.clone(), &[], context, sequences).map(|_| model)
     });
     let model = laid_out?;
@@ -78,13 +89,29 @@ pub fn layout(
     for line in &lines {
         layout.read(line);
     }
+    if has_devices {
+        let (opened, lines) = log::collect(|| open(&all_on_cpu));
+        opened?;
+        layout.on_cpu = lines.iter().filter_map(|line| overridden(line)).collect();
+    } else {
+        layout.on_cpu = std::mem::take(&mut layout.overridden);
+    }
     Ok((vocabulary_of(&model), layout))
+}
+
+/// `tensor blk.0.ffn_up.weight (1 MiB q4_0) buffer type overridden to CPU_REPACK`
+fn overridden(line: &str) -> Option<(String, String)> {
+    let (tensor, buffer) = line.strip_prefix("tensor ")?.split_once(" buffer type overridden to ")?;
+    // A name may hold blanks; what stands behind it does not begin with a bracket twice.
+    let (name, _) = tensor.rsplit_once(" (")?;
+    Some((name.to_owned(), buffer.to_owned()))
 }
 
 impl Layout {
     /// Takes in a line of llama.cpp's log: `f: CPU compute buffer size = 12.50 MiB`,
     /// `f: size = 3.00 MiB (256 cells, …`, `f: layer 0 assigned to device CPU, …`.
     fn read(&mut self, line: &str) {
+        self.overridden.extend(overridden(line));
         let Some((_, said)) = line.split_once(": ") else { return };
         let mib = |text: &str| {
             let number = text.trim_start().split(' ').next()?.parse::<f64>().ok()?;
@@ -140,6 +167,7 @@ mod tests {
             "llama_kv_cache: size =    3.00 MiB (   256 cells,   2 layers,  1/1 seqs), K (f16):    1.50 MiB, V …",
             "llama_kv_cache: size =    0.50 MiB (   256 cells,   2 layers,  1/1 seqs), K (f16):    0.25 MiB, V …",
             "load: token to piece cache size = 0.0013 MB",
+            "tensor blk.0.ffn_up_exps.weight (0 MiB q4_K) buffer type overridden to CPU_REPACK",
             "print_info: model size = 3 MiB",
         ] {
             layout.read(line);
@@ -147,5 +175,6 @@ mod tests {
         assert_eq!(layout.layers, ["CUDA0", "CPU"]);
         assert_eq!(layout.compute, [("CPU".to_owned(), 12 << 20 | 1 << 19), ("CUDA_Host".to_owned(), 1 << 18)]);
         assert_eq!(layout.kv_bytes, 7 << 19);
+        assert_eq!(layout.overridden, [("blk.0.ffn_up_exps.weight".to_owned(), "CPU_REPACK".to_owned())]);
     }
 }

@@ -133,7 +133,7 @@ const CHECKOUT: &str = match option_env!("PROXYTUNE_CHECKOUT") {
 
 /// Where bundled models lie: `PROXYTUNE_MODELS`, beside the binary, under `share` where it is installed, the checkout it
 /// was built from.
-fn folders() -> Vec<PathBuf> {
+pub fn folders() -> Vec<PathBuf> {
     let named = std::env::var_os("PROXYTUNE_MODELS").filter(|value| !value.is_empty()).map(PathBuf::from);
     let binary = std::env::current_exe().ok();
     let home = binary.as_deref().and_then(Path::parent);

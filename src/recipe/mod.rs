@@ -2,10 +2,12 @@
 //!
 //! In: a path or the name of a bundled recipe. Out: plain types with every value checked. Nothing is loaded here.
 
+pub mod builtin;
 pub mod error;
 pub mod file;
 pub mod model_spec;
 pub mod placement;
+pub mod rope;
 pub mod schedule;
 pub mod view;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::View;
 use super::placement::{CacheType, GpuLayers, Placement};
+use super::rope::Rope;
 use crate::parameter::OutOfRange;
 
 /// Beyond this an adapter drowns the model that it was trained for.
@@ -21,6 +22,7 @@ pub struct ModelSpec {
     pub lora: Vec<Lora>,
     pub view: View,
     pub placement: Placement,
+    pub rope: Rope,
 }
 
 /// Where a model is.
@@ -57,6 +59,7 @@ impl ModelSpec {
     }
 
     pub(super) fn validate(&self) -> Result<(), OutOfRange> {
+        self.rope.validate()?;
         let is_sensible = |scale: f32| scale.abs() <= MAX_SCALE;
         let wrong = self.lora.iter().find(|lora| !is_sensible(lora.scale));
         let twice = self.lora.iter().enumerate().find(|(i, lora)| self.lora[..*i].iter().any(|l| l.path == lora.path));
@@ -90,7 +93,8 @@ impl ModelSpec {
 
 impl From<ModelName> for ModelSpec {
     fn from(model: ModelName) -> Self {
-        Self { model, lora: Vec::new(), view: View::default(), placement: Placement::default() }
+        let (view, placement, rope) = (View::default(), Placement::default(), Rope::default());
+        Self { model, lora: Vec::new(), view, placement, rope }
     }
 }
 
@@ -139,6 +143,12 @@ struct Fields {
     cache_type_k: Option<CacheType>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_type_v: Option<CacheType>,
+    #[serde(skip_serializing_if = "is_default")]
+    rope: Rope,
+}
+
+fn is_default(rope: &Rope) -> bool {
+    *rope == Rope::default()
 }
 
 impl TryFrom<Fields> for ModelSpec {
@@ -159,12 +169,12 @@ impl TryFrom<Fields> for ModelSpec {
             cache_type_k: fields.cache_type_k,
             cache_type_v: fields.cache_type_v,
         };
-        Ok(Self { model, lora: fields.lora, view, placement })
+        Ok(Self { model, lora: fields.lora, view, placement, rope: fields.rope })
     }
 }
 
 impl From<ModelSpec> for Fields {
-    fn from(ModelSpec { model, lora, view, placement }: ModelSpec) -> Self {
+    fn from(ModelSpec { model, lora, view, placement, rope }: ModelSpec) -> Self {
         let (model, hf, hf_file) = match model {
             ModelName::Base => (Some("base".into()), None, None),
             ModelName::File(path) => (Some(path), None, None),
@@ -183,6 +193,7 @@ impl From<ModelSpec> for Fields {
             device: placement.device,
             cache_type_k: placement.cache_type_k,
             cache_type_v: placement.cache_type_v,
+            rope,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::builtin::BuiltIn;
+
 /// How a role sees a conversation. What is left open is settled by the role: the template is `auto` for an expert and
 /// `plain` for base and antiexpert.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,10 @@ pub enum TemplateName {
     Plain,
     /// Whatever the expert of the same pair sees; for the base that of the first pair.
     Expert,
+    /// One that llama.cpp has a name for.
+    BuiltIn(BuiltIn),
+    /// The Jinja source itself.
+    Source(String),
     /// A file with a Jinja template, or a GGUF file that holds one.
     File(PathBuf),
 }
@@ -67,7 +73,8 @@ impl From<&str> for TemplateName {
             "model" => Self::Model,
             "plain" => Self::Plain,
             "expert" => Self::Expert,
-            path => Self::File(path.into()),
+            source if source.contains("{{") || source.contains("{%") => Self::Source(source.to_owned()),
+            name => BuiltIn::named(name).map_or_else(|| Self::File(name.into()), Self::BuiltIn),
         }
     }
 }
@@ -79,6 +86,8 @@ impl fmt::Display for TemplateName {
             Self::Model => f.write_str("model"),
             Self::Plain => f.write_str("plain"),
             Self::Expert => f.write_str("expert"),
+            Self::BuiltIn(template) => f.write_str(template.name()),
+            Self::Source(source) => f.write_str(source),
             Self::File(path) => write!(f, "{}", path.display()),
         }
     }

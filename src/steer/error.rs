@@ -135,9 +135,9 @@ impl Error {
             Self::Lacking { .. } => Some("the text holds a special token that only the base has"),
             Self::NoTemplate { .. } => Some("give a template's file, or `plain`"),
             Self::TemplateFile { source, .. } if !source.is_missing() => Some(source.hint()),
-            Self::TemplateFile { .. } => {
-                Some("a template is plain, model, expert, or the name of a file; none is known by another name")
-            }
+            Self::TemplateFile { .. } => Some(
+                "a template is plain, model, expert, chatml, gemma, llama3, phi3, zephyr, Jinja source, or a file's name",
+            ),
             Self::NoExpert { .. } => Some("the template may be plain, model, or a file"),
             Self::Alphas { .. } => Some("give one for all pairs, or one for each"),
             Self::EmptyPrompt { .. } => Some("give a prompt with -p TEXT or -f FILE"),

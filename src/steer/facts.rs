@@ -136,6 +136,8 @@ impl Plan {
                 None => return Err(Error::NoTemplate { role, path: source.path.clone() }),
                 template => template.transpose(),
             },
+            Some(TemplateName::BuiltIn(template)) => file.compile(template.source()).map(Some),
+            Some(TemplateName::Source(source)) => file.compile(&source).map(Some),
             Some(TemplateName::File(path)) if path.extension().is_some_and(|end| end == "gguf") => {
                 let file = File::read(&path).map_err(|source| Error::File { role, source })?;
                 let template = file.template().ok_or(Error::NoTemplate { role, path })?;

@@ -5,6 +5,7 @@ use super::{Role, error};
 use crate::llama::backend::Backend;
 use crate::llama::{Error, device};
 use crate::recipe::placement::{GpuLayers, Placement};
+use crate::recipe::rope::Rope;
 use crate::recipe::{ModelName, ModelSpec, Recipe};
 
 impl Plan {
@@ -40,7 +41,7 @@ fn pairs(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<V
     let side = |role: Role, spec: &Option<ModelSpec>| -> Result<Option<SidePlan>, error::Error> {
         let Some(spec) = spec else { return Ok(None) };
         let is_base = spec.model == ModelName::Base && spec.lora.is_empty();
-        let is_as_base = is_base && spec.placement == Placement::default();
+        let is_as_base = is_base && spec.placement == Placement::default() && spec.rope == Rope::default();
         let placement = spec.placement.or(&recipe.base.placement);
         let own = || source(recipe, role, spec, &placement, defaults, backend);
         let source = if is_as_base { None } else { Some(own()?) };
@@ -70,6 +71,7 @@ fn source(
     let of_base: &[_] = if role != Role::Base && spec.model == ModelName::Base { &recipe.base.lora } else { &[] };
     let adapters = [of_base, &spec.lora].concat();
     let mut source = ModelSource { path, adapters, ..defaults.clone() };
+    source.context.rope = spec.rope.or(&recipe.base.rope);
     place(&mut source, placement, backend).map_err(error::in_lane(role))?;
     Ok(source)
 }

@@ -24,6 +24,7 @@ pub struct Plan {
 
 /// Who decodes the base.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a plan has one")]
 pub enum Base {
     /// A lane of the ensemble.
     Model(ModelSource),

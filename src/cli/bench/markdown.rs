@@ -2,6 +2,7 @@
 
 use super::table::Table;
 use crate::arithmetic::statistics::Median;
+use crate::arithmetic::units;
 use crate::bench::{Accepted, Batches, Derived, Drafts, How, Measurement, Memory, Report, StepCosts, System};
 
 pub(super) fn report(report: &Report) -> String {
@@ -39,8 +40,8 @@ fn runs(rows: &[Measurement]) -> String {
         let (mean, deviation) = row.speed();
         let mut cells = vec![
             models.kind.clone(),
-            size(models.n_bytes),
-            params(models.n_params),
+            units::bytes(models.n_bytes),
+            units::parameters(models.n_params),
             row.machine.backends.clone(),
             models.source.context.n_threads.to_string(),
             role,
@@ -135,7 +136,7 @@ fn memory(memory: &Memory) -> String {
             How::Alone(_) => traffic.role.clone(),
             how => format!("{}, {}", traffic.role, how.name()),
         };
-        let (weights, kv) = (size(traffic.weight_bytes as u64), size(traffic.kv_bytes as u64));
+        let (weights, kv) = (units::bytes(traffic.weight_bytes as u64), units::bytes(traffic.kv_bytes as u64));
         table.add([name, weights, kv, gb(traffic.bytes_per_s), format!("{:.0} %", traffic.roofline * 100.0)]);
     }
     let beyond = if subjects.iter().any(|traffic| traffic.roofline > 1.0) {
@@ -159,17 +160,4 @@ fn system(system: &System) -> String {
     let System { proxytune, llama_cpp, devices, system_info } = system;
     let devices: Vec<_> = devices.iter().map(|device| format!("{} ({})", device.name, device.description)).collect();
     format!("build: proxytune {proxytune}, llama.cpp {llama_cpp}\ndevices: {}\n{system_info}\n", devices.join(", "))
-}
-
-/// As llama-bench writes sizes.
-fn size(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    let (unit, name) =
-        if bytes >= 1024.0_f64.powi(3) { (1024.0_f64.powi(3), "GiB") } else { (1024.0_f64.powi(2), "MiB") };
-    format!("{:.2} {name}", bytes / unit)
-}
-
-fn params(n: u64) -> String {
-    let n = n as f64;
-    if n >= 1e9 { format!("{:.2} B", n / 1e9) } else { format!("{:.2} M", n / 1e6) }
 }

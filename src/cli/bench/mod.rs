@@ -4,6 +4,7 @@ mod markdown;
 mod table;
 
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -25,6 +26,11 @@ const TEMPLATE_TOKENS: usize = 128;
 /// The seed unless one is given: every run draws alike.
 const SEED: u32 = 1;
 
+/// Repetitions where none are asked for, as in llama-bench, and the time that they may take for prompts and for texts: a
+/// large model is measured in minutes, a small one in seconds.
+const REPETITIONS: u32 = 5;
+const TIME: Duration = Duration::from_secs(90);
+
 pub fn run(args: &args::Bench) -> Result<Done> {
     if args.n_prompt == 0 && args.n_gen == 0 {
         return Err(BadUsage("there is nothing to measure: -p and -n are 0".to_owned())).hint("leave one of them out");
@@ -38,7 +44,8 @@ pub fn run(args: &args::Bench) -> Result<Done> {
     let settings = Settings {
         n_prompt: args.n_prompt as usize,
         n_gen: args.n_gen as usize,
-        n_repetitions: args.repetitions as usize,
+        n_repetitions: args.repetitions.unwrap_or(REPETITIONS) as usize,
+        time: args.repetitions.is_none().then_some(TIME),
         warms_up: !args.no_warmup,
         sampling,
         weights: WeightsRequest::default(),
@@ -53,13 +60,11 @@ pub fn run(args: &args::Bench) -> Result<Done> {
         say!("note: {note}");
     }
 
-    let bar = progress::runs();
+    let mut bar = progress::Measuring::default();
     let measured = bench::measure(&resolved.backend, &mut subjects, &settings, &conversations, cancel, &mut |run| {
-        bar.set_message(run.what.to_owned());
-        bar.set_length(run.n_all as u64);
-        bar.set_position(run.n_done as u64);
+        bar.report(run.what, run.expected);
     });
-    bar.finish_and_clear();
+    drop(bar);
     let report = measured.or_else(with_hint)?;
     // Stopped before anything was measured, there is nothing to print.
     if !report.rows.is_empty() {

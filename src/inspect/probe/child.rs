@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// Names a program that answers, for libraries and plugins whose host does not.
 const PROGRAM: &str = "PROXYTUNE_PROBE";
 
-/// A program that answers a [`Request`]: `proxytune probe`, or one that calls [`super::serve`].
+/// A program that answers a [`Request`]: `proxytune`, or one that calls [`super::serve`].
 #[derive(Debug, Clone)]
 pub struct Prober {
     program: PathBuf,

@@ -1,14 +1,14 @@
 //! What only llama.cpp knows about a file, asked in a process that it may end.
 //!
 //! ```text
-//! Prober::admit(plan) ─ for each context, unless remembered ─► child: proxytune probe ─► Request on stdin
+//! Prober::admit(plan) ─ for each context, unless remembered ─► child: proxytune @@ ─► Request on stdin
 //!         │                                                        │   lays the model out without its weights
 //!         ▼                                                        ▼
 //! nothing, or Refused { role, path, … } ◄────── it answered, or how it ended ──── Probed on stdout
 //! ```
 //!
 //! A child that answers has survived, whatever it answers: an error that llama.cpp returns is found again, with its
-//! words, when the model is loaded. A program that answers is `proxytune probe`, or any that calls [`serve`].
+//! words, when the model is loaded. A program that answers is `proxytune`, or any that calls [`serve`].
 
 mod child;
 mod verdicts;
@@ -25,8 +25,9 @@ use crate::llama::probe::{self, Layout, Vocabulary};
 use crate::llama::{Error, rpc};
 use crate::steer::ModelSource;
 
-/// The command under which `proxytune` calls [`serve`].
-pub const COMMAND: &str = "probe";
+/// The hidden command under which `proxytune` calls [`serve`]. Without letters, so that no word that somebody mistypes is
+/// taken for it.
+pub const COMMAND: &str = "@@";
 
 /// Everything that a process needs to know to answer with a [`Probed`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
