@@ -36,7 +36,7 @@ const ORDER: [&[&str]; 11] = [
     &["prompt", "vocab", "recipe"],
     &["sampling"],
     &["gguf", "parameter"],
-    &["arithmetic"],
+    &["arithmetic", "contained"],
 ];
 /// Stands beside the others: `cli` alone uses it, and it uses none of them.
 const HUB: &str = "hub";
