@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read};
-use std::panic::catch_unwind;
 
 use gguf_rs::{ByteOrder, GGUFContainer};
 use serde_json::Value;
 
 use super::{Header, value};
+use crate::contained::contained;
 
 /// Entries kept of the tokenizer's arrays; the others are kept in full.
 const N_TOKENIZER_ENTRIES: u64 = 0;
@@ -77,7 +77,7 @@ fn decode(header: &Header, mut bytes: Vec<u8>) -> Option<BTreeMap<String, Value>
     bytes.truncate(usize::try_from(header.metadata_bytes()).ok()?);
     bytes.get_mut(N_TENSORS_AT..N_TENSORS_AT + 8)?.fill(0);
     let input = Cursor::new(bytes.split_off(VERSION_AT));
-    catch_unwind(move || {
+    contained(move || {
         let mut container = GGUFContainer::new(ByteOrder::LE, Box::new(input), N_TOKENIZER_ENTRIES);
         container.decode().ok().map(|model| model.metadata().clone())
     })

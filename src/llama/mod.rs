@@ -30,6 +30,7 @@ pub mod invariance;
 pub mod log;
 pub mod model;
 pub mod overrides;
+mod parts;
 mod pieces;
 pub mod probe;
 pub mod rpc;
@@ -38,6 +39,9 @@ mod spelling;
 pub mod stage;
 mod table;
 pub mod text;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 

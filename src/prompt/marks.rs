@@ -15,19 +15,24 @@ const END: char = '\u{fdd2}';
 const DIGIT_0: u32 = 0xfde0;
 const RADIX: usize = 16;
 
+/// Whether a character is kept for marks.
+pub(super) fn is_reserved(c: char) -> bool {
+    RESERVED.contains(&c)
+}
+
 /// The first character of a text that is kept for marks.
 pub(super) fn reserved(text: &str) -> Option<char> {
-    text.chars().find(|c| RESERVED.contains(c))
+    text.chars().find(|&c| is_reserved(c))
 }
 
 /// A text with its marks taken out.
 pub(super) fn bare(text: &str) -> String {
-    text.chars().filter(|c| !RESERVED.contains(c)).collect()
+    text.chars().filter(|&c| !is_reserved(c)).collect()
 }
 
 /// How many characters [`bare`] leaves.
 pub(super) fn bare_len(text: &str) -> usize {
-    text.chars().filter(|c| !RESERVED.contains(c)).count()
+    text.chars().filter(|&c| !is_reserved(c)).count()
 }
 
 /// Whether [`bare`] would change the text.
@@ -54,6 +59,42 @@ pub(super) fn marked(index: usize, text: &str) -> String {
     out.push_str(inner);
     push_mark(&mut out, CLOSE, index);
     out.push_str(after);
+    out
+}
+
+/// The characters of a text without its marks, each with the number of the message that it is of.
+fn owned(text: &str) -> Vec<(char, Option<usize>)> {
+    let mut chars = Vec::new();
+    let (mut owner, mut from) = (None, 0);
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        let Some((kind, index, end)) = read_mark(text, at) else {
+            chars.push((c, owner));
+            at += c.len_utf8();
+            continue;
+        };
+        if kind == CLOSE {
+            // Its partner may be gone.
+            chars[from..].iter_mut().for_each(|(_, owner)| *owner = Some(index));
+        }
+        owner = (kind == OPEN).then_some(index);
+        (from, at) = (chars.len(), end);
+    }
+    chars
+}
+
+/// The characters at some places of the text without its marks, marked as they were.
+pub(super) fn picked(text: &str, places: impl FnOnce(usize) -> Vec<usize>) -> String {
+    let chars = owned(text);
+    let picked: Vec<_> = places(chars.len()).into_iter().filter_map(|n| chars.get(n)).collect();
+    let mut out = String::new();
+    for run in picked.chunk_by(|(_, a), (_, b)| a == b) {
+        let text: String = run.iter().map(|(c, _)| c).collect();
+        match run[0].1 {
+            Some(index) => out.push_str(&marked(index, &text)),
+            None => out.push_str(&text),
+        }
+    }
     out
 }
 
@@ -104,7 +145,7 @@ pub(super) fn split<'a, 'b>(
         spans.push(Span::Marked { index, text: &rest[..n] });
         *from += n;
     };
-    while let Some(offset) = text[at..].find(|c| RESERVED.contains(&c)) {
+    while let Some(offset) = text[at..].find(is_reserved) {
         let start = at + offset;
         let Some((kind, index, end)) = read_mark(text, start).filter(|&(_, index, _)| index < n_messages) else {
             broken.stray = true;
@@ -198,6 +239,18 @@ mod tests {
         assert_eq!(found(&format!("<s> two{close}</s>")), expected(&tail));
         let head = [Span::Template("<s>"), marked("one"), Span::Template("</s>")];
         assert_eq!(found(&format!("<s>{open}one</s>")), expected(&head));
+    }
+
+    #[test]
+    fn what_is_picked_stays_marked() {
+        let text = format!("<{}>{}", marked(7, "one two"), marked(1, "x"));
+        let pick = |range: std::ops::Range<usize>| picked(&text, |_| range.collect());
+        assert_eq!(pick(0..10), text);
+        assert_eq!(pick(1..5), format!("{} ", marked(7, "one")));
+        assert_eq!(pick(7..20), format!("{}>{}", marked(7, "o"), marked(1, "x")));
+        assert_eq!(picked("abc", |n| (0..n).rev().collect()), "cba");
+        let tail = text.split_once(' ').expect("there").1;
+        assert_eq!(picked(tail, |n| (1..n).collect()), format!("{}>{}", marked(7, "wo"), marked(1, "x")));
     }
 
     proptest! {

@@ -6,6 +6,7 @@ mod formats;
 mod hostile;
 mod plain;
 mod properties;
+mod published;
 mod system;
 
 use std::sync::Arc;

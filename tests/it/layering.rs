@@ -36,7 +36,7 @@ const ORDER: [&[&str]; 11] = [
     &["prompt", "vocab", "recipe"],
     &["sampling"],
     &["gguf", "parameter"],
-    &["arithmetic", "plain", "text_file"],
+    &["arithmetic", "contained", "plain", "text_file"],
 ];
 /// Stands beside the others: `cli` alone uses it, and of them it uses the reader of text files alone.
 const HUB: &str = "hub";

@@ -1,14 +1,14 @@
 //! Reads a template before the engine does: refuses what no chat template needs and no engine bounds, and puts the
 //! filters of `bounds` behind every value that gets a name.
 //!
-//! The engine parses, compiles and drops a chain of operators by recursion, one frame a link, so a tag has a largest
-//! length. `recursive` loops, `call` blocks and `with` give values names in ways that no filter can be put behind, and
-//! a list multiplied by a number is walked for free; published chat templates do without all four.
+//! Names come from `for`, `set` and `with`, from the parameters of macros and `call` blocks, from `caller`, and from what
+//! a recursive loop is called with. The engine parses, compiles and drops a chain of operators by recursion, one frame a
+//! link, so a tag has a largest length.
 
-use std::ops::Range;
-
-use super::bounds::{KEEP, PUT, SCALAR};
-use super::lexer::{self, Fault, Found, Kind, Tag, Token};
+use super::bounds::{KEEP, PUT};
+use super::expressions;
+use super::lexer::{self, Fault, Found, Kind};
+use super::words::{Edit, Words};
 use crate::prompt::Error;
 
 /// Tokens in one tag.
@@ -27,6 +27,7 @@ pub(super) fn guard(source: &str) -> Result<String, Error> {
 fn rewrite(source: &str) -> Result<String, Fault> {
     let mut out = String::with_capacity(source.len() * 2);
     let mut n_elif = 0;
+    let has_caller = source.contains("caller");
     let mut at = 0;
     while let Some(start) = lexer::next(source, at) {
         out.push_str(&source[at..start]);
@@ -37,11 +38,11 @@ fn rewrite(source: &str) -> Result<String, Fault> {
             }
             Found::Tag(tag) => {
                 let words = Words { source, tag: &tag };
-                n_elif += usize::from(tag.is_block && words.first() == "elif");
+                n_elif += usize::from(tag.is_block && words.text(0) == "elif");
                 if n_elif > MAX_ELIF {
                     return Err((start, "it has too many branches"));
                 }
-                out.push_str(&words.guarded(start)?);
+                out.push_str(&guarded(&words, start, has_caller)?);
                 tag.end
             }
         };
@@ -50,111 +51,71 @@ fn rewrite(source: &str) -> Result<String, Fault> {
     Ok(out)
 }
 
-struct Words<'a> {
-    source: &'a str,
-    tag: &'a Tag,
+/// The tag with filters where they are needed.
+fn guarded(words: &Words, start: usize, has_caller: bool) -> Result<String, Fault> {
+    let tokens = words.tokens();
+    if tokens.len() > MAX_TOKENS {
+        return Err((start, "an expression is too long"));
+    }
+    let mut edits = expressions::edits(words)?;
+    let close = words.tag.close;
+    let begin = |n: usize| tokens.get(n).map_or(close, |token| token.at.start);
+    let mut wrap = |from: usize, to: usize, filter: &str| {
+        edits.extend([(from..from, "(".to_owned()), (to..to, format!(")|{filter} "))]);
+    };
+    match words.text(0) {
+        _ if !words.tag.is_block => {}
+        "for" => {
+            let values = words.all("in", 0).next().ok_or((start, "a loop has no `in`"))?;
+            let is_recursive = words.text(tokens.len() - 1) == "recursive";
+            let last = tokens.len() - usize::from(is_recursive);
+            let end = words.all("if", values).next().unwrap_or(last);
+            wrap(tokens[values].at.end, begin(end), KEEP);
+        }
+        "set" => {
+            let behind_target = words.all("=", 0).chain(words.all("|", 0)).min();
+            let n_target = behind_target.unwrap_or(tokens.len());
+            let filter = if (0..n_target).any(|n| words.text(n) == ".") { PUT } else { KEEP };
+            match behind_target.map(|n| (words.text(n), tokens[n].at.end)) {
+                Some(("=", values)) => wrap(values, close, filter),
+                // What is written up to `endset` goes through filters of the template first.
+                Some(_) => edits.push((close..close, format!("|{filter} "))),
+                None => {}
+            }
+        }
+        "with" => {
+            for assign in words.all("=", 0) {
+                let next = words.all(",", assign).next().unwrap_or(tokens.len());
+                wrap(tokens[assign].at.end, begin(next), KEEP);
+            }
+        }
+        "macro" => edits.extend(parameters(words, 2, has_caller)),
+        "call" => edits.extend(parameters(words, 1, has_caller)),
+        // Marks for training; Hugging Face writes what is inside.
+        "generation" => edits.push((tokens[0].at.clone(), "if true".to_owned())),
+        "endgeneration" => edits.push((tokens[0].at.clone(), "endif".to_owned())),
+        _ => {}
+    }
+    Ok(words.edited(start, edits))
 }
 
-impl<'a> Words<'a> {
-    fn text(&self, token: &Token) -> &'a str {
-        &self.source[token.at.clone()]
+/// Behind the tag of a macro or `call`, every parameter is set to its kept self; the tag's own end comes last. `open` is
+/// where the parameters' bracket may stand.
+fn parameters(words: &Words, open: usize, has_caller: bool) -> Option<Edit> {
+    let tokens = words.tokens();
+    let close = (words.text(open) == "(").then(|| words.partner(open)).flatten();
+    let is_name = |&n: &usize| {
+        let opens = n == open + 1 || (words.text(n - 1) == "," && tokens[n - 1].depth == 1);
+        opens && tokens[n].kind == Kind::Name
+    };
+    let names = (open + 1..close.unwrap_or(0)).filter(is_name).map(|n| words.text(n));
+    let mut sets = String::new();
+    for name in names {
+        sets.extend(["%}{% set ", name, " = ", name, "|", KEEP, " "]);
     }
-
-    fn first(&self) -> &'a str {
-        self.tag.tokens.first().map_or("", |token| self.text(token))
+    if has_caller {
+        // The engine hands it over where it is used before it is set.
+        sets.extend(["%}{% if caller is defined %}{% set caller = caller|", KEEP, " %}{% endif "]);
     }
-
-    /// The first token outside of brackets that is `word`, from a place on.
-    fn find(&self, word: &str, from: usize) -> Option<&Range<usize>> {
-        let tokens = self.tag.tokens.iter().filter(|token| token.depth == 0 && token.at.start >= from);
-        tokens.map(|token| &token.at).find(|at| &self.source[(*at).clone()] == word)
-    }
-
-    /// The tag with filters where they are needed.
-    fn guarded(&self, start: usize) -> Result<String, Fault> {
-        let Tag { tokens, close, end, .. } = self.tag;
-        if tokens.len() > MAX_TOKENS {
-            return Err((start, "an expression is too long"));
-        }
-        if let Some(token) = tokens.iter().find(|token| token.kind == Kind::Name && self.text(token) == "caller") {
-            return Err((token.at.start, "`caller` is not supported"));
-        }
-        let mut insert = self.products()?;
-        let mut wrap = |from: usize, to: usize, filter: &str| {
-            insert.extend([(from, "(".to_owned()), (to, format!(")|{filter} "))]);
-        };
-        match self.first() {
-            _ if !self.tag.is_block => {}
-            "for" if tokens.last().is_some_and(|token| self.text(token) == "recursive") => {
-                return Err((start, "a recursive loop is not supported"));
-            }
-            "for" => {
-                let values = self.find("in", start).ok_or((start, "a loop has no `in`"))?.end;
-                wrap(values, self.find("if", values).map_or(*close, |at| at.start), KEEP);
-            }
-            "set" => {
-                if let Some(assign) = self.find("=", start) {
-                    let target = tokens.iter().take_while(|token| token.at.start < assign.start);
-                    let is_attribute = target.into_iter().any(|token| self.text(token) == ".");
-                    wrap(assign.end, *close, if is_attribute { PUT } else { KEEP });
-                }
-            }
-            "macro" => insert.extend(self.parameters()),
-            // Marks for training; Hugging Face writes what is inside.
-            "generation" => return Ok(self.replaced(start, "if true")),
-            "endgeneration" => return Ok(self.replaced(start, "endif")),
-            "call" => return Err((start, "`call` is not supported")),
-            "with" => return Err((start, "`with` is not supported")),
-            _ => {}
-        }
-        // Stable: at one place, what was found first comes first.
-        insert.sort_by_key(|(at, _)| *at);
-        let mut out = String::new();
-        let mut from = start;
-        for (at, text) in insert {
-            out.push_str(&self.source[from..at]);
-            out.push_str(&text);
-            from = at;
-        }
-        out.push_str(&self.source[from..*end]);
-        Ok(out)
-    }
-
-    /// Filters beside each `*` that let no list pass; a string beside it lets none pass either.
-    fn products(&self) -> Result<Vec<(usize, String)>, Fault> {
-        let tokens = &self.tag.tokens;
-        let mut insert = Vec::new();
-        for n in (0..tokens.len()).filter(|&n| self.text(&tokens[n]) == "*") {
-            let left = n.checked_sub(1).map(|n| &tokens[n]);
-            let goes_on = tokens.get(n + 2).is_some_and(|token| matches!(self.text(token), "." | "[" | "(" | "|"));
-            let right = tokens.get(n + 1).filter(|right| right.kind != Kind::Symbol && !goes_on);
-            match (left, right) {
-                (Some(Token { kind: Kind::Text, .. }), _) | (_, Some(Token { kind: Kind::Text, .. })) => {}
-                (Some(left), Some(right)) => {
-                    insert.extend([left.at.end, right.at.end].map(|at| (at, format!("|{SCALAR} "))));
-                }
-                _ => return Err((tokens[n].at.start, "`*` is supported between names, numbers and strings only")),
-            }
-        }
-        Ok(insert)
-    }
-
-    /// Behind a macro's tag every parameter is set to its kept self; the tag's own end comes last.
-    fn parameters(&self) -> Option<(usize, String)> {
-        let parameters = self.tag.tokens.windows(2).filter(|pair| {
-            let opens = matches!((self.text(&pair[0]), pair[0].depth), ("(", 0) | (",", 1));
-            opens && pair[1].kind == Kind::Name
-        });
-        let mut sets = String::new();
-        for pair in parameters {
-            let name = self.text(&pair[1]);
-            sets.extend(["%}{% set ", name, " = ", name, "|", KEEP, " "]);
-        }
-        (!sets.is_empty()).then_some((self.tag.close, sets))
-    }
-
-    fn replaced(&self, start: usize, word: &str) -> String {
-        let first = &self.tag.tokens[0].at;
-        format!("{}{word}{}", &self.source[start..first.start], &self.source[first.end..self.tag.end])
-    }
+    (!sets.is_empty()).then_some((words.tag.close..words.tag.close, sets))
 }

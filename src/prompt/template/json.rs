@@ -5,19 +5,20 @@ use std::fmt::Write;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use crate::prompt::marks;
+
 const MAX_DEPTH: usize = 32;
 const MAX_INDENT: usize = 16;
 
-/// Keys stay in the order in which they came.
+/// Keys stay in the order in which they came, or are sorted.
 #[allow(clippy::needless_pass_by_value, reason = "the engine hands its arguments over")]
 pub(super) fn filter(state: &State, value: &Value, indent: Option<usize>, options: Kwargs) -> Result<String, Error> {
     let indent = indent.map_or_else(|| options.get::<Option<usize>>("indent"), |indent| Ok(Some(indent)))?;
     if indent.is_some_and(|indent| indent > MAX_INDENT) {
         return Err(invalid("the indent is too large"));
     }
-    if options.get::<Option<bool>>("ensure_ascii")? == Some(true) {
-        return Err(invalid("ensure_ascii is not supported"));
-    }
+    let is_set = |name| options.get::<Option<bool>>(name).map(|is_set| is_set == Some(true));
+    let (ensure_ascii, sort_keys) = (is_set("ensure_ascii")?, is_set("sort_keys")?);
     let separators = options.get::<Option<Vec<String>>>("separators")?;
     options.assert_all_used()?;
     let (item, key) = match separators.as_deref() {
@@ -25,7 +26,7 @@ pub(super) fn filter(state: &State, value: &Value, indent: Option<usize>, option
         Some([item, key]) => (item.as_str(), key.as_str()),
         Some(_) => return Err(invalid("two separators were expected")),
     };
-    let mut writer = Writer { out: String::new(), state, indent, item, key };
+    let mut writer = Writer { out: String::new(), state, indent, item, key, ensure_ascii, sort_keys };
     writer.value(value, 0)?;
     Ok(writer.out)
 }
@@ -40,6 +41,8 @@ struct Writer<'a> {
     indent: Option<usize>,
     item: &'a str,
     key: &'a str,
+    ensure_ascii: bool,
+    sort_keys: bool,
 }
 
 impl Writer<'_> {
@@ -65,7 +68,11 @@ impl Writer<'_> {
             ValueKind::Map => {
                 let mut n_items = 0;
                 self.out.push('{');
-                for key in value.try_iter()? {
+                let mut keys: Vec<_> = value.try_iter()?.collect();
+                if self.sort_keys {
+                    keys.sort_by_cached_key(Value::to_string);
+                }
+                for key in keys {
                     self.between(n_items, depth + 1);
                     self.string(key.as_str().unwrap_or(&key.to_string()));
                     self.out.push_str(self.key);
@@ -112,6 +119,11 @@ impl Writer<'_> {
                 '\u{8}' => self.out.push_str("\\b"),
                 '\u{c}' => self.out.push_str("\\f"),
                 c if u32::from(c) < 0x20 => self.out.extend(["\\u00", &format!("{:02x}", u32::from(c))]),
+                c if self.ensure_ascii && !c.is_ascii() && !marks::is_reserved(c) => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        self.out.extend(["\\u", &format!("{unit:04x}")]);
+                    }
+                }
                 c => self.out.push(c),
             }
         }

@@ -87,16 +87,17 @@ fn read_tag(source: &str, start: usize, inner: usize, is_block: bool) -> Result<
     let mut tokens = Vec::new();
     let mut depth = 0_usize;
     let mut at = inner;
-    while let Some(&byte) = bytes.get(at) {
-        if byte.is_ascii_whitespace() {
-            at += 1;
+    while let Some(c) = source[at..].chars().next() {
+        if c.is_whitespace() {
+            at += c.len_utf8();
             continue;
         }
+        let byte = bytes[at];
         let signed = usize::from(matches!(byte, b'-' | b'+'));
         if depth == 0 && bytes[at + signed..].starts_with(delimiter) {
             return Ok(Tag { is_block, tokens, close: at, end: at + signed + delimiter.len() });
         }
-        let (kind, end) = token(bytes, at)?;
+        let (kind, end) = token(source, at)?;
         let closes = kind == Kind::Symbol && matches!(byte, b')' | b']' | b'}');
         if closes {
             depth = depth.checked_sub(1).ok_or((at, "a bracket closes that was not open"))?;
@@ -109,18 +110,23 @@ fn read_tag(source: &str, start: usize, inner: usize, is_block: bool) -> Result<
 }
 
 /// The kind and end of the token at `at`.
-fn token(bytes: &[u8], at: usize) -> Result<(Kind, usize), Fault> {
-    let rest = &bytes[at..];
-    let run = |of: fn(&u8) -> bool| at + rest.iter().take_while(|&byte| of(byte)).count();
+fn token(source: &str, at: usize) -> Result<(Kind, usize), Fault> {
+    let rest = &source.as_bytes()[at..];
+    let end = |goes_on: fn(char) -> bool| at + source[at..].find(|c| !goes_on(c)).unwrap_or(rest.len());
     Ok(match rest[0] {
         quote @ (b'\'' | b'"') => (Kind::Text, at + text_len(rest, quote).ok_or((at, "a string does not end"))?),
-        b'0'..=b'9' => (Kind::Number, run(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')),
-        b'a'..=b'z' | b'A'..=b'Z' | b'_' => (Kind::Name, run(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')),
+        b'0'..=b'9' => (Kind::Number, end(|c| c.is_ascii_alphanumeric() || c == '_')),
+        _ if source[at..].starts_with(in_name) => (Kind::Name, end(in_name)),
         _ if [&b"//"[..], b"**", b"==", b"!=", b">=", b"<="].iter().any(|two| rest.starts_with(two)) => {
             (Kind::Symbol, at + 2)
         }
         _ => (Kind::Symbol, at + 1),
     })
+}
+
+/// Letters of all scripts make names. The engine is stricter, and refuses what is no letter.
+fn in_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || !(c.is_ascii() || c.is_whitespace())
 }
 
 /// How long a string is with its quotes.

@@ -1,14 +1,17 @@
 //! A chat template: Jinja, set up as Hugging Face's `apply_chat_template` does.
 //!
-//! `gate` reads the source before the engine does, `python` and `json` add what the templates expect of Python,
-//! `bounds` keeps values small, `render` finds the messages again in what was written.
+//! `gate` reads the source before the engine does (`lexer`, `words`) and writes parts of it anew (`expressions`), `python`
+//! and `json` add what the templates expect of Python, `bounds` keeps values small, `render` finds the messages again in
+//! what was written.
 
 mod bounds;
+mod expressions;
 mod gate;
 mod json;
 mod lexer;
 mod python;
 pub(super) mod render;
+mod words;
 
 use std::fmt;
 
@@ -18,6 +21,7 @@ use minijinja::{Environment, ErrorKind, context};
 
 use super::Error;
 use super::turns::Turn;
+use crate::contained::contained;
 
 /// A longer source is no chat template.
 const MAX_SOURCE_BYTES: usize = 256 << 10;
@@ -46,13 +50,18 @@ impl Template {
             let reason = format!("it has {} bytes, expected at most {MAX_SOURCE_BYTES}", source.len());
             return Err(Error::Syntax { line: 1, reason });
         }
-        let guarded = gate::guard(source)?;
+        // As Python reads it.
+        let lines = source.replace("\r\n", "\n").replace('\r', "\n");
+        let guarded = gate::guard(&lines)?;
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| syntax_error(&error))?);
         python::install(&mut environment);
         bounds::install(&mut environment);
-        environment.add_template_owned(NAME, guarded).map_err(|error| syntax_error(&error))?;
+        // The engine computes what is constant, and panics where that cannot be.
+        contained(|| environment.add_template_owned(NAME, guarded))
+            .map_err(panicked)?
+            .map_err(|error| syntax_error(&error))?;
         Ok(Self {
             source: source.to_owned(),
             bos: bos.to_owned(),
@@ -94,9 +103,8 @@ impl Template {
             documents => (),
             strftime_now => python::strftime(now.clone()),
         };
-        environment
-            .get_template(NAME)
-            .and_then(|template| template.render(context))
+        contained(|| environment.get_template(NAME).and_then(|template| template.render(context)))
+            .map_err(panicked)?
             .map_err(|error| render_error(&error))
     }
 }
@@ -126,6 +134,11 @@ fn render_error(error: &minijinja::Error) -> Error {
         ErrorKind::OutOfFuel => Error::Work,
         _ => Error::Render { line: error.line(), reason: super::marks::bare(&reason(error)) },
     }
+}
+
+/// The engine panics where Python raises an error: a division by zero, a number out of range.
+fn panicked(reason: String) -> Error {
+    Error::Render { line: None, reason }
 }
 
 fn reason(error: &minijinja::Error) -> String {

@@ -43,7 +43,7 @@ fn what_is_left_of_a_cut_answer_is_content() {
     let echo = conversation(&["user: a", "assistant: <think>hm</think><|im_end|>", "user: c"]);
     assert_eq!(shown_with(CUTS, &echo), "<⟨a⟩><⟨<|im_end|>⟩><⟨c⟩>");
     // Cut through the mark itself: then it must not look like a token.
-    let sliced = "{% for m in messages %}<{{ m.content[2:] if m.role == 'assistant' else m.content }}>{% endfor %}";
+    let sliced = "{% for m in messages %}<{{ (m.content | list)[2:] | join if m.role == 'assistant' else m.content }}>{% endfor %}";
     assert_eq!(shown_with(sliced, &conversation(&["user: a", "assistant: bcd"])), "<⟨a⟩><d>");
 }
 

@@ -4,9 +4,18 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::*;
 
+/// With a user's hello.
+#[track_caller]
+fn all_are(cases: &[(&str, &str)]) {
+    for (source, expected) in cases {
+        let pieces = render(source, &["user: hello"]).unwrap_or_else(|error| panic!("{source}: {error}"));
+        assert_eq!(shown(&pieces), *expected, "{source}");
+    }
+}
+
 #[test]
 fn expressions_and_methods() {
-    for (source, expected) in [
+    all_are(&[
         ("{{ 'a,b'.split(',')[-1].upper() }}", "B"),
         ("{{ '<think>x</think>\n\ny'.split('</think>')[-1].lstrip('\\n') }}", "y"),
         ("{{ messages | length }}{{ messages[0].content | length }}", "15"),
@@ -40,13 +49,84 @@ fn expressions_and_methods() {
         ("{{ '-' * 3 }}{{ {'a': {'b': '}}'}}['a']['b'] }}", "---}}"),
         ("  {% if true %}\n  a\n  {% endif %}\nb\n", "  a\nb"),
         ("{{ '%s-%d' | format('a', 1) }}{{ 'x' if messages[0].content.startswith('hel') else 'y' }}", "a-1x"),
-    ] {
-        assert_eq!(
-            shown(&render(source, &["user: hello"]).unwrap_or_else(|error| panic!("{source}: {error}"))),
-            expected,
-            "{source}"
-        );
-    }
+    ]);
+}
+
+/// Blocks that give values names in ways of their own.
+#[test]
+fn blocks() {
+    all_are(&[
+        ("{% macro f(a) %}<{{ a }}{{ caller() }}>{% endmacro %}{% call f(1) %}b{% endcall %}", "<1b>"),
+        (
+            "{% macro f(a) %}{{ caller(a, a + 1) }}{% endmacro %}{% call(x, y=0) f(1) %}{{ x }}{{ y }}{% endcall %}",
+            "12",
+        ),
+        (
+            "{% macro f() %}{{ caller() if caller is defined else '-' }}{% endmacro %}{{ f() }}{% call f() %}x{% endcall %}",
+            "-x",
+        ),
+        (
+            "{% macro g() %}[{{ caller() }}]{% endmacro %}{% macro h(x) %}{% call g() %}{{ x }}{% endcall %}{% endmacro %}{{ h(1) }}",
+            "[1]",
+        ),
+        ("{% with x = 1, y = [2, 3] %}{{ x }}{{ y[1] }}{% endwith %}{{ x is defined }}", "13False"),
+        ("{% with (a, b) = (1, 2) %}{{ b }}{{ a }}{% endwith %}{% with %}x{% endwith %}", "21x"),
+        (
+            "{% for x in [1, [2, [3]], 4] recursive %}{{ loop.depth }}{{ loop(x) if x is iterable else x }} {% endfor %}",
+            "11 122 233   14 ",
+        ),
+        (
+            "{% for x in [{'n': 'a', 'c': [{'n': 'b', 'c': []}]}] recursive %}({{ x.n }}{{ loop(x.c) }}){% endfor %}",
+            "(a(b))",
+        ),
+        ("{% for x in [1, [2], 3] if x recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}", "123"),
+        ("{% set x | upper %}a{% endset %}{{ x }}{% filter upper %}b{% endfilter %}", "AB"),
+        ("{% set ns = namespace(a=1) %}{% set l = [ns] + [{'a': 2}] %}{% for x in l %}{{ x.a }}{% endfor %}", "12"),
+        ("{% set ns = namespace(a=1) %}{% for x in [ns] %}{% set x.a = 3 %}{% endfor %}{{ ns.a }}", "3"),
+        ("{% macro f(a, b) %}{{ a }}{{ b }}{% endmacro %}{{ f(*[1, 2]) }}{{ f(1, **{'b': 3}) }}", "1213"),
+    ]);
+}
+
+#[test]
+fn strings_and_slices_of_python() {
+    all_are(&[
+        ("{{ 'a,b,c'.rsplit(',', 1) | join('|') }}{{ 'a,b,c'.rsplit(',') | length }}", "a,b|c3"),
+        ("{{ ' a  b c '.rsplit(none, 1) | join('|') }}{{ ' a b '.rsplit() | join('|') }}", " a  b|ca|b"),
+        ("{{ 'a=b=c'.partition('=') | join('|') }}{{ 'a=b=c'.rpartition('=') | join('|') }}", "a|=|b=ca=b|=|c"),
+        ("{{ 'a'.partition('=') | join('|') }}{{ 'a'.rpartition('=') | join('|') }}", "a||||a"),
+        ("{{ 'abc'.removeprefix('ab') }}{{ 'abc'.removesuffix('x') }}{{ 'abc'.removesuffix('bc') }}", "cabca"),
+        ("{{ '%s-%d' % ('a', 1) }}{{ '%s' % messages[0].role }}{{ '%05.2f|%%' % 3.14159 }}", "a-1user03.14|%"),
+        ("{% set pair = (1, 'b') %}{{ '%s=%s' % pair }}{{ '<' ~ '%s' % 'x' | upper ~ '>' }}{{ 7 % 4 }}", "1=b<X>3"),
+        ("{{ 'abcdef'[1:3] }}{{ 'abcdef'[::-1] }}{{ 'abcdef'[-2:] }}{{ 'abc'[:9] }}{{ 'abc'[5:] }}", "bcfedcbaefabc"),
+        (
+            "{{ [1, 2, 3, 4][1:-1] }}{{ (1, 2, 3)[::2] }}{{ [[1, 2, 3]][0][1:][0] }}{{ [1, 2][::-1][:1] }}",
+            "[2, 3](1, 3)2[2]",
+        ),
+        ("{% set n = [1, 2] %}{{ 'abcd'[n[0]:n[1:][0] + 1].upper() }}{{ ''[1:] | length }}", "BC0"),
+        ("{{ '&<>\\'\"' | e }}", "&amp;&lt;&gt;&#39;&#34;"),
+        ("{{ é }}{% set 你 = 1 %}{{ 你 + 1 }}", "2"),
+    ]);
+}
+
+#[test]
+fn slices_of_messages_stay_content() {
+    let hello = &["user: hello <b>"];
+    check("{{ messages[0].content[1:] }}-{{ messages[0]['content'][:2] }}", hello, "⟨ello <b>⟩-⟨he⟩");
+    check("{{ messages[0].content[:6] | trim }}>{{ messages[0].content[5:] }}", hello, "⟨hello⟩> ⟨<b>⟩");
+    check("{% if messages[0].content[:2] == '[T' %}T{% endif %}{{ messages[0].content }}", hello, "⟨hello <b>⟩");
+    check("{{ messages[0].content[messages[0].content.find('<'):] }}", hello, "⟨<b>⟩");
+    check(
+        "{{ messages[0].content.removeprefix('hel') }}-{{ messages[0].content.strip('h>') }}",
+        hello,
+        "⟨lo <b>⟩-⟨ello <b⟩",
+    );
+}
+
+#[test]
+fn line_ends_are_pythons() {
+    check("{% if true %}\r\na\r{% endif %}\r\nb\r\n\r\n", &[], "a\nb\n");
+    check("a\n", &[], "a");
+    check("{{ 'a\r\nb' }}\r", &[], "a\nb");
 }
 
 #[test]
@@ -58,6 +138,9 @@ fn json_is_pythons() {
         ),
         ("{{ {'a': [1, {}], 'b': []} | tojson(indent=2) }}", "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}"),
         ("{{ [1, {'a': 2}] | tojson(separators=(',', ':'), ensure_ascii=False) }}", r#"[1,{"a":2}]"#),
+        ("{{ {'b': 1, 'a': [{'d': 1, 'c': 2}]} | tojson(sort_keys=True) }}", r#"{"a": [{"c": 2, "d": 1}], "b": 1}"#),
+        ("{{ 'é🙂' | tojson(ensure_ascii=true) }}", r#""\u00e9\ud83d\ude42""#),
+        ("{{ messages[0].content | tojson(ensure_ascii=true) }}", "\"⟨hello⟩\""),
         ("{{ messages | tojson }}", r#"[{"role": "user", "content": "⟨hello⟩"}]"#),
         ("{{ messages[0].content | tojson }}", "\"⟨hello⟩\""),
     ] {

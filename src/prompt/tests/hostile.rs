@@ -45,7 +45,63 @@ fn loops_without_end() {
         "{% macro f(x) %}{{ f(x) ~ f(x) }}{% endmacro %}{{ f(1) }}",
         "{% macro f(x) %}{% if x %}{{ f(x - 1) ~ f(x - 1) }}{% endif %}{% endmacro %}{{ f(25) }}",
         "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}",
+        "{% for x in [1] recursive %}{{ loop([x, x]) }}{{ loop([x, x]) }}{% endfor %}",
+        "{% macro f() %}{% call f() %}{% endcall %}{% endmacro %}{{ f() }}",
+        "{% macro f() %}{{ caller() }}{{ caller() }}{% endmacro %}{% macro g(n) %}{% call f() %}{{ g(n + 1) }}{% endcall %}{% endmacro %}{{ g(0) }}",
     ]);
+}
+
+/// What the engine panics at is an error like others.
+#[test]
+fn faults_of_the_engine() {
+    let zeros = ["0", "0.0", "false", "(1 - 1)", "messages[0].content | int(0)"];
+    for op in ["/", "//", "%"] {
+        for zero in zeros {
+            for one in ["1", "-1", "1.5", "true", "messages | length"] {
+                let _ = fate(format!("{{{{ {one} {op} ({zero}) }}}}"));
+            }
+        }
+    }
+    let big = [
+        "9223372036854775807",
+        "-9223372036854775808",
+        "170141183460469231731687303715884105727",
+        "1e308",
+        "(0 - 2**127)",
+    ];
+    for op in ["/", "//", "%", "**", "*", "-", "+"] {
+        for a in big {
+            for b in big.iter().chain(&["-1", "0", "2", "0.5"]) {
+                let _ = fate(format!("{{{{ {a} {op} {b} }}}}"));
+                let _ = fate(format!(
+                    "{{% set a = {a} %}}{{% set b = {b} %}}{{{{ a {op} b }}}}{{{{ -a }}}}{{{{ a | abs }}}}"
+                ));
+            }
+        }
+    }
+    all_fail(&["{{ 1 // 0 }}", "{% set n = 0 %}{{ 1 % n }}", "{% for x in [1] %}{{ loop.cycle() }}{% endfor %}"]);
+    let error = fate("{% set n = 0 %}\n{{ 1 // n }}".into()).expect_err("a division by zero");
+    assert!(matches!(error, Error::Render { .. }), "{error}");
+    for source in [
+        "{{ '%c' % 1114112 }}{{ '%c' | format(-1) }}",
+        "{{ range(0, 10, 0) }}",
+        "{{ [1, 2] | batch(0) | list }}",
+        "{{ [1, 2] | slice(0) | list }}",
+        "{{ 'abc'[::0] }}",
+        "{{ 'abc'[-9223372036854775808:9223372036854775807:-9223372036854775808] }}",
+        "{{ [1][-9223372036854775808] }}{{ 'a'[170141183460469231731687303715884105727] }}",
+        "{{ 'a' | center(18446744073709551615) }}",
+        "{{ 1 | round(400) }}{{ 1.5 | round(-400) }}",
+        "{{ 'é' | truncate(1) }}{{ 'éa' | wordwrap(1) }}",
+        "{{ 'a'.split('') }}{{ 'a'.rsplit('') }}{{ 'a'.count('') }}{{ 'a'.replace('', 'b') }}",
+        "{{ 'é'.find('', 9) }}{{ 'éé'.startswith('é', 1, 0) }}",
+        "{{ é }}{{ \u{2028} }}{{ 1é }}{{ x.é }}{%é%}",
+    ] {
+        let _ = fate(source.into());
+    }
+    // More lines than the engine counts.
+    let _ = fate("\n".repeat(70_000) + "{{ x }}");
+    let _ = fate("{{ x".to_owned() + &"\n".repeat(70_000) + "}}");
 }
 
 #[test]
@@ -193,8 +249,21 @@ fn values_that_are_deep_or_wide() {
         format!("{{% set x = namespace() %}}{}{{{{ x }}}}", "{% set x = namespace({'x': x}) %}".repeat(5000)),
         loops,
         "{% macro f() %}{{ caller }}{{ f(caller=[caller, caller]) }}{% endmacro %}{{ f(caller=[1]) }}".into(),
-        "{% with x = [1] %}{% with x = [x, x] %}{% endwith %}{% endwith %}".into(),
-        "{% macro f(x) %}{{ caller([x, x]) }}{% endmacro %}{% call(x) f(1) %}{{ x }}{% endcall %}".into(),
+        format!("{}{{{{ x }}}}{}", "{% with x = [x, x] %}".repeat(60), "{% endwith %}".repeat(60)),
+        format!("{}{{{{ x }}}}{}", "{% with x = [x, x], y = 1 %}".repeat(60), "{% endwith %}".repeat(60)),
+        format!("{}{{{{ x }}}}", "{% set x | default([x, x], true) %}{% endset %}".repeat(60)),
+        format!("{{%\u{b}set x = 1 %}}{}{{{{ x }}}}", "{%\u{b}set x = [x, x] %}".repeat(60)),
+        "{% for x in [[1]] recursive %}{{ loop([[x, x]]) if loop.depth < 60 else x }}{% endfor %}".into(),
+        "{% for x in [[1]] recursive %}{{ (loop)([[x, x]]) if loop.depth < 60 else x }}{% endfor %}".into(),
+        "{% macro f(n) %}{{ caller(n) }}{% endmacro %}{% macro g(x, n) %}{% call(m) f(n) %}\
+         {{ g([x, x], n + 1) if n < 60 else x }}{% endcall %}{% endmacro %}{{ g(1, 0) }}"
+            .into(),
+        "{% macro f(n) %}{{ f(n + 1, **{'caller': [caller, caller]}) if n < 60 else caller }}{% endmacro %}{{ f(0) }}"
+            .into(),
+        format!(
+            "{{% set ns = namespace(x='a' * 99) %}}{{% set l = [ns] %}}{}{{{{ l }}}}",
+            "{% set l = l + l %}".repeat(20)
+        ),
     ] {
         assert!(fate(source.clone()).is_err(), "{source}");
     }
