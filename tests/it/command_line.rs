@@ -666,21 +666,20 @@ fn a_closed_pipe_ends_a_command_as_sigpipe_would() {
         &["recipe", "show", "demo"],
         &["devices"],
     ] {
-        let mut child = proxytune(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        drop(child.stdout.take());
-        let output = child.wait_with_output().expect("it ends");
+        let output = proxytune(args).stdout(nobody_reads()).output().expect("it starts");
         assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(141), ""), "{args:?}");
     }
 }
 
 #[test]
 fn nobody_reading_stderr_is_no_failure() {
-    let mut child = proxytune(&["generate", "-n", "2"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let child = child.as_mut().expect("it starts");
-    drop(child.stderr.take());
-    let mut text = String::new();
-    child.stdout.take().expect("a pipe").read_to_string(&mut text).expect("text");
-    assert!(child.wait().expect("it ends").success() && !text.is_empty());
+    let output = proxytune(&["generate", "-n", "2"]).stderr(nobody_reads()).output().expect("it starts");
+    assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+}
+
+/// A pipe that is closed at its other end.
+fn nobody_reads() -> std::io::PipeWriter {
+    std::io::pipe().expect("a pipe").1
 }
 
 #[test]
