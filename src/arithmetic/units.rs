@@ -3,7 +3,7 @@
 /// Bytes in KiB, MiB or GiB.
 #[must_use]
 pub fn bytes(n: u64) -> String {
-    scaled(n as f64, [(1_u64 << 30) as f64, (1 << 20) as f64, 1024.0], ["GiB", "MiB", "KiB"])
+    scaled(n as f64, [1024_f64.powi(3), 1024_f64.powi(2), 1024.0], ["GiB", "MiB", "KiB"])
 }
 
 /// Parameters of a model, in thousands, millions or billions.

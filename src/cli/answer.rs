@@ -1,36 +1,101 @@
 //! A request run to its end, and what its answer looks like as JSON.
 
+use std::io::IsTerminal;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::Done;
+use super::pace::{Pace, Slowdown};
+use super::progress::Reading;
 use super::terminal::plain;
 use crate::engine::Engine;
-use crate::generate::event::{Event, Generated};
+use crate::generate::draft::Tally;
+use crate::generate::event::{Event, Generated, Started};
 use crate::generate::probs::{Logprob, Position};
 use crate::generate::{Answer, Finish, Request};
 use crate::llama::context::Timings;
 
-/// Runs a request; `show` gets text as it is decided, with what was seen at its position.
+/// Runs a request; `show` gets text as it is decided, with what was seen at its position. Answers how long the prompt
+/// took to read.
 pub fn run(
     engine: &mut Engine,
     request: &Request,
     stopped: &AtomicBool,
     answer: &mut Answer,
     mut show: impl FnMut(&str, Option<&Position>) -> std::io::Result<()>,
-) -> Result<()> {
+) -> Result<Duration> {
+    let (mut reading, mut pace) = (Reading::default(), Pace::default());
+    let (mut started, mut read) = (Instant::now(), Duration::ZERO);
     engine.run(request, stopped, answer, |event, text| match event {
-        Event::Started(started) => {
-            started.notes.iter().for_each(|note| eprintln!("note: {}", plain(note)));
+        Event::Started(Started { notes, n_prompt, n_cached, .. }) => {
+            for note in notes {
+                eprintln!("note: {}", plain(note));
+            }
+            started = Instant::now();
+            reading.begin(*n_prompt, *n_cached);
             Ok(())
         }
-        Event::Read { .. } => Ok(()),
-        Event::Token(Generated { position, .. }) => show(text, position.as_ref()),
-        Event::Done(_) | Event::Failed(_) => show(text, None),
+        Event::Read { n } => {
+            read = started.elapsed();
+            reading.report(*n);
+            Ok(())
+        }
+        Event::Token(Generated { position, .. }) => {
+            reading.end();
+            note_where_slow(pace.token(Instant::now()));
+            show(text, position.as_ref())
+        }
+        Event::Done(_) | Event::Failed(_) => {
+            reading.end();
+            show(text, None)
+        }
     })?;
-    answer.failure.clone().map_or(Ok(()), |failure| Err(failure.into()))
+    answer.failure.clone().map_or(Ok(read), |failure| Err(failure.into()))
+}
+
+fn note_where_slow(slowdown: Option<Slowdown>) {
+    if let Some(Slowdown { now, best }) = slowdown {
+        let (now, best) = (now.as_secs_f64(), best.as_secs_f64());
+        // The text stands on the same line of a terminal.
+        let behind = if std::io::stderr().is_terminal() { "\n" } else { "" };
+        eprintln!(
+            "{behind}note: a step takes {now:.2} s and took {best:.3} s at its best: other programs may be using the cores, and \
+             fewer threads (-t N) wait less for one another"
+        );
+    }
+}
+
+/// Tells on stderr how fast an answer was, and the seed that makes it anew.
+pub fn tell_perf(answer: &Answer, read: Duration, seed: Option<u32>) {
+    if answer.finish.is_some() {
+        eprintln!("{}", perf(answer, read, seed));
+    }
+}
+
+fn perf(answer: &Answer, read: Duration, seed: Option<u32>) -> String {
+    let speed = |n: usize, seconds: f64| {
+        let tokens = if n == 1 { "token" } else { "tokens" };
+        if n > 0 && seconds > 0.0 {
+            format!("{n} {tokens} at {:.2} tokens/s", n as f64 / seconds)
+        } else {
+            format!("{n} {tokens}")
+        }
+    };
+    let n_prompt = answer.timings.first().map_or(0, |(_, timings)| timings.n_prompt);
+    let mut parts = vec![
+        format!("prompt {}", speed(n_prompt, read.as_secs_f64())),
+        format!("answer {}", speed(answer.tokens.len(), answer.seconds)),
+    ];
+    let drafts = answer.stats.all();
+    if drafts.n_drafted > 0 {
+        let Tally { n_drafted, n_accept } = drafts;
+        parts.push(format!("{n_accept} of {n_drafted} drafts accepted ({:.0} %)", drafts.rate() * 100.0));
+    }
+    parts.extend(seed.map(|seed| format!("seed {seed}")));
+    format!("perf: {}", parts.join(", "))
 }
 
 /// Tells where the answer ended for want of room, and not because it was long enough.
@@ -91,4 +156,29 @@ fn timing(t: Timings) -> Value {
         "prompt_n": t.n_prompt, "prompt_ms": ms(t.t_prompt), "prompt_per_second": per_second(t.n_prompt, t.t_prompt),
         "decode_n": t.n_decode, "decode_ms": ms(t.t_decode), "decode_per_second": per_second(t.n_decode, t.t_decode),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::draft::Stats;
+    use crate::steer::Role;
+
+    #[test]
+    fn the_perf_line_has_speeds_drafts_and_seed() {
+        let timings = Timings { n_prompt: 6, ..Timings::default() };
+        let mut answer = Answer {
+            tokens: vec![1; 20],
+            seconds: 0.5,
+            timings: vec![(Role::Base, timings)],
+            finish: Some(Finish::Length),
+            ..Answer::default()
+        };
+        let read = Duration::from_millis(20);
+        let lockstep = "perf: prompt 6 tokens at 300.00 tokens/s, answer 20 tokens at 40.00 tokens/s, seed 42";
+        assert_eq!(perf(&answer, read, Some(42)), lockstep);
+        answer.stats = Stats { by_model: Tally { n_drafted: 8, n_accept: 6 }, ..Stats::default() };
+        assert!(perf(&answer, read, None).ends_with(", 6 of 8 drafts accepted (75 %)"));
+        assert_eq!(perf(&Answer::default(), Duration::ZERO, Some(1)), "perf: prompt 0 tokens, answer 0 tokens, seed 1");
+    }
 }

@@ -9,14 +9,16 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::draft::DraftArgs;
+use super::llama_cpp::{Accepted, ForOneAnswer, InAConversation};
 use super::models::{HubArgs, Models};
 use super::sampling::SamplingArgs;
 use super::text::escaped;
 use crate::parameter::OutOfRange;
 use crate::recipe::Schedule;
 
-/// The hidden name of what `check` runs in a process of its own.
-pub const PROBE: &str = "probe";
+/// The hidden name of what `check` runs in a process of its own. Without letters: no word that somebody mistypes is
+/// taken for it.
+pub const PROBE: &str = "@@";
 
 /// Steer a large GGUF model with two small ones while it decodes.
 ///
@@ -92,6 +94,23 @@ pub struct Run {
     /// Print one JSON object
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    #[command(flatten)]
+    pub perf: Perf,
+    #[command(flatten)]
+    pub accepted: Accepted,
+    #[command(flatten)]
+    pub for_one_answer: ForOneAnswer,
+}
+
+/// Whether the speed of an answer is told.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Output")]
+pub struct Perf {
+    /// Leave out the line on stderr that tells how fast the answer was, and its seed
+    #[arg(long, alias = "no-show-timings", overrides_with = "perf")]
+    pub no_perf: bool,
+    #[arg(long, alias = "show-timings", hide = true)]
+    perf: bool,
 }
 
 /// How far to steer.
@@ -145,6 +164,12 @@ pub struct Chat {
     /// Go on with a conversation that /save wrote
     #[arg(long, value_name = "FNAME")]
     pub load: Option<PathBuf>,
+    #[command(flatten)]
+    pub perf: Perf,
+    #[command(flatten)]
+    pub accepted: Accepted,
+    #[command(flatten)]
+    pub in_a_conversation: InAConversation,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -189,10 +214,11 @@ pub struct Bench {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 128, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u32).range(0..=MAX_BENCH_TOKENS))]
     pub n_gen: u32,
-    /// How often to do everything, every prompt each time; 1 gives figures too
-    #[arg(short, long, value_name = "N", default_value_t = 5, allow_negative_numbers = true,
+    /// How often to repeat every test, each time with every prompt [default: 5, as far as they take no longer than 90
+    /// seconds for prompts and for texts each]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub repetitions: u32,
+    pub repetitions: Option<u32>,
     /// A file of prompts to continue, one a paragraph, or one a line where there is no empty line; `-` for stdin
     /// [default: the recipe's and seven of several kinds]
     #[arg(short, long, value_name = "FNAME")]
@@ -306,7 +332,7 @@ pub struct Prompt {
 pub struct End {
     /// Most tokens to generate; -1 until the model ends or the context is full
     #[arg(short = 'n', long = "predict", alias = "n-predict", value_name = "N", default_value_t = -1,
-          value_parser = clap::value_parser!(i64).range(-1..), allow_negative_numbers = true)]
+          value_parser = clap::value_parser!(i64).range(-2..), allow_negative_numbers = true)]
     pub n_predict: i64,
     /// A text that ends the answer; may be repeated
     #[arg(short = 'r', long = "stop", alias = "reverse-prompt", value_name = "TEXT", allow_hyphen_values = true)]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::resolve::Job;
 use super::terminal::{has_colour, shown};
 use super::{Done, answer, args, interrupt};
+use crate::arithmetic::units;
 use crate::engine::Engine;
 use crate::generate::{Answer, Request};
 use crate::steer::{Plan, Role, Sampled};
@@ -31,6 +32,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
     }
     let mut results = Vec::new();
     let mut done = Done::Fine;
+    let mut perf = None;
     for (label, sampled) in contenders(&plan) {
         if !args.json {
             writeln!(out, "\n{}{label}{}  {}", paint(BOLD), paint(PLAIN), what(&engine, sampled))?;
@@ -53,8 +55,8 @@ pub fn run(args: &args::Run) -> Result<Done> {
         if ended.is_err() && !args.json && !answer.text.is_empty() {
             writeln!(out)?;
         }
-        ended?;
-        let per_second = answer.tokens.len() as f64 / answer.seconds;
+        let read = ended?;
+        let per_second = answer.tokens.len() as f64 / answer.seconds.max(f64::MIN_POSITIVE);
         let n_changed = answer.positions.iter().filter(|position| position.changed).count();
         if args.json {
             let mut object = answer::json(&answer);
@@ -79,12 +81,15 @@ pub fn run(args: &args::Run) -> Result<Done> {
             writeln!(out, "]")?;
         }
         done = answer::done(&answer);
+        perf = Some((answer, read));
         if matches!(done, Done::Interrupted) {
             break;
         }
     }
     if args.json {
         writeln!(out, "{}", json!({"prompt": prompt, "seed": seed, "runs": results}))?;
+    } else if let Some((answer, read)) = perf.filter(|_| !args.perf.no_perf) {
+        answer::tell_perf(&answer, read, seed);
     }
     Ok(done)
 }
@@ -101,11 +106,11 @@ fn contenders(plan: &Plan) -> impl Iterator<Item = (&'static str, Sampled)> {
 /// The size of what runs, and α.
 fn what(engine: &Engine, sampled: Sampled) -> String {
     let ensemble = engine.ensemble();
-    let millions = |lane: usize| format!("{:.1} M", ensemble.model(lane).n_params() as f64 / 1e6);
+    let size = |lane: usize| units::parameters(ensemble.model(lane).n_params());
     match sampled {
-        Sampled::Alone(role) => format!("{} parameters", ensemble.lane(role).map(millions).unwrap_or_default()),
+        Sampled::Alone(role) => format!("{} parameters", ensemble.lane(role).map(size).unwrap_or_default()),
         Sampled::Steered => {
-            let sizes: Vec<_> = (0..ensemble.lanes().len()).map(millions).collect();
+            let sizes: Vec<_> = (0..ensemble.lanes().len()).map(size).collect();
             let alphas: Vec<_> = ensemble.topology().alphas().map(ToString::to_string).collect();
             let alphas = if alphas.is_empty() { String::new() } else { format!(", α = {}", alphas.join(", ")) };
             format!("{} parameters{alphas}", sizes.join(" + "))

@@ -43,7 +43,7 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     if ended.is_err() && !json && !answer.text.is_empty() {
         writeln!(out)?;
     }
-    ended?;
+    let read = ended?;
     answer::note_where_full(&answer);
     if json {
         let mut object = answer::json(&answer);
@@ -51,6 +51,9 @@ pub fn run(args: &args::Generate) -> Result<Done> {
         writeln!(out, "{}", Value::Object(object))?;
     } else if !answer.text.ends_with('\n') {
         writeln!(out)?;
+    }
+    if !json && !args.run.perf.no_perf {
+        answer::tell_perf(&answer, read, request.sampling.seed);
     }
     Ok(answer::done(&answer))
 }

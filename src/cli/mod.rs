@@ -1,6 +1,14 @@
 //! The command line: what was typed → what is meant → one file a command.
 //!
-//! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C.
+//! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C, 141 when the reader
+//! of stdout has gone.
+
+/// In place of the one of the standard library, which panics when the reader of stderr has gone.
+macro_rules! eprintln {
+    ($($arg:tt)*) => {
+        $crate::cli::terminal::tell(format_args!($($arg)*))
+    };
+}
 
 mod answer;
 mod args;
@@ -15,7 +23,9 @@ mod download;
 mod draft;
 mod generate;
 mod interrupt;
+mod llama_cpp;
 mod models;
+mod pace;
 mod perplexity;
 mod probe;
 mod progress;
@@ -23,6 +33,7 @@ mod recipe;
 mod report;
 mod resolve;
 mod roles;
+mod rope;
 mod sampling;
 mod spelling;
 mod terminal;

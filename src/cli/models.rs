@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use super::rope::RopeArgs;
 use crate::llama::context::FlashAttention;
 use crate::llama::model::{LoadMode, SplitMode};
+use crate::llama::overrides::TensorOverride;
 use crate::recipe::View;
 use crate::recipe::model_spec::{Lora, ModelName};
 use crate::recipe::placement::{CacheType, GpuLayers, Placement};
@@ -111,6 +113,9 @@ pub struct Models {
     /// Refuse weights that are not finite
     #[arg(long, help_heading = "Computing")]
     pub check_tensors: bool,
+    /// -tb: as llama.cpp has it; a number that is not that of --threads is refused
+    #[arg(long, value_name = "N", allow_negative_numbers = true, hide = true)]
+    pub threads_batch: Option<i64>,
 
     /// -ngl: layers moved to devices: a number, or `auto` or `all` for all [default: auto]
     #[arg(long, alias = "n-gpu-layers", value_name = "N", allow_negative_numbers = true, help_heading = "Devices")]
@@ -127,24 +132,51 @@ pub struct Models {
     /// -mg: the device for a model that is not split
     #[arg(long, value_name = "INDEX", default_value_t = 0, help_heading = "Devices")]
     pub main_gpu: u32,
+    /// -ot: tensors whose names match a regular expression, each with the buffer that they go into, as in exps=CPU
+    #[arg(long, value_delimiter = ',', value_name = "PATTERN=BUFFER,…", value_parser = tensor_override,
+          help_heading = "Devices")]
+    pub override_tensor: Vec<TensorOverride>,
+    /// -cmoe: keep the experts of mixtures of experts in main memory
+    #[arg(long, help_heading = "Devices")]
+    pub cpu_moe: bool,
+    /// -ncmoe: the same of the first N layers
+    #[arg(long, value_name = "N", help_heading = "Devices", value_parser = clap::value_parser!(u32).range(0..=MAX_LAYERS),
+          allow_negative_numbers = true)]
+    pub n_cpu_moe: Option<u32>,
+    /// -ncffn: keep the feed-forward weights of the first N layers in main memory
+    #[arg(long, value_name = "N", help_heading = "Devices", value_parser = clap::value_parser!(u32).range(0..=MAX_LAYERS),
+          allow_negative_numbers = true)]
+    pub n_cpu_ffn: Option<u32>,
     /// RPC servers whose devices join the list, between commas
     #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…", help_heading = "Devices")]
     pub rpc: Vec<String>,
+    #[command(flatten)]
+    pub rope: RopeArgs,
     #[command(flatten)]
     pub hub: HubArgs,
     #[command(flatten)]
     pub expert_flags: ExpertFlags,
     #[command(flatten)]
     pub antiexpert_flags: AntiexpertFlags,
-    /// What the base sees: `plain` text, the chat template of its `model` file, what the `expert` sees, or a
-    /// template's file [default: plain]
+    /// What every role sees that does not have its own: a template by llama.cpp's name (chatml, gemma, llama3, phi3,
+    /// zephyr), its Jinja source, or a word or file as below
+    #[arg(long, value_name = "TEMPLATE", help_heading = "Roles", allow_hyphen_values = true)]
+    pub chat_template: Option<String>,
+    /// The same from a file
+    #[arg(long, value_name = "FNAME", help_heading = "Roles", conflicts_with = "chat_template")]
+    pub chat_template_file: Option<PathBuf>,
+    /// What the base sees: `plain` text, the chat template of its `model` file, what the `expert` sees, a template by
+    /// llama.cpp's name, or a template's file [default: plain]
     #[arg(long, value_name = "VIEW", help_heading = "Roles")]
     pub base_template: Option<String>,
 
     /// Show llama.cpp's messages
-    #[arg(short, long, help_heading = "Output")]
+    #[arg(short, long, alias = "log-verbose", help_heading = "Output")]
     pub verbose: bool,
 }
+
+/// llama.cpp knows no model of more.
+const MAX_LAYERS: i64 = 512;
 
 /// What flags say of a small model.
 pub struct RoleFlags {
@@ -286,6 +318,11 @@ fn lora_scaled(text: &str) -> Result<Lora, String> {
     Ok(Lora { path: path.into(), scale: scale.parse().map_err(|_| expected())? })
 }
 
+fn tensor_override(text: &str) -> Result<TensorOverride, String> {
+    let (pattern, buffer) = text.split_once('=').ok_or("expected a pattern and a buffer, as in exps=CPU")?;
+    Ok(TensorOverride { pattern: pattern.to_owned(), buffer: buffer.to_owned() })
+}
+
 fn flash_attention(text: &str) -> Result<FlashAttention, String> {
     match text {
         "on" | "1" | "true" | "enabled" => Ok(FlashAttention::On),
@@ -310,6 +347,18 @@ impl Models {
     /// `--flash-attn`, which `--deterministic` needs.
     pub fn flash_attention(&self) -> FlashAttention {
         if self.deterministic { FlashAttention::On } else { self.flash_attn }
+    }
+
+    /// Tensors that go elsewhere than their layer, in llama.cpp's order and by its patterns.
+    pub fn overrides(&self) -> Vec<TensorOverride> {
+        const EXPERTS: &str = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps";
+        const FEED_FORWARD: &str = r"\.ffn_(up|down|gate)\.";
+        let first = |n: Option<u32>, pattern: &'static str| {
+            (0..n.unwrap_or(0)).map(move |layer| TensorOverride::on_cpu(format!(r"blk\.{layer}{pattern}")))
+        };
+        let all_experts = self.cpu_moe.then(|| TensorOverride::on_cpu(EXPERTS));
+        let typed = self.override_tensor.iter().cloned().chain(all_experts);
+        typed.chain(first(self.n_cpu_moe, EXPERTS)).chain(first(self.n_cpu_ffn, FEED_FORWARD)).collect()
     }
 
     /// `--load-mode`, or what llama.cpp's older flags meant.

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::spelling;
 use super::terminal::plain;
+use super::{llama_cpp, spelling};
 use crate::generate::Failure;
 use crate::parameter::OutOfRange;
 use crate::{gguf, hub, llama, recipe, steer};
@@ -39,11 +39,15 @@ impl<T, E: Into<Error>> Hinted<T> for Result<T, E> {
     }
 }
 
-/// Prints why a command failed. A closed pipe is no failure: the reader has had enough.
+/// How a shell tells that a program was ended by SIGPIPE, as other programs of a pipeline are.
+const CLOSED_PIPE: u8 = 128 + 13;
+
+/// Prints why a command failed. A reader that has closed the pipe has had enough: there is nothing to say, but what was
+/// asked for was not done.
 pub fn failure(error: &Error) -> ExitCode {
     let is_closed_pipe = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     if error.downcast_ref().is_some_and(is_closed_pipe) {
-        return ExitCode::SUCCESS;
+        return ExitCode::from(CLOSED_PIPE);
     }
     if error.downcast_ref().is_some_and(steer::Error::is_cancelled) || super::download::is_cancelled(error) {
         return ExitCode::from(130);
@@ -96,78 +100,26 @@ fn hint(error: &Error) -> Option<String> {
         .or_else(|| error.downcast_ref::<Failure>()?.hint.clone())
 }
 
-/// llama.cpp's options that proxytune does not have, with what to do instead.
-pub const NOT_HERE: [(&str, &str); 51] = [
-    ("--interactive", "`proxytune chat` holds a conversation"),
-    ("--simple-io", "leave it out: without a terminal lines are read as they are"),
-    ("--perf", "--json has timings"),
-    ("--no-perf", "leave it out: timings are in --json alone"),
-    ("--log-disable", "leave it out: llama.cpp's messages are shown with -v alone"),
-    ("--numa", "start the program with numactl"),
-    ("--in-prefix", "a chat template puts its own words around messages: --expert-template model or a file"),
-    ("--in-suffix", "a chat template puts its own words around messages: --expert-template model or a file"),
-    ("--prompt-cache", "leave it out: prompts are not kept between runs"),
-    ("--verbose-prompt", "--json has the tokens that each role was given"),
-    ("--rope-scaling", "change the file with llama.cpp's gguf-py"),
-    ("--rope-freq-base", "change the file with llama.cpp's gguf-py"),
-    ("--model-url", "name the repository with -hf, or download the file and name it with -m"),
-    ("--model-draft", "the small models are named with -me and -ma"),
-    ("--threads-batch", "-t sets the threads of every model, for prompts and tokens alike"),
-    ("--override-tensor", "-ngl and -dev place whole layers"),
-    ("--cpu-moe", "-ngl and -dev place whole layers"),
-    ("--n-cpu-moe", "-ngl and -dev place whole layers"),
-    ("--parallel", "one text is generated at a time; the library's engine runs several"),
-    ("--conversation", "`proxytune chat` holds a conversation"),
-    ("--no-conversation", "leave it out: `proxytune generate` answers one prompt"),
-    ("--single-turn", "leave it out: `proxytune generate` answers one prompt"),
-    ("--chat-template", "--base-template, --expert-template and --antiexpert-template take plain, model or a file"),
-    (
-        "--chat-template-file",
-        "--base-template, --expert-template and --antiexpert-template take plain, model or a file",
-    ),
-    ("--chat-template-kwargs", "templates are given the messages alone"),
-    ("--jinja", "leave it out: templates are Jinja; --expert-template plain does without"),
-    ("--no-jinja", "--expert-template plain does without a template"),
-    ("--fit", "-c and -ngl say what goes where"),
-    ("--verbosity", "-v shows llama.cpp's messages"),
-    ("--list-devices", "`proxytune devices` lists them"),
-    ("--color", "`proxytune compare` colours what steering changed"),
-    ("--special", "control tokens are not shown; --json has their ids"),
-    ("--keep", "the context is not shifted: the text ends when it is full"),
-    ("--context-shift", "the context is not shifted: the text ends when it is full"),
-    ("--no-context-shift", "leave it out: the context is not shifted"),
-    ("--warmup", "leave it out: there is no warm-up run"),
-    ("--no-warmup", "leave it out: there is no warm-up run"),
-    ("--override-kv", "change the file with llama.cpp's gguf-py"),
-    ("--cont-batching", "leave it out: one text is generated at a time"),
-    ("--binary-file", "prompts are text: -f FILE"),
-    ("--draft-min", "leave it out: --draft auto drafts as far as it pays, --draft N as far as it goes"),
-    ("--spec-draft-n-min", "leave it out: --draft auto drafts as far as it pays, --draft N as far as it goes"),
-    ("--spec-type", "--drafter says who drafts: lookup, expert, base"),
-    ("--threads-draft", "-t sets the threads of every model"),
-    ("--cache-ram", "leave it out: prompts are not kept between runs"),
-    ("--cpu-mask", "-t sets the number of threads"),
-    ("--cfg-negative-prompt", "-me base -ma base --antiexpert-prompt TEXT --alpha N steers away from a prompt"),
-    ("--cfg-scale", "-me base -ma base --antiexpert-prompt TEXT --alpha N: a scale of γ is an α of γ − 1"),
-    ("--no-kv-unified", "leave it out: one text is generated at a time"),
-    ("--multiline-input", "leave it out: a line that ends with \\ goes on in the next one"),
-    ("--backend-sampling", "the stage runs on the CPU, and so does the chain around it"),
-];
-
 /// Prints what clap found wrong with what was `typed`, or the help that was asked for.
 pub fn usage(error: &clap::Error, typed: &[OsString]) -> ExitCode {
-    let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(arg))) => Some(arg.as_str()),
+    let option = match error.get(ContextKind::InvalidArg) {
+        // With the name of its value behind it.
+        Some(ContextValue::String(arg)) => arg.split(' ').next(),
         _ => None,
     };
-    if let Some((long, advice)) = NOT_HERE.iter().find(|(long, _)| unknown == Some(*long)) {
-        let was_typed = |(short, l): &&(&str, &str)| l == long && typed.iter().any(|arg| arg == *short);
-        let shown = spelling::TABLE.iter().find(was_typed).map_or(*long, |(short, _)| *short);
-        eprintln!("error: `{shown}` is an option of llama.cpp that proxytune does not have");
+    let unknown = option.filter(|_| error.kind() == ErrorKind::UnknownArgument);
+    let advice = option.and_then(llama_cpp::refusal);
+    if let (Some(long), Some(advice)) = (unknown, advice) {
+        let was_typed = |(short, l): &&(&str, &str)| *l == long && typed.iter().any(|arg| arg == *short);
+        let shown = spelling::TABLE.iter().find(was_typed).map_or(long, |(short, _)| *short);
+        eprintln!("error: `{shown}` is an option of llama.cpp that this command of proxytune does not have");
         eprintln!("hint: {advice}");
         return ExitCode::from(2);
     }
     let _ = error.print();
+    if let Some(advice) = advice.filter(|_| error.kind() == ErrorKind::InvalidValue) {
+        eprintln!("hint: {advice}");
+    }
     if unknown.is_some() && typed.get(1).is_some_and(|first| first.to_string_lossy().starts_with('-')) {
         eprintln!("hint: a command comes first, as in `proxytune generate -p TEXT` or `proxytune chat`");
     }

@@ -19,6 +19,7 @@ use crate::llama::context::ContextParams;
 use crate::llama::model::ModelParams;
 use crate::llama::rpc;
 use crate::prompt::{Conversation, Message, Speaker};
+use crate::recipe::rope::Rope;
 use crate::recipe::{Recipe, Schedule};
 use crate::steer::models::Models as Loaded;
 use crate::steer::{Ensemble, Facts, ModelSource, Plan};
@@ -86,6 +87,10 @@ impl Resolved {
     /// What the models flags mean; what they name on a hub is downloaded. `alphas` override the recipe's; `escape`:
     /// texts of the flags are unescaped.
     pub fn new(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) -> Result<Self> {
+        if args.threads_batch.is_some_and(|n| Some(n) != args.threads && n > 0) {
+            let text = "--threads-batch is not --threads, and every model has one number of threads";
+            return Err(BadUsage(text.to_owned())).hint("leave -tb out: -t is for prompts and tokens alike");
+        }
         let mut recipe = roles::recipe(args, alphas, pairs, escape)?;
         download::models(&mut recipe, &args.hub)?;
         let backend = backend::shared()?;
@@ -127,6 +132,7 @@ fn defaults(args: &Models) -> ModelSource {
             load_mode: args.load_mode(),
             repack: !args.no_repack,
             check_tensors: args.check_tensors,
+            overrides: args.overrides(),
             ..ModelParams::default()
         },
         context: ContextParams {
@@ -152,7 +158,8 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Resu
     let facts = plan.check()?;
     let trained = facts.n_ctx_train;
     let n_ctx = n_ctx(asked, unless_asked, trained);
-    if n_ctx > trained {
+    let is_stretched = plan.contexts_mut().any(|context| context.rope != Rope::default());
+    if n_ctx > trained && !is_stretched {
         eprintln!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
     }
     plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx);

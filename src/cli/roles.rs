@@ -8,8 +8,10 @@ use super::deterministic;
 use super::models::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
 use super::text::escaped;
+use crate::recipe::builtin::BuiltIn;
 use crate::recipe::model_spec::Lora;
 use crate::recipe::placement::Placement;
+use crate::recipe::view::TemplateName;
 use crate::recipe::{ModelName, ModelSpec, PairSpec, Recipe, Schedule, View};
 
 /// Whether a base by itself is enough.
@@ -69,6 +71,12 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
     let own = [args.lora.as_slice(), &args.lora_scaled].concat();
     add_adapters(&mut recipe.base, &own);
     recipe.base.placement = args.placement().or(&recipe.base.placement);
+    recipe.base.rope = args.rope.get().or(&recipe.base.rope);
+    if let Some(template) = chat_template(args)? {
+        let sides = recipe.pairs.iter_mut().flat_map(|pair| [&mut pair.expert, &mut pair.antiexpert]);
+        let all = [&mut recipe.base].into_iter().chain(sides.flatten());
+        all.for_each(|spec| spec.view.template = Some(template.clone()));
+    }
     if let Some(template) = &args.base_template {
         recipe.base.view.template = Some(template.as_str().into());
     }
@@ -92,6 +100,25 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
     }
     recipe.validate()?;
     Ok(recipe)
+}
+
+/// The template that every role is to see.
+fn chat_template(args: &Models) -> Result<Option<TemplateName>> {
+    if let Some(path) = &args.chat_template_file {
+        return Ok(Some(TemplateName::File(path.clone())));
+    }
+    let Some(text) = &args.chat_template else { return Ok(None) };
+    let template = TemplateName::from(text.as_str());
+    if let TemplateName::File(path) = &template
+        && !path.is_file()
+    {
+        let known = BuiltIn::ALL.map(BuiltIn::name).join(", ");
+        return Err(BadUsage(format!("there is no chat template {text:?}"))).hint(format!(
+            "expected Jinja source or one of {known}, plain, model and expert. llama.cpp's other built-in templates are \
+             code: `--chat-template model` takes the one in the model's own file, --chat-template-file one of yours"
+        ));
+    }
+    Ok(Some(template))
 }
 
 fn name_side(side: &mut Option<ModelSpec>, typed: Option<&Path>, hub: Option<ModelName>) {

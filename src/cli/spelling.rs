@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 /// llama.cpp's spelling, and ours behind two dashes.
-pub const TABLE: [(&str, &str); 44] = [
+pub const TABLE: [(&str, &str); 83] = [
     ("-me", "--expert"),
     ("-ma", "--antiexpert"),
     ("-ub", "--ubatch-size"),
@@ -44,15 +44,54 @@ pub const TABLE: [(&str, &str); 44] = [
     ("-no-cnv", "--no-conversation"),
     ("-st", "--single-turn"),
     ("-fit", "--fit"),
-    ("-kvu", "--no-kv-unified"),
+    ("-kvu", "--kv-unified"),
     ("-no-kvu", "--no-kv-unified"),
     ("-lora", "--lora"),
     ("-bs", "--backend-sampling"),
+    ("-i", "--interactive"),
+    ("-if", "--interactive-first"),
+    ("-ptc", "--print-token-count"),
+    ("-C", "--cpu-mask"),
+    ("-Cr", "--cpu-range"),
+    ("-Cb", "--cpu-mask-batch"),
+    ("-Crb", "--cpu-range-batch"),
+    ("-dt", "--defrag-thold"),
+    ("-gan", "--grp-attn-n"),
+    ("-gaw", "--grp-attn-w"),
+    ("-mm", "--mmproj"),
+    ("-mmu", "--mmproj-url"),
+    ("-mmdev", "--mmproj-device"),
+    ("-dr", "--docker-repo"),
+    ("-lzm", "--lazy-mode"),
+    ("-ncffn", "--n-cpu-ffn"),
+    ("-fitt", "--fit-target"),
+    ("-fitc", "--fit-ctx"),
+    ("-kvo", "--kv-offload"),
+    ("-cl", "--cache-list"),
+    ("-rea", "--reasoning"),
+    ("-ctxcp", "--ctx-checkpoints"),
+    ("--swa-checkpoints", "--ctx-checkpoints"),
+    ("-hfd", "--hf-repo-draft"),
+    ("-hfrd", "--hf-repo-draft"),
+    ("-ngld", "--gpu-layers-draft"),
+    ("--n-gpu-layers-draft", "--gpu-layers-draft"),
+    ("-devd", "--device-draft"),
+    ("-ctkd", "--cache-type-k-draft"),
+    ("-ctvd", "--cache-type-v-draft"),
+    ("-otd", "--override-tensor-draft"),
+    ("-cmoed", "--cpu-moe-draft"),
+    ("-ncmoed", "--n-cpu-moe-draft"),
+    ("-tbd", "--threads-batch-draft"),
+    ("-nocb", "--no-cont-batching"),
+    ("--log-verbosity", "--verbosity"),
+    ("-Cd", "--cpu-mask-draft"),
+    ("-Crd", "--cpu-range-draft"),
+    ("-Cbd", "--cpu-mask-batch-draft"),
     ("-lv", "--verbosity"),
 ];
 
 /// Options whose value is free text and must stay as it is.
-const FREE_TEXT: [&str; 18] = [
+const FREE_TEXT: [&str; 19] = [
     "-p",
     "--prompt",
     "-r",
@@ -61,6 +100,7 @@ const FREE_TEXT: [&str; 18] = [
     "--grammar",
     "-j",
     "--json-schema",
+    "--chat-template",
     "--dry-sequence-breaker",
     "-sys",
     "--system-prompt",
@@ -129,7 +169,7 @@ mod tests {
                 let name = long.trim_start_matches('-');
                 arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
             };
-            let explained = crate::cli::report::NOT_HERE.iter().any(|(option, _)| *option == long);
+            let explained = crate::cli::llama_cpp::refusal(long).is_some();
             assert!(generate.get_arguments().any(known) || explained, "{long}");
         }
     }

@@ -1,8 +1,14 @@
 //! Words and colours that a terminal may be given.
 
 use std::borrow::Cow;
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
+
+/// A line on stderr, for whoever still reads it.
+pub fn tell(line: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Words of a file for a terminal: what would move its cursor or change its colours is spelled out.
 pub fn plain(text: &str) -> String {

@@ -83,7 +83,9 @@ mod tests {
     fn group(root: &Path, name: &str, files: &[(&str, &str)]) {
         let folder = root.join(name);
         fs::create_dir_all(&folder).expect("writable");
-        files.iter().for_each(|(file, text)| fs::write(folder.join(file), text).expect("writable"));
+        for (file, text) in files {
+            fs::write(folder.join(file), text).expect("writable");
+        }
     }
 
     fn within(own: &str, root: &Path) -> Vec<MainMemory> {

@@ -4,8 +4,10 @@ use super::finding::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
 use crate::arithmetic::units;
+use crate::llama::context::ContextParams;
 use crate::llama::invariance::{Difference, Invariance};
 use crate::recipe::Schedule;
+use crate::recipe::rope::Rope;
 use crate::steer::{Error, Facts, Plan, Role, SidePlan};
 use crate::vocab::compare::{self, Verdict, specials};
 
@@ -51,7 +53,7 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
     }
     found.roles(plan, facts);
     found.ends(models);
-    found.context(plan.sources().next().map_or(0, |(_, base)| base.context.n_ctx), models);
+    found.context(plan, models);
     found.memory(devices, plan, models.iter().all(|model| model.file.is_ok()));
     found.0
 }
@@ -59,7 +61,11 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
 /// Whether some pair carries a tuning over to the base: an expert that is another model than the base, tuned from one that
 /// is another model too. Guidance, contrastive decoding and products of experts take any base.
 fn is_proxy_tuning(plan: &Plan) -> bool {
-    let is_own = |side: &Option<SidePlan>| side.as_ref().is_some_and(|side| side.source.is_some());
+    let base = plan.base.source().map(|base| &base.path);
+    let is_own = |side: &Option<SidePlan>| {
+        let source = side.as_ref().and_then(|side| side.source.as_ref());
+        source.is_some_and(|source| Some(&source.path) != base)
+    };
     plan.pairs.iter().any(|pair| is_own(&pair.expert) && is_own(&pair.antiexpert))
 }
 
@@ -359,15 +365,20 @@ impl Findings {
         }
     }
 
-    fn context(&mut self, n_ctx: usize, models: &[Model]) {
+    fn context(&mut self, plan: &Plan, models: &[Model]) {
         const TOPIC: &str = "context";
         let trained = |model: &Model| model.file.as_ref().ok().map(File::n_ctx_train);
         let Some(base) = models.first().and_then(trained) else { return };
         for model in models {
             let Some(n) = trained(model) else { continue };
-            if n_ctx > n {
+            let context =
+                plan.sources().find(|(_, source)| source.path == model.path).map(|(_, source)| &source.context);
+            let Some(ContextParams { n_ctx, rope, .. }) = context else { continue };
+            // Whoever stretches positions knows how far.
+            if *n_ctx > n && *rope == Rope::default() {
                 let text = format!("a context of {n_ctx} tokens is longer than the {n} it was trained on");
-                self.tell(Level::Warning, TOPIC, Some(model.role), text, "give a shorter one with -c");
+                let advice = "give a shorter one with -c, or stretch it with --rope-scaling and --rope-scale";
+                self.tell(Level::Warning, TOPIC, Some(model.role), text, advice);
             } else if n < base {
                 let text = format!("it was trained on {n} tokens, the base on {base}: the shortest bounds all");
                 self.add(Level::Note, TOPIC, Some(model.role), text);

@@ -198,3 +198,13 @@ fn ctrl_c_ends_it_with_what_was_measured() {
     let rest = rest.join().expect("it reads");
     assert!(!rest.iter().any(|line| line.starts_with("error")), "{rest:?}");
 }
+
+#[test]
+fn a_terminal_sees_what_is_measured_and_no_bar_of_nothing() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let args = [&["bench"], &QUICK[..], &["-o", "jsonl"]].concat();
+    let mut terminal = crate::chat::Terminal::run(&args, home.path());
+    let shown = terminal.until("{\"derived\"");
+    assert!(shown.contains("warming up") && !shown.contains("0 of 0"), "{shown}");
+    assert_eq!(terminal.end(), Some(0));
+}

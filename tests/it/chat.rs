@@ -11,7 +11,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program at a pseudo-terminal.
-struct Terminal {
+pub struct Terminal {
     child: std::process::Child,
     pty: pty_process::blocking::Pty,
     output: Receiver<Vec<u8>>,
@@ -20,7 +20,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn run(args: &[&str], home: &std::path::Path) -> Self {
+    pub fn run(args: &[&str], home: &std::path::Path) -> Self {
         let (pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
         pty.resize(pty_process::Size::new(40, 120)).expect("a size");
         let command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_proxytune")).args(args);
@@ -41,7 +41,7 @@ impl Terminal {
     }
 
     /// Waits until a text is shown; what was shown until then.
-    fn until(&mut self, text: &str) -> String {
+    pub fn until(&mut self, text: &str) -> String {
         let began = Instant::now();
         loop {
             if let Some(at) = self.shown.find(text) {
@@ -67,7 +67,7 @@ impl Terminal {
     }
 
     /// How the program ended.
-    fn end(mut self) -> Option<i32> {
+    pub fn end(mut self) -> Option<i32> {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -252,4 +252,43 @@ fn regenerating_draws_anew_and_comparing_does_not_disturb() {
     assert_ne!(out[0], out[1], "other random numbers");
     assert_ne!(out[2], out[1], "the base alone");
     assert_eq!((&out[..2], &out[3]), (&again[..2], &again[2]));
+}
+
+#[test]
+fn a_long_prompt_shows_how_far_it_is_read() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let text = home.path().join("long.txt");
+    std::fs::write(&text, "The boy went to the river. ".repeat(60)).expect("writable");
+    let text = text.to_str().expect("UTF-8");
+    let args = ["generate", "-t", "1", "--temp", "0", "-n", "4", "-b", "64", "-s", "3", "-f", text];
+    let mut terminal = Terminal::run(&args, home.path());
+    let before = terminal.until("reading the prompt");
+    assert!(!before.contains("perf: "), "{before}");
+    let after = terminal.until("seed 3");
+    assert!(after.contains("tokens, ") && after.contains("perf: prompt "), "{after}");
+    assert_eq!(terminal.end(), Some(0));
+    // A short one is read before anybody could look, and a file is no place for a bar.
+    let mut short = Terminal::run(&["generate", "-t", "1", "-n", "2", "-p", "The boy", "-s", "3"], home.path());
+    assert!(!short.until("seed 3").contains("reading"));
+    assert_eq!(short.end(), Some(0));
+    let mut piped = Command::new(env!("CARGO_BIN_EXE_proxytune"));
+    let output = piped.args(args).output().expect("it starts");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("reading"), "{output:?}");
+}
+
+#[test]
+fn every_answer_tells_its_speed_unless_it_is_not_wanted() {
+    let (_, err) = chat(&["--temp", "0", "-n", "3"], "The boy went\nThen he\n");
+    assert_eq!(err.matches("perf: prompt ").count(), 2, "{err}");
+    let (_, err) = chat(&["--temp", "0", "-n", "3", "--no-perf", "--conversation"], "The boy went\n");
+    assert!(!err.contains("perf: "), "{err}");
+}
+
+#[test]
+fn what_cannot_be_saved_is_told_by_its_own_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("no such folder/talk.json");
+    let (_, err) = chat(&["--temp", "0", "-n", "3"], &format!("The boy went\n/save {}\n", path.display()));
+    let line = err.lines().find(|line| line.contains("cannot write")).expect("an error");
+    assert_eq!(line, format!("error: cannot write {}: No such file or directory (os error 2)", path.display()));
 }

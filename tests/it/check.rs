@@ -114,7 +114,7 @@ fn people_get_a_table_and_a_verdict() {
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success() && output.stderr.is_empty(), "{text}");
     for words in
-        ["antiexpert", "parameters", "8.9 M", "Q8_0", "<|bos|>, <|eos|>", "KV cache", "This can run: 0 warnings."]
+        ["antiexpert", "parameters", "8.93 M", "Q8_0", "<|bos|>, <|eos|>", "KV cache", "This can run: 0 warnings."]
     {
         assert!(text.contains(words), "{words}: {text}");
     }
@@ -216,10 +216,25 @@ fn what_may_be_wrong_with_a_base_is_told() {
         (Spec::tiny().without("tokenizer.ggml.eos_token_id"), "note", "base eog:"),
     ] {
         let base = folder.write("base", &base);
-        let told = json(&["-m", &base]);
+        let small = folder.write("small", &Spec { n_layer: 1, ..Spec::tiny() });
+        let told = json(&["-m", &base, "-me", &small, "-ma", &small]);
         if expected != "base eog:" {
             assert!(findings(&told, level).iter().any(|line| line.starts_with(expected)), "{expected}: {told}");
         }
+    }
+    let stretched = json(&["-c", "2048", "--rope-scale", "2"]).to_string();
+    assert!(!stretched.contains("longer than") && json(&["-c", "2048"]).to_string().contains("longer than"));
+    // What is no proxy-tuning takes any base.
+    let tuned = folder.write("tuned", &Spec::tiny().with("general.name", name("Llama 3 8B Instruct")));
+    let small = folder.write("small", &Spec { n_layer: 1, ..Spec::tiny() });
+    for pair in [
+        &["-me", "base", "-ma", "base", "--antiexpert-prompt", ""][..],
+        &["-me", "none", "-ma", &small],
+        &["-me", &small, "-ma", "none"],
+        &["-me", "base", "-ma", &small],
+    ] {
+        let told = json(&[&["-m", &tuned], pair].concat());
+        assert!(!told.to_string().contains("untuned"), "{pair:?}: {told}");
     }
     let demo = file("base").to_str().expect("UTF-8").to_owned();
     let expert = file("expert").to_str().expect("UTF-8").to_owned();
@@ -454,4 +469,54 @@ fn text_that_a_vocabulary_cannot_spell_is_refused() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && said.contains("has no token for"), "{text}: {said}");
     }
+}
+
+/// The buffers of a model's weights, in bytes, as llama.cpp's log has them when it loads one.
+fn loaded(path: &str, args: &[&str]) -> (f64, bool) {
+    let mut chat = Command::new(env!("CARGO_BIN_EXE_proxytune"));
+    chat.args(["chat", "-v", "-t", "1", "-c", "64", "-m", path]).args(args).stdin(std::process::Stdio::null());
+    let said = String::from_utf8(chat.output().expect("it starts").stderr).expect("UTF-8");
+    let sizes = said.lines().filter_map(|line| {
+        let mib = line.split_once(" model buffer size =")?.1.trim().strip_suffix(" MiB")?;
+        Some(mib.parse::<f64>().expect("a number") * f64::from(1 << 20))
+    });
+    (sizes.sum(), said.contains("CPU_REPACK model buffer size"))
+}
+
+#[test]
+fn weights_take_what_llama_cpp_takes_for_them() {
+    let folder = Folder::new();
+    let large = Spec { n_embd: 256, n_ff: 512, n_head: 4, n_head_kv: 2, ..Spec::tiny() };
+    for (name, kind) in [("q4_0", Kind::Q4_0), ("q8_0", Kind::Q8_0), ("f32", Kind::F32)] {
+        let path = folder.write(name, &Spec { kind, ..large.clone() });
+        for args in [&[][..], &["--no-repack"], &["--no-mmap"], &["--no-mmap", "--no-repack"], &["-lm", "mmap+mlock"]] {
+            let object = json(&[&["-m", &path, "-c", "64"], args].concat());
+            let memory = &object["devices"][0];
+            let told = memory["weights"].as_u64().expect("bytes");
+            assert_eq!(object["models"][0]["memory"]["weights"], told);
+            let (taken, is_repacked) = loaded(&path, args);
+            // The log rounds to a hundredth of a MiB, buffers to their alignment.
+            let difference = (told as f64 - taken).abs();
+            assert!(taken > 0.0 && difference < 0.02 * f64::from(1 << 20), "{name} {args:?}: {told} and {taken}");
+            let mapped = memory["mapped"].as_u64().expect("bytes");
+            match args {
+                [] => assert_eq!(mapped < told, is_repacked, "{name}: a repacked matrix is a second copy"),
+                ["--no-repack"] => assert!(mapped == told && !is_repacked, "{name}"),
+                _ => assert_eq!(mapped, 0, "{name} {args:?}: all of it has to be there"),
+            }
+        }
+    }
+}
+
+#[test]
+fn of_a_file_that_cannot_be_read_the_refusal_is_all() {
+    let base = file("base").to_str().expect("UTF-8").to_owned();
+    let output = proxytune("check", &["-m", "no-such.gguf", "-me", "nor-this.gguf", "-ma", "nor-that.gguf"]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!text.contains('?') && !text.contains("Memory") && !text.contains("architecture"), "{text}");
+    assert_eq!(text.matches("refused ").count(), 3, "{text}");
+    let output = proxytune("check", &["-m", &base, "-me", "nor-this.gguf", "-ma", "none"]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(text.contains("base.gguf") && text.contains("KV cache") && !text.contains('?'), "{text}");
 }

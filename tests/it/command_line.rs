@@ -58,9 +58,115 @@ fn generate_streams_the_text_that_the_library_gives() {
     let files = files();
     let mut args = vec!["generate", "-p", PROMPT, "-n", "24", "--temp", "0", "-c", "256"];
     args.extend(files.iter().map(String::as_str));
-    let output = run(&args);
+    let output = run(&[&args[..], &["--no-perf"]].concat());
     assert_eq!(stdout(&output), format!("{}\n", expected.text));
     assert_eq!(stderr(&output), "", "nothing to say beside the text");
+    let output = run(&[&args[..], &["-s", "7"]].concat());
+    assert_eq!(stdout(&output), format!("{}\n", expected.text), "stdout is the text alone");
+    let said = stderr(&output);
+    assert!(said.starts_with("perf: prompt ") && said.contains(", answer 24 tokens at "), "{said}");
+    assert!(said.ends_with(", seed 7\n") && said.lines().count() == 1, "{said}");
+}
+
+/// What a command line of llama.cpp carries that changes nothing here.
+#[test]
+fn a_command_line_of_llama_cpp_runs_as_it_is() {
+    let files = files();
+    let mut args = vec!["generate", "-p", PROMPT, "-n", "12", "--temp", "0", "-c", "256", "--no-perf"];
+    args.extend(files.iter().map(String::as_str));
+    let expected = stdout(&run(&args));
+    let llama_cpp = "-no-cnv -st --jinja --no-warmup --no-context-shift --simple-io -co auto --log-disable -lv 1 -np 1 -cb -kvo \
+                     --repack --mmap --no-mmproj -fit off --keep 0 --poll 50 --prio 0 -dt 0.1 --swa-full -cram 0 -tb 1 \
+                     --log-colors off --no-log-prefix --reasoning-format none --reasoning-budget -1 -e --perf --no-perf";
+    let output = run(&[&args[..], &llama_cpp.split_whitespace().collect::<Vec<_>>()].concat());
+    assert_eq!((stdout(&output), stderr(&output)), (expected.clone(), String::new()));
+    let until_full = run(&[&args[..], &["-n", "-2", "--stop", "."]].concat());
+    assert!(until_full.status.success() && !stdout(&until_full).is_empty(), "{until_full:?}");
+}
+
+#[test]
+fn values_that_change_something_say_why_not() {
+    for (option, value, words) in [
+        ("--keep", "5", "the context is not shifted"),
+        ("-np", "4", "one text is generated at a time"),
+        ("-fit", "on", "-c and -ngl"),
+        ("--reasoning-budget", "0", "thoughts and all"),
+        ("--prio", "2", "nice"),
+        ("-tb", "3", "-t is for prompts and tokens alike"),
+        ("-ot", "ffn", "expected a pattern and a buffer"),
+        ("-ot", "ffn=GPU7", "there are: CPU"),
+        ("-ot", "(ffn=CPU", "expected a regular expression"),
+        ("-ot", "=CPU", "expected 1 to 1024 bytes"),
+        ("--rope-scale", "0", "rope-scale is 0, expected a positive number"),
+        ("--rope-freq-scale", "nan", "rope-freq-scale is NaN"),
+        ("--rope-freq-base", "-1", "rope-freq-base is -1"),
+        ("--rope-scaling", "dynamic", "expected none, linear or yarn"),
+        ("--yarn-ext-factor", "inf", "yarn-ext-factor is inf"),
+        ("--yarn-beta-fast", "0", "yarn-beta-fast is 0"),
+        ("--chat-template", "mistral-v7", "one of chatml, gemma, llama3, phi3, zephyr"),
+    ] {
+        let said = refused(&["generate", "-p", "x", "-n", "1", "-t", "1", option, value], 2);
+        assert!(said.contains(words), "{option} {value}: {said}");
+    }
+}
+
+#[test]
+fn tensors_go_where_they_are_put() {
+    let text = |args: &[&str]| stdout(&run(&[&["generate", "-p", PROMPT, "-n", "8", "--temp", "0"], args].concat()));
+    for args in [&["-ot", r"blk\.[0-2]\.ffn=CPU,attn=CPU"][..], &["-cmoe"], &["-ncmoe", "2", "-ncffn", "1"]] {
+        assert_eq!(text(args), text(&[]), "there is nowhere else to go: {args:?}");
+    }
+}
+
+#[test]
+fn positions_are_stretched_as_llama_cpp_stretches_them() {
+    let probs = |args: &[&str]| {
+        let object =
+            json(&[&["generate", "-p", PROMPT, "-n", "4", "--temp", "0", "--json", "--n-probs", "3"], args].concat());
+        object["probs"].clone()
+    };
+    let plain = probs(&[]);
+    assert_eq!(probs(&["--rope-scale", "1", "--rope-freq-base", "10000"]), plain, "the file's own values");
+    let linear = probs(&["--rope-scaling", "linear", "--rope-scale", "2"]);
+    assert_ne!(linear, plain);
+    assert_eq!(probs(&["--rope-scaling", "linear", "--rope-freq-scale", "0.5"]), linear);
+    assert_eq!(probs(&["--rope-scaling", "none", "--rope-scale", "2"]), plain, "nothing is scaled");
+    let yarn = probs(&["--rope-scaling", "yarn", "--rope-scale", "2", "--yarn-orig-ctx", "64"]);
+    assert!(yarn != plain && yarn != linear);
+    // A recipe says it of one model, and a flag of all of them.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let recipe = folder.path().join("long.toml");
+    let path = |role| file(role).display().to_string();
+    let text = format!(
+        "base = {{ model = '{}', rope = {{ scaling = 'linear', scale = 2 }} }}\n[[pair]]\nexpert = '{}'\nantiexpert = '{}'\nalpha = 0.75\n",
+        path("base"),
+        path("expert"),
+        path("antiexpert")
+    );
+    std::fs::write(&recipe, text).expect("writable");
+    let recipe = recipe.to_str().expect("UTF-8");
+    assert_eq!(probs(&["-R", recipe]), probs(&["--alpha", "0.75", "--rope-scaling", "linear", "--rope-scale", "2"]));
+    assert_eq!(stdout(&run(&["recipe", "show", recipe])).matches("scaling = \"linear\"").count(), 1);
+    let longer = run(&["generate", "-p", "x", "-n", "1", "-c", "2048", "--rope-scale", "2", "--no-perf"]);
+    assert_eq!(stderr(&longer), "", "a longer context was asked for");
+}
+
+#[test]
+fn a_chat_template_is_for_every_role_unless_one_has_its_own() {
+    let ids = |args: &[&str]| {
+        json(&[&["generate", "-p", PROMPT, "-n", "1", "--json"], args].concat())["prompt_tokens"].clone()
+    };
+    let source = proxytune::recipe::builtin::BuiltIn::Chatml.source();
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(source.as_bytes()).expect("writable");
+    let chatml = ids(&["--chat-template", "chatml"]);
+    assert_eq!(ids(&["--chat-template", source]), chatml);
+    assert_eq!(ids(&["--chat-template-file", file.path().to_str().expect("UTF-8")]), chatml);
+    let each = ["--base-template", "chatml", "--expert-template", "chatml", "--antiexpert-template", "chatml"];
+    assert_eq!(ids(&each), chatml);
+    let but_base = ids(&["--chat-template", "chatml", "--base-template", "plain"]);
+    assert_eq!(but_base["expert"], chatml["expert"]);
+    assert_eq!(but_base["base"], ids(&[])["base"]);
 }
 
 #[test]
@@ -435,18 +541,22 @@ fn bad_values_are_bad_usage() {
         let said = refused(&[&["generate", "-p", "x", "-n", "1"], args].concat(), 2);
         assert!(said.contains(words), "{args:?}: {said}");
     }
-    refused(&["wonder"], 2);
+    for nearly in ["wonder", "probe", "prob", "child"] {
+        assert!(!refused(&[nearly], 2).contains("similar"), "what is hidden is not for people: {nearly}");
+    }
+    assert!(refused(&["chek"], 2).contains("'check'"));
 }
 
 #[test]
 fn options_of_llama_cpp_that_are_not_here_say_what_to_do() {
     for (option, hint) in [
         ("-mu", "-hf"),
-        ("--chat-template", "--expert-template"),
+        ("--mmproj", "text alone"),
+        ("-md", "the expert drafts"),
+        ("-ngld", "--expert-ngl"),
         ("-cnv", "proxytune chat"),
         ("-sp", "control tokens"),
         ("--list-devices", "devices"),
-        ("-tb", "-t sets"),
         ("--model-draft", "-me and -ma"),
     ] {
         let said = refused(&["generate", option, "x"], 2);
@@ -503,15 +613,29 @@ fn ctrl_c_ends_cleanly_with_what_was_written() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_failure() {
-    let mut child = proxytune(&["generate", "-p", PROMPT, "-n", "200", "--ignore-eos"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    drop(child.stdout.take());
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+fn a_closed_pipe_ends_a_command_as_sigpipe_would() {
+    for args in [
+        &["generate", "-p", PROMPT, "-n", "200", "--ignore-eos"][..],
+        &["compare", "-p", PROMPT, "-n", "2"],
+        &["check"],
+        &["recipe", "list"],
+        &["recipe", "show", "demo"],
+        &["devices"],
+    ] {
+        let output = proxytune(args).stdout(nobody_reads()).output().expect("it starts");
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(141), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn nobody_reading_stderr_is_no_failure() {
+    let output = proxytune(&["generate", "-n", "2"]).stderr(nobody_reads()).output().expect("it starts");
+    assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+}
+
+/// A pipe that is closed at its other end.
+fn nobody_reads() -> std::io::PipeWriter {
+    std::io::pipe().expect("a pipe").1
 }
 
 #[test]
@@ -523,7 +647,8 @@ fn help_and_version_are_there() {
         assert!(output.status.success() && !output.stdout.is_empty(), "{args:?}");
     }
     assert_eq!(run(&[]).status.code(), Some(2));
-    assert!(stdout(&run(&["devices"])).contains("CPU"));
+    let devices = stdout(&run(&["devices"]));
+    assert!(devices.starts_with("CPU\t") && devices.contains(" available of "), "{devices}");
 }
 
 #[test]
@@ -541,7 +666,16 @@ fn recipes_are_listed_shown_and_validated() {
     std::fs::write(&kept, &shown).expect("writable");
     let kept = kept.to_str().expect("UTF-8");
     assert_eq!(stdout(&run(&["recipe", "show", kept])), shown, "what was kept says the same");
-    assert_eq!(stdout(&run(&["recipe", "validate", kept])), "valid\tits 3 files are there\n");
+    assert_eq!(stdout(&run(&["recipe", "validate", kept])), "valid\t3 files are there\n");
+    assert_eq!(
+        stdout(&run(&["recipe", "validate", "guidance"])),
+        "valid\t1 file is there\n",
+        "one file in three roles"
+    );
+    let gone = proxytune(&["recipe", "list"]).env("PROXYTUNE_MODELS", folder.path().join("gone")).output();
+    let gone = gone.expect("it starts");
+    assert!(gone.status.code() == Some(1) && gone.stdout.is_empty(), "{gone:?}");
+    assert!(stderr(&gone).contains("is not a folder") && stderr(&gone).contains("hint: "), "{}", stderr(&gone));
     let with = |text: &str| {
         let path = folder.path().join("other.toml");
         std::fs::write(&path, text).expect("writable");

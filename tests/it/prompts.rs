@@ -356,3 +356,50 @@ fn an_expert_sees_the_template_of_its_file_and_the_others_plain_text() {
     plan.view.template = Some(TemplateName::File(tuned));
     assert_eq!(shown(&plan)[0], "<|bos|><Hi>");
 }
+
+/// Templates that go by llama.cpp's names write what llama.cpp writes.
+#[test]
+fn built_in_templates_write_what_llama_cpps_do() {
+    use llama_cpp_2::model::params::LlamaModelParams;
+    use llama_cpp_2::model::{LlamaChatMessage, LlamaChatTemplate, LlamaModel};
+    use proxytune::prompt::Template;
+    use proxytune::recipe::builtin::BuiltIn;
+
+    let backend = backend();
+    proxytune::llama::log::capture(false);
+    let params = LlamaModelParams::default().with_vocab_only(true);
+    let model = LlamaModel::load_from_file(&backend, file("base"), &params).expect("it loads");
+    let system = ("system", "  Be brief. ");
+    let turns = [("user", "One\ntwo "), ("assistant", " Three"), ("user", "Four?")];
+    for messages in [turns.to_vec(), vec![system, turns[0]], [&[system][..], &turns].concat()] {
+        for template in BuiltIn::ALL {
+            let name = template.name();
+            let theirs: Vec<_> = messages
+                .iter()
+                .map(|(role, text)| LlamaChatMessage::new((*role).to_owned(), (*text).to_owned()).expect("no NUL"))
+                .collect();
+            let theirs = model.apply_chat_template(&LlamaChatTemplate::new(name).expect("no NUL"), &theirs, true);
+            let speaker = |role: &str| match role {
+                "system" => Speaker::System,
+                "user" => Speaker::User,
+                _ => Speaker::Assistant,
+            };
+            let ours = messages.iter().map(|(role, text)| Message::new(speaker(role), *text)).collect();
+            let conversation = Conversation { messages: ours, ..Conversation::default() };
+            let view = proxytune::prompt::View {
+                template: Some(Arc::new(Template::new(template.source(), "", "").expect("it compiles"))),
+                ..Default::default()
+            };
+            let written: String = view
+                .render(&conversation)
+                .expect("it renders")
+                .iter()
+                .map(|piece| match piece {
+                    Piece::Template(text) | Piece::Content(text) => text.as_str(),
+                    Piece::Tokens(_) => panic!("nothing was generated"),
+                })
+                .collect();
+            assert_eq!(written, theirs.expect("it has one of this name"), "{name}");
+        }
+    }
+}

@@ -40,7 +40,7 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     let texts = if args.models.deterministic { Texts::apart(2) } else { Texts::sharing(2, 1) };
     let plan = Plan { texts, ..resolved.plan.clone() };
     let engine = resolved.load(&plan)?;
-    let mut session = Session::new(engine, conversation, request);
+    let mut session = Session::new(engine, conversation, request, !args.perf.no_perf);
     if let Some(path) = &args.load {
         let typed = session.conversation().clone();
         let n = session.load(path)?;

@@ -74,7 +74,13 @@ pub fn write(path: &Path, conversation: &Conversation) -> Result<()> {
         writeln!(part, "{text}")?;
         part.persist(path).map_err(|error| error.error).map(drop)
     });
-    written.map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
+    written.map_err(|error| anyhow!("cannot write {}: {}", path.display(), of_system(&error)))
+}
+
+/// What the system says of a file. tempfile puts the name that it made up behind that, which tells nobody anything.
+fn of_system(error: &std::io::Error) -> String {
+    let said = error.to_string();
+    said.split(" at path ").next().map_or_else(|| said.clone(), str::to_owned)
 }
 
 pub fn read(path: &Path) -> Result<Conversation> {

@@ -23,6 +23,8 @@ pub struct Session {
     conversation: Conversation,
     request: Request,
     seed: u32,
+    /// Tell how fast every answer was.
+    perf: bool,
     /// Answers begun: each has random numbers of its own, the same in every run of the same session.
     n_answers: u32,
     /// What was seen while the last answers were made, the last one's at the end.
@@ -35,9 +37,9 @@ struct Seen {
 }
 
 impl Session {
-    pub fn new(engine: Engine, conversation: Conversation, request: Request) -> Self {
+    pub fn new(engine: Engine, conversation: Conversation, request: Request, perf: bool) -> Self {
         let seed = request.sampling.seed.unwrap_or_default();
-        Self { engine, conversation, request, seed, n_answers: 0, seen: Vec::new() }
+        Self { engine, conversation, request, seed, perf, n_answers: 0, seen: Vec::new() }
     }
 
     /// Who takes part, what each sees, and how far the pairs steer.
@@ -198,7 +200,7 @@ impl Session {
         let mut request = self.request.clone();
         request.input = Input::Conversation(self.conversation.clone());
         request.sampling.seed = Some(seed);
-        stream(&mut self.engine, &request, &self.conversation.prefix, answer, out)
+        stream(&mut self.engine, &request, &self.conversation.prefix, answer, self.perf, out)
     }
 
     /// Where steering led away from the base in the last answer.
@@ -218,7 +220,7 @@ impl Session {
         let mut request = Request { sampled: Sampled::Alone(Role::Base), n_probs: None, ..self.request.clone() };
         request.input = Input::Conversation(conversation);
         request.sampling.seed = Some(self.seen.last().map_or(self.seed, |seen| seen.seed));
-        hint_where_full(stream(&mut self.engine, &request, &prefix, &mut Answer::default(), out))
+        hint_where_full(stream(&mut self.engine, &request, &prefix, &mut Answer::default(), self.perf, out))
     }
 
     pub fn save(&self, path: &Path) -> Result<usize> {
@@ -252,6 +254,7 @@ fn stream(
     request: &Request,
     prefix: &str,
     answer: &mut Answer,
+    perf: bool,
     out: &mut impl Write,
 ) -> Result<()> {
     prefix.clone_into(&mut answer.text);
@@ -272,7 +275,11 @@ fn stream(
         out.flush()?;
     }
     answer::note_where_full(answer);
-    ended
+    let read = ended?;
+    if perf {
+        answer::tell_perf(answer, read, request.sampling.seed);
+    }
+    Ok(())
 }
 
 /// How many of an answer's tokens are its text: not those that end it, nor those of a stop text.

@@ -1,0 +1,354 @@
+//! Options that a llama.cpp command line may carry beside those that proxytune has: what is accepted, because it changes
+//! nothing here, and what is refused, with the reason and the next step.
+
+use clap::builder::{PossibleValuesParser, Str};
+use clap::error::Error;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+/// What an accepted option is followed by.
+#[derive(Debug, Clone, Copy)]
+enum Takes {
+    Nothing,
+    /// A value that only llama.cpp's own output or speed depends on.
+    Any,
+    /// The same, and it may be left out.
+    Perhaps,
+    /// The values that ask for what is done anyway; others are refused by [`refusal`].
+    Only(&'static [&'static str]),
+}
+use Takes::{Any, Nothing, Only, Perhaps};
+
+/// Options that ask for what is done anyway, or for what only llama.cpp's own output depends on.
+const ACCEPTED: [(&str, Takes); 49] = [
+    // There is no run that only warms up.
+    ("warmup", Nothing),
+    ("no-warmup", Nothing),
+    // Templates are Jinja, and answers are shown as they are.
+    ("jinja", Nothing),
+    ("skip-chat-parsing", Nothing),
+    ("no-skip-chat-parsing", Nothing),
+    ("reasoning", Only(&["auto"])),
+    ("reasoning-format", Only(&["auto", "none"])),
+    ("reasoning-budget", Only(&["-1"])),
+    ("no-reasoning-preserve", Nothing),
+    // A text ends when the context is full.
+    ("no-context-shift", Nothing),
+    ("keep", Only(&["0"])),
+    ("swa-full", Nothing),
+    ("defrag-thold", Any),
+    // Lines are read as they are where stdin is no terminal.
+    ("simple-io", Nothing),
+    ("color", Perhaps),
+    // llama.cpp's messages are shown with -v alone.
+    ("log-disable", Nothing),
+    ("log-colors", Perhaps),
+    ("log-prefix", Nothing),
+    ("no-log-prefix", Nothing),
+    ("log-timestamps", Nothing),
+    ("no-log-timestamps", Nothing),
+    ("no-log-jsonl", Nothing),
+    ("verbosity", Any),
+    // One text is generated at a time, and its prompt is kept as long as the program runs.
+    ("parallel", Only(&["1"])),
+    ("cont-batching", Nothing),
+    ("no-cont-batching", Nothing),
+    ("kv-unified", Nothing),
+    ("no-kv-unified", Nothing),
+    ("cache-ram", Any),
+    ("ctx-checkpoints", Any),
+    // Text alone is read.
+    ("mmproj-auto", Nothing),
+    ("no-mmproj", Nothing),
+    ("no-mmproj-auto", Nothing),
+    ("mmproj-offload", Nothing),
+    ("no-mmproj-offload", Nothing),
+    // What llama.cpp does by default, and so does this.
+    ("mmap", Nothing),
+    ("kv-offload", Nothing),
+    ("repack", Nothing),
+    ("op-offload", Nothing),
+    ("lazy-mode", Only(&["auto"])),
+    ("fit", Only(&["off"])),
+    ("grp-attn-n", Only(&["1"])),
+    ("grp-attn-w", Any),
+    // OpenMP's threads are neither polled nor placed by llama.cpp.
+    ("poll", Any),
+    ("poll-batch", Any),
+    ("prio", Only(&["0"])),
+    ("prio-batch", Only(&["0"])),
+    ("cpu-strict", Only(&["0"])),
+    ("cpu-strict-batch", Only(&["0"])),
+];
+
+/// Options of commands that answer one prompt: there is no conversation to leave.
+const ACCEPTED_FOR_ONE_ANSWER: [(&str, Takes); 2] = [("no-conversation", Nothing), ("single-turn", Nothing)];
+/// Options of commands that hold a conversation.
+const ACCEPTED_IN_A_CONVERSATION: [(&str, Takes); 2] = [("conversation", Nothing), ("no-display-prompt", Nothing)];
+
+macro_rules! accepted {
+    ($(#[$doc:meta])* $name:ident, $table:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name;
+
+        impl Args for $name {
+            fn augment_args(command: Command) -> Command {
+                $table.iter().fold(command, |command, (name, takes)| command.arg(arg(name, *takes)))
+            }
+
+            fn augment_args_for_update(command: Command) -> Command {
+                Self::augment_args(command)
+            }
+        }
+
+        impl FromArgMatches for $name {
+            fn from_arg_matches(_: &ArgMatches) -> Result<Self, Error> {
+                Ok(Self)
+            }
+
+            fn update_from_arg_matches(&mut self, _: &ArgMatches) -> Result<(), Error> {
+                Ok(())
+            }
+        }
+    };
+}
+
+accepted!(
+    /// What every command accepts that writes text.
+    Accepted,
+    ACCEPTED
+);
+accepted!(
+    /// What the commands for one prompt accept beside.
+    ForOneAnswer,
+    ACCEPTED_FOR_ONE_ANSWER
+);
+accepted!(
+    /// What `chat` accepts beside.
+    InAConversation,
+    ACCEPTED_IN_A_CONVERSATION
+);
+
+/// A hidden option that nobody asks for.
+fn arg(name: &'static str, takes: Takes) -> Arg {
+    let arg = Arg::new(name).long(name).value_name("VALUE").hide(true).allow_hyphen_values(true);
+    match takes {
+        Nothing => arg.action(ArgAction::SetTrue).allow_hyphen_values(false),
+        Any => arg.action(ArgAction::Set),
+        Perhaps => arg.action(ArgAction::Set).num_args(0..=1).allow_hyphen_values(false),
+        Only(values) => arg
+            .action(ArgAction::Set)
+            .value_parser(PossibleValuesParser::new(values.iter().map(|value| Str::from(*value)))),
+    }
+}
+
+/// llama.cpp's options that proxytune does not have: why, and what to do instead.
+const REFUSED: [(&str, &str); 91] = [
+    ("--interactive", CHAT),
+    ("--interactive-first", CHAT),
+    ("--conversation", CHAT),
+    ("--no-conversation", "a conversation is what `proxytune chat` is for; `proxytune generate` answers one prompt"),
+    ("--single-turn", "`proxytune generate` answers one prompt"),
+    ("--multiline-input", "leave it out: a line that ends with \\ goes on in the next one"),
+    ("--in-prefix", AROUND_MESSAGES),
+    ("--in-suffix", AROUND_MESSAGES),
+    ("--in-prefix-bos", AROUND_MESSAGES),
+    ("--no-jinja", "templates are Jinja alone; --expert-template plain does without one"),
+    ("--chat-template-kwargs", "templates are given the messages alone; a template of your own can hold the values"),
+    ("--reasoning", THOUGHTS),
+    ("--reasoning-format", THOUGHTS),
+    ("--reasoning-budget", THOUGHTS),
+    ("--reasoning-budget-message", THOUGHTS),
+    ("--reasoning-effort", THOUGHTS),
+    ("--reasoning-preserve", THOUGHTS),
+    ("--log-file", "send stderr to a file: `-v 2> FILE`"),
+    ("--log-jsonl", "stdout is for the text; --json prints one object"),
+    ("--log-prompts-dir", "--json has the tokens that each role was given"),
+    ("--verbose-prompt", "--json has the tokens that each role was given"),
+    ("--print-token-count", "the last line on stderr counts the tokens, and so does --json"),
+    ("--special", "control tokens are not shown; --json has their ids"),
+    ("--list-devices", "`proxytune devices` lists them"),
+    ("--cache-list", "the downloads are in the cache of the hub's own tools: `hf cache scan` lists them"),
+    ("--server-base", "models run in this process; leave it out"),
+    ("--numa", "start the program with numactl"),
+    ("--cpu-mask", PLACEMENT),
+    ("--cpu-range", PLACEMENT),
+    ("--cpu-mask-batch", PLACEMENT),
+    ("--cpu-range-batch", PLACEMENT),
+    ("--cpu-strict", PLACEMENT),
+    ("--cpu-strict-batch", PLACEMENT),
+    ("--prio", "start the program with nice"),
+    ("--prio-batch", "start the program with nice"),
+    ("--prompt-cache", "a prompt is kept as long as the program runs: `proxytune chat` goes on with it"),
+    ("--prompt-cache-all", "a prompt is kept as long as the program runs: `proxytune chat` goes on with it"),
+    ("--prompt-cache-ro", "a prompt is kept as long as the program runs: `proxytune chat` goes on with it"),
+    ("--keep", SHIFT),
+    ("--context-shift", SHIFT),
+    ("--grp-attn-n", "self-extend is not computed; --rope-scaling and --rope-scale stretch a context"),
+    ("--parallel", "one text is generated at a time; the library's engine runs several"),
+    ("--fit", "it would change options that are not given; -c and -ngl say what goes where"),
+    ("--fit-target", "-c and -ngl say what goes where"),
+    ("--fit-ctx", "-c and -ngl say what goes where"),
+    ("--no-host", "-ot places single tensors"),
+    ("--no-op-offload", "layers on a device are computed there; -ngl 0 computes all on the CPU"),
+    ("--lazy-mode", "llama.cpp decides by itself; -lm none reads all weights at once"),
+    ("--override-kv", "change the file itself with llama.cpp's gguf-py: its header is checked before it is loaded"),
+    ("--control-vector", "a LoRA adapter (--lora) or a pair (-me, -ma) steers a model"),
+    ("--control-vector-scaled", "a LoRA adapter (--lora-scaled) or a pair (-me, -ma) steers a model"),
+    ("--control-vector-layer-range", "a LoRA adapter (--lora) or a pair (-me, -ma) steers a model"),
+    ("--backend-sampling", "the stage runs on the CPU, and so does the chain around it"),
+    ("--binary-file", "prompts are text: -f FILE"),
+    ("--mmproj", TEXT_ALONE),
+    ("--mmproj-url", TEXT_ALONE),
+    ("--mmproj-device", TEXT_ALONE),
+    ("--image", TEXT_ALONE),
+    ("--audio", TEXT_ALONE),
+    ("--video", TEXT_ALONE),
+    ("--model-url", "name the repository with -hf, or download the file and name it with -m"),
+    ("--docker-repo", "name a repository of the Hugging Face hub with -hf, or a file with -m"),
+    ("--model-draft", DRAFTER),
+    ("--spec-draft-model", DRAFTER),
+    ("--hf-repo-draft", "--expert-hf and --antiexpert-hf name the small models, and the expert drafts"),
+    ("--spec-draft-hf", "--expert-hf and --antiexpert-hf name the small models, and the expert drafts"),
+    ("--gpu-layers-draft", "--expert-ngl and --antiexpert-ngl say it of the small models"),
+    ("--spec-draft-ngl", "--expert-ngl and --antiexpert-ngl say it of the small models"),
+    ("--device-draft", "--expert-device and --antiexpert-device say it of the small models"),
+    ("--spec-draft-device", "--expert-device and --antiexpert-device say it of the small models"),
+    ("--cache-type-k-draft", "--expert-ctk and --antiexpert-ctk say it of the small models"),
+    ("--spec-draft-type-k", "--expert-ctk and --antiexpert-ctk say it of the small models"),
+    ("--cache-type-v-draft", "--expert-ctv and --antiexpert-ctv say it of the small models"),
+    ("--spec-draft-type-v", "--expert-ctv and --antiexpert-ctv say it of the small models"),
+    ("--override-tensor-draft", "-ot says it of every model"),
+    ("--cpu-moe-draft", "-cmoe says it of every model"),
+    ("--n-cpu-moe-draft", "-ncmoe says it of every model"),
+    ("--threads-draft", "-t sets the threads of every model"),
+    ("--threads-batch-draft", "-t sets the threads of every model"),
+    ("--spec-draft-threads", "-t sets the threads of every model"),
+    ("--spec-draft-threads-batch", "-t sets the threads of every model"),
+    ("--draft-min", AS_FAR_AS_IT_PAYS),
+    ("--draft-n-min", AS_FAR_AS_IT_PAYS),
+    ("--spec-draft-n-min", AS_FAR_AS_IT_PAYS),
+    ("--draft-p-split", "a draft is one sequence of tokens; --draft-min-p ends it"),
+    ("--spec-draft-p-split", "a draft is one sequence of tokens; --draft-min-p ends it"),
+    ("--spec-draft-sampling", "drafts are sampled as the text is"),
+    ("--spec-type", "--drafter says who drafts: lookup, expert, base"),
+    ("--spec-default", "leave it out: --draft auto is the default, and --drafter says who drafts"),
+    ("--cfg-negative-prompt", "-me base -ma base --antiexpert-prompt TEXT --alpha N steers away from a prompt"),
+    ("--cfg-scale", "-me base -ma base --antiexpert-prompt TEXT --alpha N: a scale of γ is an α of γ − 1"),
+];
+
+const CHAT: &str = "`proxytune chat` holds a conversation";
+const AROUND_MESSAGES: &str =
+    "a chat template puts its own words around messages: --chat-template, or --expert-template for the expert alone";
+const THOUGHTS: &str = "answers are shown as they are written, thoughts and all";
+const PLACEMENT: &str = "-t sets the number of threads; taskset places them";
+const SHIFT: &str = "the context is not shifted: the text ends when it is full, and -c gives more room";
+const TEXT_ALONE: &str = "models are given text alone";
+const DRAFTER: &str = "the small models are named with -me and -ma, and the expert drafts";
+const OF_DRAFTS: &str =
+    "--draft says how far ahead and --drafter who drafts; the small models run with the base's options";
+const AS_FAR_AS_IT_PAYS: &str = "leave it out: --draft auto drafts as far as it pays, --draft N as far as it goes";
+
+/// Why an option is refused, and what to do instead.
+pub fn refusal(option: &str) -> Option<&'static str> {
+    let of_drafts = option.starts_with("--spec-") || option.ends_with("-draft");
+    let named = REFUSED.iter().find(|(name, _)| *name == option).map(|(_, advice)| *advice);
+    named.or(of_drafts.then_some(OF_DRAFTS))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::{args, spelling};
+
+    /// Of llama-completion and llama-cli (`common/arg.cpp` of the llama.cpp that is compiled in), without those of media
+    /// and of single models to download.
+    const LLAMA_CPP: &str = "--adaptive-decay --adaptive-target --audio --backend-sampling --batch-size --binary-file \
+        --cache-list --cache-ram --cache-type-k --cache-type-k-draft --cache-type-v --cache-type-v-draft \
+        --chat-template --chat-template-file --chat-template-kwargs --check-tensors --color --context-shift \
+        --control-vector --control-vector-layer-range --control-vector-scaled --conversation --cpu-mask \
+        --cpu-mask-batch --cpu-mask-batch-draft --cpu-mask-draft --cpu-moe --cpu-moe-draft --cpu-range \
+        --cpu-range-batch --cpu-range-draft --cpu-strict --cpu-strict-batch --cpu-strict-batch-draft \
+        --cpu-strict-draft --ctx-checkpoints --ctx-size --defrag-thold --device --device-draft \
+        --display-prompt --docker-repo --draft --draft-max --draft-min --draft-n --draft-n-min --draft-p-min \
+        --draft-p-split --dry-allowed-length --dry-base --dry-multiplier --dry-penalty-last-n \
+        --dry-sequence-breaker --dynatemp-exp --dynatemp-range --escape --file --fit --fit-ctx --fit-target \
+        --flash-attn --frequency-penalty --gpu-layers --gpu-layers-draft --grammar --grammar-file \
+        --grp-attn-n --grp-attn-w --hf-file --hf-repo --hf-repo-draft --hf-token --ignore-eos --image \
+        --in-prefix --in-prefix-bos --in-suffix --interactive --interactive-first --jinja --json-schema \
+        --json-schema-file --keep --kv-offload --lazy-mode --list-devices --load-mode --log-colors \
+        --log-disable --log-file --log-jsonl --log-prefix --log-prompts-dir --log-timestamps --log-verbose \
+        --log-verbosity --logit-bias --lora --lora-scaled --main-gpu --min-p --mirostat --mirostat-ent \
+        --mirostat-lr --mmproj --mmproj-auto --mmproj-device --mmproj-offload --mmproj-url --model \
+        --model-draft --model-url --multiline-input --n-cpu-ffn --n-cpu-moe --n-cpu-moe-draft --n-gpu-layers \
+        --n-gpu-layers-draft --n-predict --no-context-shift --no-conversation --no-display-prompt \
+        --no-escape --no-host --no-jinja --no-kv-offload --no-log-jsonl --no-log-prefix --no-log-timestamps \
+        --no-mmproj --no-mmproj-auto --no-mmproj-offload --no-op-offload --no-perf --no-reasoning-preserve \
+        --no-repack --no-show-timings --no-skip-chat-parsing --no-warmup --numa --offline --op-offload \
+        --override-kv --override-tensor --override-tensor-draft --parallel --perf --poll --poll-batch \
+        --poll-batch-draft --poll-draft --predict --presence-penalty --print-token-count --prio --prio-batch \
+        --prio-batch-draft --prio-draft --prompt --prompt-cache --prompt-cache-all --prompt-cache-ro \
+        --reasoning --reasoning-budget --reasoning-budget-message --reasoning-effort --reasoning-format \
+        --reasoning-preserve --repack --repeat-last-n --repeat-penalty --reverse-prompt --rope-freq-base \
+        --rope-freq-scale --rope-scale --rope-scaling --rpc --sampler-seq --samplers --sampling-seq --seed \
+        --server-base --show-timings --simple-io --single-turn --skip-chat-parsing --special --split-mode \
+        --swa-checkpoints --swa-full --system-prompt --system-prompt-file --temp --temperature \
+        --tensor-split --threads --threads-batch --threads-batch-draft --threads-draft --top-k --top-n-sigma \
+        --top-nsigma --top-p --typical --typical-p --ubatch-size --verbose --verbose-prompt --verbosity \
+        --video --warmup --xtc-probability --xtc-threshold --yarn-attn-factor --yarn-beta-fast \
+        --yarn-beta-slow --yarn-ext-factor --yarn-orig-ctx -C -Cb -Cbd -Cd -Cr -Crb -Crd -b -bf -bs -c -cl \
+        -cmoe -cmoed -cnv -co -cram -ctk -ctkd -ctv -ctvd -ctxcp -dev -devd -dr -dt -e -f -fa -fit -fitc \
+        -fitt -gan -gaw -hf -hfd -hff -hfr -hfrd -hft -i -if -j -jf -kvo -l -lm -lv -lzm -m -md -mg -mli -mm \
+        -mmdev -mmu -mu -n -ncffn -ncmoe -ncmoed -ngl -ngld -nkvo -no-cnv -np -nr -ot -otd -p -ptc -r -rea \
+        -s -sm -sp -st -sys -sysf -t -tb -tbd -td -ts -ub -v";
+
+    fn long(name: &str) -> String {
+        let line = ["proxytune", "generate", name].map(OsString::from);
+        spelling::long(line).nth(2).expect("three").into_string().expect("UTF-8")
+    }
+
+    #[test]
+    fn every_option_of_llama_cpp_is_here_or_explained() {
+        let mut command = args::Args::command();
+        command.build();
+        let known = |name: &str| {
+            ["generate", "chat"].iter().any(|of| {
+                let of = command.find_subcommand(of).expect("a command");
+                of.get_arguments().any(|arg| {
+                    let long = name.strip_prefix("--").is_some_and(|name| {
+                        arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|all| all.contains(&name))
+                    });
+                    let mut letters = name.strip_prefix('-').unwrap_or_default().chars();
+                    let letter = letters.next().filter(|_| letters.next().is_none());
+                    long || letter.is_some() && arg.get_short() == letter
+                })
+            })
+        };
+        let missing: Vec<_> = LLAMA_CPP
+            .split_whitespace()
+            .filter(|name| {
+                let long = long(name);
+                !known(&long) && refusal(&long).is_none()
+            })
+            .collect();
+        assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_refused_is_no_option_of_every_command() {
+        let command = args::Args::command();
+        let has = |of: &str, name: &str| {
+            let of = command.find_subcommand(of).expect("a command");
+            let takes_all = |arg: &Arg| arg.get_possible_values().is_empty();
+            of.get_arguments().any(|arg| arg.get_long() == Some(&name[2..]) && takes_all(arg))
+        };
+        for (name, advice) in REFUSED {
+            assert!(!advice.is_empty(), "{name}");
+            assert!(["generate", "chat"].iter().any(|of| !has(of, name)), "{name}");
+        }
+    }
+}
