@@ -50,8 +50,8 @@ pub struct Request {
 }
 
 /// Every stop text is looked for behind every token.
-const MAX_STOPS: usize = 256;
-const MAX_STOP_BYTES: usize = 4096;
+const MAX_STOPS: usize = 128;
+const MAX_STOP_BYTES: usize = 1024;
 
 impl Request {
     /// Refuses what no text could be generated with, or none in time. `n_vocab`: of the lane that is sampled from.

@@ -18,9 +18,9 @@ const CASES: [(&str, Spoil); 37] = [
         r.sampling.dry_sequence_breakers = vec!["a".repeat(1_000_000)];
     }),
     ("", |r| r.sampling.dry_sequence_breakers = vec!["a".repeat(40); 64]),
-    ("stop is 100000 texts, expected at most 256", |r| r.stop = vec!["@@".to_owned(); 100_000]),
+    ("stop is 100000 texts, expected at most 128", |r| r.stop = vec!["@@".to_owned(); 100_000]),
     ("stop is a text of 1000000 bytes", |r| r.stop = vec!["@".repeat(1_000_000)]),
-    ("", |r| r.stop = vec!["@".repeat(4096); 256]),
+    ("", |r| r.stop = vec!["@".repeat(1024); 128]),
     ("it has 1000000 bytes, at most 65536", |r| r.sampling.grammar = Some("a".repeat(1_000_000))),
     ("nest 5000 deep", |r| r.sampling.grammar = Some(format!("root ::= {}", "(".repeat(5000)))),
     ("", |r| r.sampling.grammar = Some("root ::= ((\"a\"{1000}){1000}){1000}".to_owned())),
