@@ -6,6 +6,8 @@
 mod gguf;
 #[path = "../support/hub_server.rs"]
 mod hub_server;
+#[path = "../support/hostile/mod.rs"]
+mod strangers;
 
 mod alongside;
 mod arrangements;

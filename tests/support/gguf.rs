@@ -2,7 +2,7 @@
 //! purpose. Shared by tests and benches.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::Path;
 
 /// A llama-architecture model to write.
@@ -71,6 +71,8 @@ pub enum Kind {
     F32,
     Q8_0,
     Q4_0,
+    /// Another of ggml's types, by its number, with the elements and the bytes of a block. All of its bytes are 0.
+    Other { id: u32, block: usize, bytes: usize },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +179,8 @@ impl Spec {
         Ok(name(0))
     }
 
-    fn write_part(&self, path: &Path, metadata: &[(String, Value)], tensors: &[Tensor]) -> io::Result<Vec<usize>> {
+    /// Writes a file with just this metadata and these tensors, whatever else the model is.
+    pub fn write_part(&self, path: &Path, metadata: &[(String, Value)], tensors: &[Tensor]) -> io::Result<Vec<usize>> {
         let mut out = Counted { inner: BufWriter::with_capacity(1 << 20, File::create(path)?), n: 0 };
         out.write_all(b"GGUF")?;
         out.write_all(&3_u32.to_le_bytes())?;
@@ -224,7 +227,7 @@ impl Spec {
         Ok(ends)
     }
 
-    fn metadata(&self) -> Vec<(String, Value)> {
+    pub fn metadata(&self) -> Vec<(String, Value)> {
         let arch = &self.architecture;
         let tokens: Vec<_> = match &self.order {
             Some(order) => order.iter().map(|&id| self.tokens[id].clone()).collect(),
@@ -268,7 +271,7 @@ impl Spec {
         entries
     }
 
-    fn tensors(&self) -> Vec<Tensor> {
+    pub fn tensors(&self) -> Vec<Tensor> {
         let (n_embd, n_ff, n_vocab) = (self.n_embd, self.n_ff, self.tokens.len() as u32);
         let n_kv = n_embd / self.n_head * self.n_head_kv;
         let matrix = |name: String, columns, rows| Tensor { name, dims: vec![columns, rows], kind: self.kind };
@@ -346,10 +349,12 @@ const ALIGNMENT: usize = 32;
 /// Weights per block of a quantised type.
 const BLOCK: usize = 32;
 
-struct Tensor {
-    name: String,
-    dims: Vec<u32>,
-    kind: Kind,
+/// A tensor to write, with its elements along each dimension, the fastest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    pub name: String,
+    pub dims: Vec<u32>,
+    pub kind: Kind,
 }
 
 impl Tensor {
@@ -362,6 +367,7 @@ impl Tensor {
             Kind::F32 => 0,
             Kind::Q4_0 => 2,
             Kind::Q8_0 => 8,
+            Kind::Other { id, .. } => id,
         }
     }
 
@@ -370,6 +376,7 @@ impl Tensor {
             Kind::F32 => self.n_weights() * 4,
             Kind::Q4_0 => self.n_weights() / BLOCK * 18,
             Kind::Q8_0 => self.n_weights() / BLOCK * 34,
+            Kind::Other { block, bytes, .. } => self.n_weights() / block * bytes,
         }
     }
 
@@ -385,6 +392,7 @@ impl Tensor {
                     out.write_all(&weight.to_le_bytes())?;
                 }
             }
+            Kind::Other { .. } => io::copy(&mut io::repeat(0).take(self.n_bytes() as u64), out).map(|_| ())?,
             // A nibble is uniform over 16 steps, a byte over 256: standard deviations of 4.6 and 73.9 steps.
             Kind::Q4_0 | Kind::Q8_0 => {
                 let (scale, n) = if self.kind == Kind::Q4_0 { (std / 4.6, 16) } else { (std / 73.9, 32) };

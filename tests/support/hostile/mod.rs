@@ -1,0 +1,9 @@
+//! Files as a stranger might make them: well-formed models of every architecture that continues text, whose tensors
+//! match their numbers and whose numbers need not match one another.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
+
+pub mod child;
+pub mod models;
+pub mod numbers;
+pub mod oracle;
+pub mod random;
