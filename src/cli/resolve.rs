@@ -10,6 +10,7 @@ use super::args::{self, Prompt};
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
 use super::roles::Pairs;
+use super::terminal::plain;
 use super::text::{escaped, read_text, without_last_newline};
 use super::{deterministic, download, draft, progress, roles};
 use crate::engine::Engine;
@@ -154,6 +155,9 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Resu
     let n_ctx = n_ctx(asked, unless_asked, trained);
     if n_ctx > trained {
         eprintln!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
+    }
+    for left_out in &facts.left_out {
+        eprintln!("note: {}: {}", left_out.role, plain(&left_out.to_string()));
     }
     plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx);
     Ok(facts)

@@ -10,11 +10,13 @@ mod model;
 mod preflight;
 mod quantisation;
 mod reader;
+mod rotation;
 mod split;
 pub mod tensors;
 #[cfg(feature = "inspect")]
 pub mod typed;
 mod value;
+mod weights;
 
 pub use error::Error;
 pub use header::Header;

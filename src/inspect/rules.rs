@@ -3,6 +3,7 @@
 use super::finding::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
+use super::probe::Probed;
 use crate::llama::invariance::{Difference, Invariance};
 use crate::recipe::Schedule;
 use crate::steer::{Error, Facts, Plan, Role, SidePlan};
@@ -94,13 +95,23 @@ impl Findings {
             );
             return;
         }
-        let report = match &model.probed {
-            None => return,
-            Some(Err(reason)) => {
+        if let Some(probed) = &model.probed {
+            self.probed(model.role, probed);
+        }
+        for (role, probed) in &model.with_other_adapters {
+            self.probed(*role, probed);
+        }
+    }
+
+    /// What llama.cpp makes of a file, with the adapters of a role.
+    fn probed(&mut self, of: Role, probed: &Result<Probed, String>) {
+        let role = Some(of);
+        let report = match probed {
+            Err(reason) => {
                 self.tell(Level::Refused, "load", role, reason, "-v shows all that llama.cpp says");
                 return;
             }
-            Some(Ok(report)) => report,
+            Ok(report) => report,
         };
         let refusal = report.vocabulary.as_ref().err().or(report.layout.as_ref().err());
         match (refusal, &report.decoded) {
@@ -114,7 +125,7 @@ impl Findings {
             }
             (None, Some(Ok(invariance))) => {
                 self.ok("weights", role, "all weights are finite, and a token was decoded");
-                self.batch(model.role, invariance);
+                self.batch(of, invariance);
             }
             (None, None) => self.ok("file", role, "well-formed, and llama.cpp can lay it out"),
         }
@@ -270,6 +281,10 @@ impl Findings {
         for (role, source) in plan.sources().filter(|(_, source)| !source.adapters.is_empty()) {
             let n = source.adapters.len();
             self.ok("adapter", Some(role), format!("{n} of its own, made for this model"));
+        }
+        for left_out in &facts.left_out {
+            let advice = "the adapter acts by its other tensors alone; merge it into the model to have all of it";
+            self.tell(Level::Warning, "adapter", Some(left_out.role), left_out.to_string(), advice);
         }
         for (i, pair) in plan.pairs.iter().enumerate() {
             let sides = [(Role::Expert(i), &pair.expert), (Role::Antiexpert(i), &pair.antiexpert)];

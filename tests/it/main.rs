@@ -21,6 +21,7 @@ mod download;
 mod engine;
 mod faults;
 mod features;
+mod gate;
 mod hostile;
 mod hub;
 mod invariance;

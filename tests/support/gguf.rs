@@ -72,7 +72,11 @@ pub enum Kind {
     Q8_0,
     Q4_0,
     /// Another of ggml's types, by its number, with the elements and the bytes of a block. All of its bytes are 0.
-    Other { id: u32, block: usize, bytes: usize },
+    Other {
+        id: u32,
+        block: usize,
+        bytes: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,14 +36,18 @@ fn put(seed: u64, model: &Model, folder: &Path, tally: &mut Tally) {
     let architecture = model.numbers.architecture;
     let path = folder.join(format!("{architecture}-{seed}.gguf"));
     model.write(&path).expect("writable");
+    let mut first = None;
     for (name, mut command, is_refusal) in commands(&path) {
         let (outcome, said) = run(&mut command, MAX_RESIDENT_KB, is_refusal);
         tally.add(name, architecture, &outcome);
+        let first = first.get_or_insert_with(|| outcome.clone());
         if !outcome.is_fine() {
             let kept = failed().join(path.file_name().expect("a name"));
             std::fs::copy(&path, kept).expect("writable");
             let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-            tally.complaints.push(format!("{architecture} {seed}, {name} {outcome}: {}: {last}", model.change));
+            tally
+                .complaints
+                .push(format!("{architecture} {seed}, {name} {outcome} (check {first}): {}: {last}", model.change));
         }
     }
     std::fs::remove_file(&path).expect("removable");

@@ -164,13 +164,18 @@ fn renumber(model: &mut Model, seed: u64) {
 fn number(n: u32, seed: u64, place: u64) -> u32 {
     let near = [0, 1, 2, n.wrapping_sub(1), n + 1, n / 2, n * 2, n * 3, n * 4, 3, 5, 7, 8, 9, 12, 32, 48, 128];
     let far = [255, 1000, 65_536, i32::MAX as u32, u32::MAX];
-    if random(seed, place).is_multiple_of(12) { one_of(&far, seed, place + 100) } else { one_of(&near, seed, place + 100) }
+    if random(seed, place).is_multiple_of(12) {
+        one_of(&far, seed, place + 100)
+    } else {
+        one_of(&near, seed, place + 100)
+    }
 }
 
 /// Gives a tensor, or all of one name, another type that its rows can have.
 fn retype(model: &mut Model, seed: u64) {
     let chosen = &model.tensors[random(seed, 1) as usize % model.tensors.len()];
-    let part = |name: &str| name.split_once('.').and_then(|(_, rest)| rest.split_once('.')).map(|(_, part)| part.to_owned());
+    let part =
+        |name: &str| name.split_once('.').and_then(|(_, rest)| rest.split_once('.')).map(|(_, part)| part.to_owned());
     let (name, columns) = (chosen.name.clone(), chosen.dims[0] as usize);
     let fitting: Vec<_> = TYPES.into_iter().filter(|(_, block, _)| columns.is_multiple_of(*block)).collect();
     let (id, block, bytes) = one_of(&fitting, seed, 2);

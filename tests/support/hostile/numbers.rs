@@ -148,7 +148,9 @@ fn special(architecture: &str) -> Vec<(&'static str, Value)> {
             each("attention.sliding_window_pattern", &[1, 1, 1, 1, 0]),
         ]
         .concat(),
-        "qwen2vl" | "qwen3vl" | "qwen3vlmoe" | "paddleocr" | "hunyuan_vl" => each("rope.dimension_sections", &[2, 3, 3, 0]),
+        "qwen2vl" | "qwen3vl" | "qwen3vlmoe" | "paddleocr" | "hunyuan_vl" => {
+            each("rope.dimension_sections", &[2, 3, 3, 0])
+        }
         "qwen3next" => numbers(&[("ssm.inner_size", 64)]),
         "qwen35" | "qwen35moe" => {
             [numbers(&[("ssm.inner_size", 64)]), each("rope.dimension_sections", &[2, 3, 3, 0])].concat()
@@ -177,14 +179,24 @@ fn special(architecture: &str) -> Vec<(&'static str, Value)> {
             each("attention.sliding_window_pattern", &[0, 1])
         }
         "deepseek4" => [
-            numbers(&[("expert_gating_func", 4), ("attention.head_count_kv", 1), ("attention.key_length", 32), ("attention.value_length", 32), ("rope.dimension_count", 8)]),
+            numbers(&[
+                ("expert_gating_func", 4),
+                ("attention.head_count_kv", 1),
+                ("attention.key_length", 32),
+                ("attention.value_length", 32),
+                ("rope.dimension_count", 8),
+            ]),
             each("attention.compress_ratios", &[0, 4]),
         ]
         .concat(),
         "bailingmoe3" | "kimi-k3" => [numbers(&COMPRESSED), each("attention.head_count_kv", &[0, 1])].concat(),
         "glm5-next" => [
             numbers(&COMPRESSED),
-            numbers(&[("attention.indexer.kpool", 2), ("rope.dimension_count", 0), ("attention.indexer.key_length", 64)]),
+            numbers(&[
+                ("attention.indexer.kpool", 2),
+                ("rope.dimension_count", 0),
+                ("attention.indexer.key_length", 64),
+            ]),
             each("attention.head_count_kv", &[0, 1]),
         ]
         .concat(),

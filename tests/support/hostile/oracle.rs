@@ -42,7 +42,12 @@ pub struct Oracle {
 impl Oracle {
     pub fn new() -> Self {
         let (child, questions, answers) = start();
-        Self { child, questions: Some(questions), answers: BufReader::new(answers), folder: tempfile::tempdir().expect("a temporary folder") }
+        Self {
+            child,
+            questions: Some(questions),
+            answers: BufReader::new(answers),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
     }
 
     /// The tensors of a model with these numbers.
