@@ -27,7 +27,6 @@ pub mod generate;
 pub mod gguf;
 #[cfg(feature = "hub")]
 pub mod hub;
-#[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod llama;
 pub mod parameter;

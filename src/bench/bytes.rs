@@ -6,7 +6,7 @@
 
 use crate::gguf::{self, Header};
 use crate::llama::backend::Backend;
-use crate::llama::context::ContextParams;
+use crate::llama::context::{ContextParams, Sequences};
 use crate::llama::probe;
 use crate::steer::ModelSource;
 
@@ -24,8 +24,8 @@ impl Read {
         const N_CTX: usize = 4096;
         let weights = weights(&Header::read(&source.path)?);
         let context = ContextParams { n_ctx: N_CTX, ..source.context.clone() };
-        let layout = probe::layout(backend, &source.path, &source.model, &context);
-        let kv_per_token = layout.map_or(0.0, |layout| layout.kv_bytes as f64 / N_CTX as f64);
+        let layout = probe::layout(backend, &source.path, &source.model, &context, Sequences::ONE);
+        let kv_per_token = layout.map_or(0.0, |(_, layout)| layout.kv_bytes as f64 / N_CTX as f64);
         Ok(Self { weights, kv_per_token })
     }
 }

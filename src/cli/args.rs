@@ -12,11 +12,9 @@ use super::draft::DraftArgs;
 use super::models::{HubArgs, Models};
 use super::sampling::SamplingArgs;
 use super::text::escaped;
+use crate::inspect::probe;
 use crate::parameter::OutOfRange;
 use crate::recipe::Schedule;
-
-/// The hidden name of what `check` runs in a process of its own.
-pub const PROBE: &str = "probe";
 
 /// Steer a large GGUF model with two small ones while it decodes.
 ///
@@ -68,8 +66,8 @@ pub enum Command {
     Pull(Pull),
     /// List the devices that layers can be moved to.
     Devices,
-    /// What `check` runs in a process of its own: a request on stdin, a report on stdout.
-    #[command(name = PROBE, hide = true)]
+    /// What runs in a process of its own before files are loaded: a request on stdin, a report on stdout.
+    #[command(name = probe::COMMAND, hide = true)]
     Probe {
         #[arg(short, long)]
         verbose: bool,

@@ -16,7 +16,7 @@ use crate::inspect::memory::Device;
 use crate::inspect::model::{File, Model};
 use crate::inspect::probe::Request;
 use crate::inspect::{Finding, Inspection, Level, check};
-use crate::llama::context::ContextParams;
+use crate::llama::context::{ContextParams, Sequences};
 use crate::steer::Plan;
 
 pub fn run(args: &args::Check) -> Result<Done> {
@@ -35,8 +35,8 @@ pub fn run(args: &args::Check) -> Result<Done> {
         &mut |role, source| {
             let name = source.path.file_name().unwrap_or_default().to_string_lossy();
             bar.set_message(format!("looking at the {role}, {name}"));
-            let request = Request { source: source.clone(), rpc: models.rpc.clone(), deep: args.deep };
-            probe::in_child(&request, models.verbose)
+            let (source, rpc) = (source.clone(), models.rpc.clone());
+            probe::ask(&Request { source, sequences: Sequences::ONE, rpc, deep: args.deep }, models.verbose)
         },
     );
     bar.finish_and_clear();

@@ -1,83 +1,43 @@
-//! llama.cpp in a process of its own: what it does not survive takes nothing along.
-//!
-//! The program runs itself as `proxytune probe`, with a request on stdin and a report on stdout.
-
-use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+//! llama.cpp in a process of its own: the program runs itself as `proxytune probe`.
 
 use anyhow::Result;
 
-use super::{Done, args, interrupt};
-use crate::inspect::probe::{self, Probed, Request};
-use crate::llama::backend;
-
-/// llama.cpp needs a moment to lay a model out. Loading weights takes as long as it takes.
-const PATIENCE: Duration = Duration::from_secs(50);
+use super::{Done, interrupt};
+use crate::inspect::probe::{self, Ended, Probed, Prober, Request};
+use crate::steer::Plan;
 
 /// `proxytune probe`
 pub fn run() -> Result<Done> {
-    let request: Request = serde_json::from_reader(std::io::stdin().lock())?;
-    let report = probe::run(&backend::shared()?, &request);
-    serde_json::to_writer(std::io::stdout().lock(), &report)?;
+    probe::serve(std::io::stdin().lock(), std::io::stdout().lock())?;
     Ok(Done::Fine)
 }
 
-/// Asks a child; the error says how it ended, if it gave no report.
-pub fn in_child(request: &Request, verbose: bool) -> Result<Probed, String> {
-    let io = |error: std::io::Error| format!("llama.cpp could not be asked: {error}");
-    let request_bytes = serde_json::to_vec(request).map_err(|_| "its path is not UTF-8".to_owned())?;
-    let program = std::env::current_exe().map_err(io)?;
-    let mut command = Command::new(program);
-    command.arg(args::PROBE).args(verbose.then_some("--verbose"));
-    // A debugger that llama.cpp would attach before it aborts.
-    command.env("GGML_NO_BACKTRACE", "1");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(io)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A child that is gone already says so by its status.
-        let _ = stdin.write_all(&request_bytes);
+/// Refuses a plan with a file that llama.cpp does not survive. Where no child can be started, a note says so and the
+/// plan goes on.
+pub fn admit(plan: &Plan, rpc: &[String]) -> Result<()> {
+    let facts = plan.check()?;
+    let note = |ended: &Ended| eprintln!("note: {ended}; a damaged file may end this one");
+    match this_program(false) {
+        Err(error) => note(&error.into()),
+        Ok(prober) => match prober.with_rpc(rpc).admit(plan, &facts, &interrupt::stopped) {
+            Err(refused) if matches!(refused.ended, Ended::NotAsked(_)) => note(&refused.ended),
+            admitted => admitted?,
+        },
     }
-    let (answer, said) = (drain(child.stdout.take()), drain(child.stderr.take()));
-    let status = wait(&mut child, if request.deep { None } else { Some(PATIENCE) })?;
-    let (answer, said) = (answer.join().unwrap_or_default(), said.join().unwrap_or_default());
-    let said = String::from_utf8_lossy(&said);
+    Ok(())
+}
+
+/// Asks about one file; the error says how the child ended, if it gave no report.
+pub fn ask(request: &Request, verbose: bool) -> Result<Probed, String> {
+    let prober = this_program(verbose).map_err(|error| Ended::from(error).to_string())?;
+    let answer = prober.ask(request, &interrupt::stopped);
     if verbose {
-        eprint!("{said}");
+        eprint!("{}", answer.log);
     }
-    if let Ok(report) = serde_json::from_slice(&answer) {
-        return Ok(report);
-    }
-    let last_words = said.lines().rfind(|line| line.contains("GGML_ASSERT") || line.contains("what():"));
-    let last_words = last_words.or_else(|| said.lines().rfind(|line| !line.trim().is_empty())).unwrap_or("");
-    let colon = if last_words.is_empty() { "" } else { ": " };
-    Err(format!("llama.cpp does not survive this file ({status}){colon}{last_words}"))
+    answer.probed.map_err(|ended| ended.to_string())
 }
 
-/// Reads a pipe to its end beside whatever else happens.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
-        }
-        bytes
-    })
-}
-
-/// How a child ended; one that does not, or that nobody waits for any more, is ended.
-fn wait(child: &mut Child, patience: Option<Duration>) -> Result<String, String> {
-    let began = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            return Ok(status.to_string());
-        }
-        let stopped = interrupt::stopped();
-        if stopped || patience.is_some_and(|patience| began.elapsed() > patience) {
-            let _ = child.kill();
-            let _ = child.wait();
-            let why = if stopped { "llama.cpp was interrupted" } else { "llama.cpp did not lay it out in 50 seconds" };
-            return Err(why.to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+fn this_program(verbose: bool) -> std::io::Result<Prober> {
+    let verbose = verbose.then(|| "--verbose".into());
+    Ok(Prober::new(std::env::current_exe()?, std::iter::once(probe::COMMAND.into()).chain(verbose)))
 }

@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::spelling;
 use super::terminal::plain;
 use crate::generate::Failure;
+use crate::inspect::probe::Refused;
 use crate::parameter::OutOfRange;
 use crate::{gguf, hub, llama, recipe, steer};
 
@@ -45,7 +46,10 @@ pub fn failure(error: &Error) -> ExitCode {
     if error.downcast_ref().is_some_and(is_closed_pipe) {
         return ExitCode::SUCCESS;
     }
-    if error.downcast_ref().is_some_and(steer::Error::is_cancelled) || super::download::is_cancelled(error) {
+    if error.downcast_ref().is_some_and(steer::Error::is_cancelled)
+        || error.downcast_ref().is_some_and(Refused::is_cancelled)
+        || super::download::is_cancelled(error)
+    {
         return ExitCode::from(130);
     }
     tell(error);
@@ -88,7 +92,8 @@ fn hint(error: &Error) -> Option<String> {
         .downcast_ref()
         .and_then(steer::Error::hint)
         .or_else(|| error.downcast_ref().and_then(llama::Error::hint))
-        .or_else(|| error.downcast_ref().and_then(gguf::Error::hint));
+        .or_else(|| error.downcast_ref().and_then(gguf::Error::hint))
+        .or_else(|| error.downcast_ref().and_then(Refused::hint));
     fixed
         .map(str::to_owned)
         .or_else(|| error.downcast_ref().and_then(hub::Error::hint))

@@ -12,7 +12,7 @@ use super::report::{BadUsage, Hinted};
 use super::roles::Pairs;
 use super::terminal::plain;
 use super::text::{escaped, read_text, without_last_newline};
-use super::{deterministic, download, draft, progress, roles};
+use super::{deterministic, download, draft, probe, progress, roles};
 use crate::engine::Engine;
 use crate::generate::Request;
 use crate::llama::backend::{self, Backend};
@@ -81,6 +81,7 @@ pub struct Resolved {
     pub plan: Plan,
     pub backend: Backend,
     pub models: Loaded,
+    rpc: Vec<String>,
 }
 
 impl Resolved {
@@ -98,11 +99,12 @@ impl Resolved {
         if args.deterministic {
             deterministic::note_weights(&plan)?;
         }
-        Ok(Self { recipe, plan, backend, models: Loaded::default() })
+        Ok(Self { recipe, plan, backend, models: Loaded::default(), rpc: args.rpc.clone() })
     }
 
     /// Loads what the plan needs, with a bar for each file on a terminal.
     pub fn ensemble(&mut self, plan: &Plan) -> Result<Ensemble> {
+        probe::admit(plan, &self.rpc)?;
         let mut bars = progress::Loading::default();
         let ensemble = Ensemble::load(&self.backend, plan, &mut self.models, &mut |role, path, share| {
             bars.report(role, path, share);

@@ -11,7 +11,7 @@ mod preflight;
 mod quantisation;
 mod reader;
 mod rotation;
-mod split;
+pub mod split;
 pub mod tensors;
 #[cfg(feature = "inspect")]
 pub mod typed;

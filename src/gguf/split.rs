@@ -3,7 +3,7 @@
 //! llama.cpp is given the first file and opens the others by their names, so that is what is checked here.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::header::Header;
@@ -28,14 +28,14 @@ pub(super) fn follow(header: &mut Header) -> Result<(), Error> {
     let number = header.integer(NUMBER).ok_or_else(|| header.unusable(NUMBER, "the place of this file, from 0"))?;
     let refused = |header: &Header, what: String| Error::Split { path: header.path().to_path_buf(), what };
     if number != 0 {
-        let first = name(header, number, 0, n_files).map(|first| format!("; that is {}", first.display()));
+        let first = name(header.path(), number, 0, n_files).map(|first| format!("; that is {}", first.display()));
         let what =
             format!("it is file {} of {n_files}, the first one is expected{}", number + 1, first.unwrap_or_default());
         return Err(refused(header, what));
     }
     let mut names: HashSet<String> = header.tensors.iter().map(|tensor| tensor.name.clone()).collect();
     for place in 1..n_files {
-        let Some(path) = name(header, 0, place, n_files) else {
+        let Some(path) = name(header.path(), 0, place, n_files) else {
             let what = format!("its name does not end in -00001-of-{n_files:05}.gguf, so the others cannot be found");
             return Err(refused(header, what));
         };
@@ -64,10 +64,36 @@ pub(super) fn follow(header: &mut Header) -> Result<(), Error> {
     Ok(())
 }
 
-/// The name of file `place` beside file `number` of `n`, both from 0.
-fn name(header: &Header, number: i64, place: i64, n: i64) -> Option<PathBuf> {
-    let path = header.path();
+/// The files of a model by the name of its first one: it alone, unless it is called `name-00001-of-00003.gguf`.
+#[must_use]
+pub fn files(first: &Path) -> Vec<PathBuf> {
+    let n_files = first.file_name().and_then(|name| {
+        let (_, number) = name.to_str()?.strip_suffix(".gguf")?.rsplit_once("-00001-of-")?;
+        number.parse().ok().filter(|n| (2..=MAX_FILES).contains(n) && number.len() == 5)
+    });
+    let others = n_files.into_iter().flat_map(|n| (1..n).filter_map(move |place| name(first, 0, place, n)));
+    std::iter::once(first.to_path_buf()).chain(others).collect()
+}
+
+/// The name of file `place` beside file `number` of `n`, which is `path`; both from 0.
+fn name(path: &Path, number: i64, place: i64, n: i64) -> Option<PathBuf> {
     let ending = |place| format!("-{:05}-of-{n:05}.gguf", place + 1);
     let stem = path.file_name()?.to_str()?.strip_suffix(&ending(number))?;
     Some(path.with_file_name(format!("{stem}{}", ending(place))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_by_the_name_of_the_first() {
+        let names =
+            |first: &str| files(Path::new(first)).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        let all = ["a/m-00001-of-00003.gguf", "a/m-00002-of-00003.gguf", "a/m-00003-of-00003.gguf"];
+        assert_eq!(names(all[0]), all);
+        for alone in [all[1], "m.gguf", "m-00001-of-00001.gguf", "m-00001-of-3.gguf", "m-00001-of-99999.gguf"] {
+            assert_eq!(names(alone), [alone]);
+        }
+    }
 }

@@ -113,7 +113,7 @@ fn raw_type(kind: CacheType) -> sys::ggml_type {
 }
 
 /// Sequences of a context, and the cells of the KV cache that they live in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequences {
     pub n: usize,
     /// One stream of cells for all sequences, in place of one for each. A batch of any shape is computed at once there;

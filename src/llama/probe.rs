@@ -29,20 +29,23 @@ pub struct Vocabulary {
 
 /// Reads the vocabulary alone.
 pub fn vocabulary(backend: &Backend, path: &Path) -> Result<Vocabulary, Error> {
-    let model = Model::open(backend, path, &ModelParams::default(), Extent::Vocabulary, |_| true)?;
+    Model::open(backend, path, &ModelParams::default(), Extent::Vocabulary, |_| true).map(|model| vocabulary_of(&model))
+}
+
+fn vocabulary_of(model: &Model) -> Vocabulary {
     let vocab = model.vocab();
     let there = |token: Token| Some(token).filter(|&token| model.has(token));
     let eog = (0..model.n_vocab() as Token).filter(|&token| model.is_eog(token));
     let eog = eog.map(|token| (token, model.piece(token))).collect();
     // SAFETY: the vocabulary is valid while the model is.
     unsafe {
-        Ok(Vocabulary {
+        Vocabulary {
             bos: there(sys::llama_vocab_bos(vocab)),
             eos: there(sys::llama_vocab_eos(vocab)),
             add_bos: sys::llama_vocab_get_add_bos(vocab),
             add_eos: sys::llama_vocab_get_add_eos(vocab),
             eog,
-        })
+        }
     }
 }
 
@@ -58,17 +61,24 @@ pub struct Layout {
     pub kv_bytes: u64,
 }
 
-/// Lays a model and its context out without taking the memory for them.
-pub fn layout(backend: &Backend, path: &Path, model: &ModelParams, context: &ContextParams) -> Result<Layout, Error> {
+/// Lays a model and a context with some sequences out without taking the memory for them.
+pub fn layout(
+    backend: &Backend,
+    path: &Path,
+    model: &ModelParams,
+    context: &ContextParams,
+    sequences: Sequences,
+) -> Result<(Vocabulary, Layout), Error> {
     let (laid_out, lines) = log::collect(|| {
         let model = Arc::new(Model::open(backend, path, model, Extent::Layout, |_| true)?);
-        Context::new(model.clone(), context).map(|_| model.n_params())
+        Context::with(model.clone(), &[], context, sequences).map(|_| model)
     });
-    let mut layout = Layout { n_params: laid_out?, ..Layout::default() };
+    let model = laid_out?;
+    let mut layout = Layout { n_params: model.n_params(), ..Layout::default() };
     for line in &lines {
         layout.read(line);
     }
-    Ok(layout)
+    Ok((vocabulary_of(&model), layout))
 }
 
 impl Layout {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::plan::{Base, HostVocabulary, ModelSource, Plan};
 use super::{Error, Role};
 use crate::gguf::{self, Header};
+use crate::llama::context::Sequences;
 use crate::prompt::{self, Template};
 use crate::recipe::View;
 use crate::recipe::model_spec::Lora;
@@ -198,15 +199,42 @@ impl Plan {
     #[must_use]
     pub fn computed<'a>(&'a self, facts: &'a Facts) -> Vec<(&'a ModelSource, &'a prompt::View)> {
         let mut computed = Vec::new();
-        let own = |role: Role| self.sides().find(|(of, _)| *of == role).and_then(|(_, side)| side.source.as_ref());
         for (role, view) in &facts.views {
-            let Some(source) = own(*role).or(self.base.source()) else { continue };
+            let Some(source) = self.source_of(*role) else { continue };
             let lane = (source, view);
             if !computed.contains(&lane) {
                 computed.push(lane);
             }
         }
         computed
+    }
+
+    /// Every context that is opened for the plan, with the first role that it computes for and its sequences.
+    #[must_use]
+    pub fn contexts(&self, facts: &Facts) -> Vec<(Role, &ModelSource, Sequences)> {
+        // A host feeds experts and antiexperts apart, even where they are one model.
+        let is_apart = |role: Role| matches!(self.base, Base::Host(_)) && matches!(role, Role::Expert(_));
+        let mut lanes: Vec<(Role, &ModelSource, &prompt::View, bool)> = Vec::new();
+        for (role, view) in &facts.views {
+            let Some(source) = self.source_of(*role) else { continue };
+            if !lanes.iter().any(|(_, of, seen, apart)| (*of, *seen, *apart) == (source, view, is_apart(*role))) {
+                lanes.push((*role, source, view, is_apart(*role)));
+            }
+        }
+        let mut contexts: Vec<(Role, &ModelSource, Sequences)> = Vec::new();
+        for (role, source, ..) in &lanes {
+            if contexts.iter().all(|(_, of, _)| of != source) {
+                let n_lanes = lanes.iter().filter(|(_, of, ..)| of == source).count();
+                contexts.push((*role, source, self.texts.sequences(n_lanes)));
+            }
+        }
+        contexts
+    }
+
+    /// What a role computes with: a side that is the base has the base's.
+    fn source_of(&self, role: Role) -> Option<&ModelSource> {
+        let own = self.sides().find(|(of, _)| *of == role).and_then(|(_, side)| side.source.as_ref());
+        own.or(self.base.source())
     }
 }
 

@@ -11,7 +11,7 @@ use super::topology::{Lane, Pair, Topology};
 use super::{Ends, Ensemble, Role};
 use crate::llama::Token;
 use crate::llama::backend::Backend;
-use crate::llama::context::{Context, Sequences};
+use crate::llama::context::Context;
 use crate::llama::model::Model;
 use crate::prompt;
 use crate::vocab::{IdMap, Vocabulary};
@@ -146,13 +146,8 @@ fn open(wanted: Vec<Wanted>, pairs: Vec<Pair>, n_vocab: usize, texts: Texts) -> 
     let mut contexts = Vec::new();
     for (i, Source { model, adapters, params }) in sources.iter().enumerate() {
         let own: Vec<_> = lanes.iter().filter(|lane| lane.context == i).collect();
-        let sequences = Sequences {
-            n: own.len() * n_texts,
-            unified: texts.n_full.is_some() && n_texts > 1,
-            n_full: own.len() * texts.n_full.unwrap_or(n_texts),
-            n_together: own.len(),
-        };
         let role = own.first().map_or(Role::Base, |lane| lane.role);
+        let sequences = texts.sequences(own.len());
         contexts.push(Context::with(model.clone(), adapters, params, sequences).map_err(in_lane(role))?);
     }
     let topology = Topology { lanes, pairs, n_vocab };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Role;
-use crate::llama::context::ContextParams;
+use crate::llama::context::{ContextParams, Sequences};
 use crate::llama::model::ModelParams;
 use crate::recipe::model_spec::Lora;
 use crate::recipe::{Schedule, View};
@@ -62,6 +62,18 @@ impl Texts {
     #[must_use]
     pub fn apart(n: usize) -> Self {
         Self { n, n_full: None }
+    }
+
+    /// The sequences of a context that decodes `n_lanes` lanes of each text.
+    #[must_use]
+    pub fn sequences(self, n_lanes: usize) -> Sequences {
+        let n_texts = self.n.max(1);
+        Sequences {
+            n: n_lanes * n_texts,
+            unified: self.n_full.is_some() && n_texts > 1,
+            n_full: n_lanes * self.n_full.unwrap_or(n_texts),
+            n_together: n_lanes,
+        }
     }
 }
 

@@ -43,8 +43,9 @@ const HUB: &str = "hub";
 
 const LIBRARY: &str = "proxytune";
 const PLUGIN: &str = "proxytune_sampler";
-/// What a plugin needs of the library: lanes that steer a host's base, and the stage.
-const ROOMS_OF_THE_PLUGIN: [&str; 7] = ["arithmetic", "parameter", "sampling", "recipe", "vocab", "llama", "steer"];
+/// What a plugin needs of the library: lanes that steer a host's base, the stage, and a probe of the files.
+const ROOMS_OF_THE_PLUGIN: [&str; 8] =
+    ["arithmetic", "parameter", "sampling", "recipe", "vocab", "llama", "steer", "inspect"];
 
 fn rank(room: &str) -> usize {
     let rank = ORDER.iter().position(|rooms| rooms.contains(&room));

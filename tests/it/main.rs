@@ -27,6 +27,7 @@ mod hub;
 mod invariance;
 mod layering;
 mod perplexity;
+mod probe;
 mod prompts;
 mod rpc;
 mod speculation;

@@ -119,6 +119,10 @@ typedef struct pt_params {
   int32_t n_seq_max;
   // Not 0: take small models whose special tokens are not all the base's.
   uint8_t allow_vocab_drift;
+  // The program `proxytune` of this version, which then tries the files in a process of its own before they are
+  // loaded: llama.cpp ends its process on some damaged files. NULL: the program that the environment variable
+  // PROXYTUNE_PROBE names, or none.
+  const char *probe;
 } pt_params;
 
 #ifdef __cplusplus
@@ -137,7 +141,8 @@ const char *pt_last_error(void);
 // Fills `params` with defaults. `size` is sizeof(pt_params).
 int32_t pt_default_params(struct pt_params *params, size_t size);
 
-// Loads a pair, and compares its vocabularies with the base's. A side that is the base is refused.
+// Loads a pair, and compares its vocabularies with the base's. A side that is the base is refused. Files that llama.cpp
+// does not survive are refused where `probe` names a program that tries them first; without one some end the process.
 int32_t pt_pair_new(const struct pt_params *params, struct pt_pair **pair);
 
 // Gives a pair up; NULL is none. Stages of it go on, and it ends with the last of them.

@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use proxytune::inspect::probe::Refused;
 use proxytune::llama::stage::Failure;
 use proxytune::parameter::OutOfRange;
 use proxytune::{llama, recipe, steer};
@@ -39,6 +40,9 @@ pub enum Error {
     Steer(#[from] steer::Error),
 
     #[error("{0}")]
+    Refused(#[from] Refused),
+
+    #[error("{0}")]
     Llama(#[from] llama::Error),
 
     #[error("{0}")]
@@ -58,7 +62,7 @@ impl Error {
 
     fn status(&self) -> i32 {
         match self {
-            Self::Recipe(recipe::Error::Io { .. } | recipe::Error::Unknown { .. }) => PT_ERROR_LOAD,
+            Self::Recipe(recipe::Error::Io { .. } | recipe::Error::Unknown { .. }) | Self::Refused(_) => PT_ERROR_LOAD,
             Self::Llama(error) if !error.is_usage() => PT_ERROR_LOAD,
             Self::Argument(_) | Self::Recipe(_) | Self::Llama(_) => PT_ERROR_ARGUMENT,
             Self::Steer(error) => of_steer(error),
@@ -73,6 +77,7 @@ impl Error {
         match self {
             Self::Recipe(error) => error.hint().map(Cow::from),
             Self::Steer(error) => error.hint().map(Cow::from),
+            Self::Refused(refused) => refused.hint().map(Cow::from),
             Self::Llama(error) => error.hint().map(Cow::from),
             _ => None,
         }

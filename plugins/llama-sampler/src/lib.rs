@@ -7,7 +7,8 @@
 //!
 //! In: a host's `llama_sampler_init`, the files of the pair, tokens. Out: a `llama_sampler` for its chain. The plugin
 //! runs its own llama.cpp on its own thread and calls nothing of the host's but that one function. Nothing here prints
-//! or ends the process, and no panic leaves it.
+//! or ends the process, and no panic leaves it. Its llama.cpp ends the process on some damaged files that pass every
+//! check here: a host that loads files of strangers names a program that tries them first (`pt_params.probe`).
 
 //! What is documented here is documented for the header: pointers are NULL or lead to what the function says.
 
@@ -74,24 +75,12 @@ pub extern "C" fn pt_last_error() -> *const c_char {
 /// Fills `params` with defaults. `size` is sizeof(pt_params).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_default_params(params: *mut pt_params, size: usize) -> i32 {
-    guard(|| {
-        let known = size_of::<pt_params>();
-        if params.is_null() || !params.is_aligned() {
-            return Err(Error::argument("params", "NULL or misaligned", "a pt_params"));
-        }
-        if size < known || size > 1 << 16 {
-            return Err(Error::argument("size", size, known));
-        }
-        // SAFETY: there is room for `size` bytes; what later versions have behind these fields is zero.
-        unsafe {
-            params.cast::<u8>().write_bytes(0, size);
-            params.write(pt_params { size, ..pt_params::defaults() });
-        }
-        Ok(())
-    })
+    // SAFETY: as the caller promises.
+    guard(|| unsafe { pt_params::fill(params, size) })
 }
 
-/// Loads a pair, and compares its vocabularies with the base's. A side that is the base is refused.
+/// Loads a pair, and compares its vocabularies with the base's. A side that is the base is refused. Files that llama.cpp
+/// does not survive are refused where `probe` names a program that tries them first; without one some end the process.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pt_pair_new(params: *const pt_params, pair: *mut *mut pt_pair) -> i32 {
     guard(|| {

@@ -34,7 +34,11 @@ impl LoadedPair {
         log::capture(false);
         let backend = backend::shared()?;
         let (init, n_stages_max, plausibility) = (wanted.init, wanted.n_stages, wanted.recipe.sampling.plausibility);
+        let prober = wanted.prober.clone();
         let plan = wanted.plan(&backend)?;
+        if let Some(prober) = prober {
+            prober.admit(&plan, &plan.check()?, &|| false)?;
+        }
         let ensemble = Ensemble::load(&backend, &plan, &mut Models::default(), &mut |_, _, _| true)?;
         let topology = ensemble.topology().clone();
         let (messages, inbox) = unbounded();

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
 
+use proxytune::inspect::probe::Prober;
 use proxytune::llama::backend::Backend;
 use proxytune::llama::context::ContextParams;
 use proxytune::llama::model::ModelParams;
@@ -19,6 +20,8 @@ const MAX_VOCAB: i32 = 1 << 20;
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 /// `LLAMA_MAX_SEQ`, of which a pair on one file needs two for each stage.
 const MAX_STAGES: i32 = 128;
+/// A larger struct of parameters is none.
+const MAX_SIZE: usize = 1 << 16;
 
 /// Tells a token of the host's vocabulary: `*text` with `*n_text` bytes as llama_vocab_get_text() has it (it is read
 /// before the next call), and `*attr` as llama_vocab_get_attr() has it. Returns 0; anything else stops the check.
@@ -76,7 +79,14 @@ pub struct pt_params {
     pub n_seq_max: i32,
     /// Not 0: take small models whose special tokens are not all the base's.
     pub allow_vocab_drift: u8,
+    /// The program `proxytune` of this version, which then tries the files in a process of its own before they are
+    /// loaded: llama.cpp ends its process on some damaged files. NULL: the program that the environment variable
+    /// PROXYTUNE_PROBE names, or none.
+    pub probe: *const c_char,
 }
+
+/// The size of the first version, which ends in front of `probe`.
+const FIRST_SIZE: usize = std::mem::offset_of!(pt_params, probe);
 
 impl pt_params {
     pub fn defaults() -> Self {
@@ -98,10 +108,32 @@ impl pt_params {
             n_gpu_layers: -1,
             n_seq_max: 0,
             allow_vocab_drift: 0,
+            probe: std::ptr::null(),
         }
     }
 
-    /// The struct behind a pointer of a host that may know more fields.
+    /// Fills the `size` bytes of a host that may know fewer or more fields; what later versions have is zero.
+    ///
+    /// # Safety
+    /// `params` is NULL, or `size` bytes can be written there.
+    pub unsafe fn fill(params: *mut Self, size: usize) -> Result<(), Error> {
+        if params.is_null() || !params.is_aligned() {
+            return Err(Error::argument("params", "NULL or misaligned", "a pt_params"));
+        }
+        if !(FIRST_SIZE..=MAX_SIZE).contains(&size) {
+            return Err(Error::argument("size", size, size_of::<Self>()));
+        }
+        let filled = Self { size, ..Self::defaults() };
+        let known = size.min(size_of::<Self>());
+        // SAFETY: there is room for `size` bytes, of which the first `known` are a struct's.
+        unsafe {
+            params.cast::<u8>().write_bytes(0, size);
+            (&raw const filled).cast::<u8>().copy_to_nonoverlapping(params.cast(), known);
+        }
+        Ok(())
+    }
+
+    /// The struct behind a pointer of a host that may know fewer or more fields.
     ///
     /// # Safety
     /// `params` is NULL, or points to `size` bytes.
@@ -111,18 +143,21 @@ impl pt_params {
         }
         // SAFETY: the size comes first in every version.
         let size = unsafe { params.cast::<usize>().read() };
-        let known = size_of::<Self>();
-        if size < known || size > 1 << 16 {
-            return Err(Error::argument("params.size", size, format!("{known}; see pt_default_params()")));
+        if !(FIRST_SIZE..=MAX_SIZE).contains(&size) {
+            let expected = format!("{}; see pt_default_params()", size_of::<Self>());
+            return Err(Error::argument("params.size", size, expected));
         }
+        let known = size.min(size_of::<Self>());
         // SAFETY: as the host says, there are `size` bytes.
         let later = unsafe { std::slice::from_raw_parts(params.cast::<u8>().add(known), size - known) };
         if later.iter().any(|&byte| byte != 0) {
             let expected = "no field that this version of the plugin does not know";
             return Err(Error::argument("params", "of a later version", expected));
         }
-        // SAFETY: as many bytes are there, and any bits are valid in its fields.
-        Ok(unsafe { params.read() })
+        let mut read = Self::defaults();
+        // SAFETY: `known` bytes are there and fit, and any bits are valid in its fields.
+        unsafe { params.cast::<u8>().copy_to_nonoverlapping((&raw mut read).cast(), known) };
+        Ok(read)
     }
 }
 
@@ -134,6 +169,7 @@ pub struct Wanted {
     pub init: Init,
     pub n_stages: usize,
     pub allow_drift: bool,
+    pub prober: Option<Prober>,
 }
 
 impl Wanted {
@@ -208,7 +244,8 @@ impl Wanted {
         let model = ModelParams { n_gpu_layers, ..ModelParams::default() };
         let n_stages = or("n_seq_max", params.n_seq_max, 4, MAX_STAGES)?;
         let defaults = ModelSource { context, model, ..ModelSource::new("") };
-        Ok(Self { recipe, base, defaults, init, n_stages, allow_drift: params.allow_vocab_drift != 0 })
+        let prober = text("probe", params.probe)?.map(Prober::proxytune).or_else(Prober::from_env);
+        Ok(Self { recipe, base, defaults, init, n_stages, allow_drift: params.allow_vocab_drift != 0, prober })
     }
 
     pub fn plan(self, backend: &Backend) -> Result<Plan, Error> {

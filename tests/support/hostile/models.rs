@@ -162,7 +162,27 @@ fn renumber(model: &mut Model, seed: u64) {
 
 /// Something beside `n`, or not.
 fn number(n: u32, seed: u64, place: u64) -> u32 {
-    let near = [0, 1, 2, n.wrapping_sub(1), n + 1, n / 2, n * 2, n * 3, n * 4, 3, 5, 7, 8, 9, 12, 32, 48, 128];
+    let times = |k| n.wrapping_mul(k);
+    let near = [
+        0,
+        1,
+        2,
+        n.wrapping_sub(1),
+        n.wrapping_add(1),
+        n / 2,
+        times(2),
+        times(3),
+        times(4),
+        3,
+        5,
+        7,
+        8,
+        9,
+        12,
+        32,
+        48,
+        128,
+    ];
     let far = [255, 1000, 65_536, i32::MAX as u32, u32::MAX];
     if random(seed, place).is_multiple_of(12) {
         one_of(&far, seed, place + 100)

@@ -59,6 +59,7 @@ class Params(ctypes.Structure):
         ("n_gpu_layers", ctypes.c_int32),
         ("n_seq_max", ctypes.c_int32),
         ("allow_vocab_drift", ctypes.c_uint8),
+        ("probe", ctypes.c_char_p),
     )
 
 

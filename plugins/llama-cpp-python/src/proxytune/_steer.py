@@ -33,6 +33,7 @@ def steer(
     base: StrPath | None = None,
     library: StrPath | None = None,
     allow_vocab_drift: bool = False,
+    probe: StrPath | None = None,
 ) -> Steering:
     """Steers ``llama`` with ``alpha * (expert - antiexpert)``, from its next call on.
 
@@ -55,6 +56,9 @@ def steer(
             itself says of its tokens where that file is not there any more.
         library: The shared library. ``None``: what PROXYTUNE_SAMPLER names, or the one beside this package.
         allow_vocab_drift: Take small models whose special tokens are not all the base's.
+        probe: The program ``proxytune`` of the library's version, which then tries the pair's files in a process of its
+            own before they are loaded: llama.cpp ends its process on some damaged files. ``None``: what
+            PROXYTUNE_PROBE names, or none.
 
     Returns:
         A handle: ``close()`` it, or leave its ``with`` block, and ``llama`` is as it was. Dropped without either,
@@ -65,7 +69,7 @@ def steer(
         SteeringError: One of its kinds: ArgumentError (also a ValueError), ModelError, VocabularyError, LibraryError.
     """
     _hooks.check_host(llama)
-    paths = {"expert": expert, "antiexpert": antiexpert, "recipe": recipe, "base_path": base, "library": library}
+    paths = {"expert": expert, "antiexpert": antiexpert, "recipe": recipe, "base_path": base, "probe": probe, "library": library}
     encoded = {name: _path(name, path) for name, path in paths.items() if path is not None}
     encoded.pop("library", None)
     if alpha is None and recipe is None:

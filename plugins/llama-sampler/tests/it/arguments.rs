@@ -1,6 +1,7 @@
 //! Arguments that are not valid: a status and the reason, and nothing else happens.
 
 use std::ffi::{CStr, c_void};
+use std::path::Path;
 use std::ptr::null_mut;
 
 use proxytune_sampler::error::{
@@ -9,7 +10,7 @@ use proxytune_sampler::error::{
 use proxytune_sampler::params::pt_params;
 use proxytune_sampler::{PT_ABI_VERSION, PT_BOTH};
 
-use crate::gguf::Spec;
+use crate::gguf::{Spec, Value};
 use crate::host::{Files, Sampler, sampler_init};
 use crate::plugin::{Params, pair, plugin, words};
 
@@ -88,6 +89,40 @@ fn a_host_of_a_later_version_may_leave_what_this_one_does_not_know() {
     unsafe { (plugin().pair_free)(pair) };
     later.new = 1;
     assert_eq!(unsafe { (plugin().pair_new)((&raw const later).cast(), &raw mut pair) }, ARGUMENT);
+}
+
+/// The struct of the first version ended in front of `probe`.
+#[test]
+fn a_host_of_an_earlier_version_may_know_less() {
+    const EARLIER: usize = std::mem::offset_of!(pt_params, probe);
+    let files = Files::new();
+    let params = files.params();
+    let mut room = Params::new();
+    room.raw.probe = std::ptr::dangling();
+    assert_eq!(unsafe { (plugin().default_params)(&raw mut room.raw, EARLIER) }, 0);
+    assert_eq!((room.raw.size, room.raw.n_gpu_layers, room.raw.probe), (EARLIER, -1, std::ptr::dangling()));
+    let raw = pt_params { size: EARLIER, probe: std::ptr::dangling(), ..params.raw };
+    let mut pair = null_mut();
+    assert_eq!(unsafe { (plugin().pair_new)(&raw const raw, &raw mut pair) }, 0, "{}", words());
+    unsafe { (plugin().pair_free)(pair) };
+    room.raw.size = EARLIER - 1;
+    assert_refused(&room, ARGUMENT, "params.size is");
+}
+
+#[test]
+fn a_file_that_ends_llama_cpp_ends_the_probe() {
+    let files = Files::new();
+    let proxytune = crate::plugin::path().with_file_name("proxytune");
+    let proxytune = if proxytune.is_file() { proxytune } else { crate::plugin::path().with_file_name("../proxytune") };
+    assert!(proxytune.is_file(), "`cargo build` makes proxytune beside the plugin");
+    let with = |path| files.params().with(|p| &mut p.probe, path);
+    drop(pair(&with(&proxytune)).expect("they survive"));
+    assert_refused(&with(Path::new("no/such/program")), LOAD, "could not be asked");
+    // The header is well-formed, and the graph of qwen2 asserts that positions turn the whole of a head.
+    let qwen2 = Spec { architecture: "qwen2".to_owned(), ..Spec::tiny() };
+    let fatal = qwen2.with(".rope.dimension_count", Value::U32(16));
+    fatal.write(&files.path("expert")).expect("writable");
+    assert_refused(&with(&proxytune), LOAD, "llama.cpp does not survive this file");
 }
 
 #[test]

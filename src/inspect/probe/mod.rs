@@ -1,0 +1,76 @@
+//! What only llama.cpp knows about a file, asked in a process that it may end.
+//!
+//! ```text
+//! Prober::admit(plan) ─ for each context, unless remembered ─► child: proxytune probe ─► Request on stdin
+//!         │                                                        │   lays the model out without its weights
+//!         ▼                                                        ▼
+//! nothing, or Refused { role, path, … } ◄────── it answered, or how it ended ──── Probed on stdout
+//! ```
+//!
+//! A child that answers has survived, whatever it answers: an error that llama.cpp returns is found again, with its
+//! words, when the model is loaded. A program that answers is `proxytune probe`, or any that calls [`serve`].
+
+mod child;
+mod verdicts;
+
+use std::io::{Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::child::{Answer, Ended, Prober, Refused};
+use crate::llama::backend::{self, Backend};
+use crate::llama::context::Sequences;
+use crate::llama::invariance::Invariance;
+use crate::llama::probe::{self, Layout, Vocabulary};
+use crate::llama::{Error, rpc};
+use crate::steer::ModelSource;
+
+/// The command under which `proxytune` calls [`serve`].
+pub const COMMAND: &str = "probe";
+
+/// Everything that a process needs to know to answer with a [`Probed`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    pub source: ModelSource,
+    pub sequences: Sequences,
+    /// Servers whose devices the source may name.
+    pub rpc: Vec<String>,
+    /// Load the weights and decode.
+    pub deep: bool,
+}
+
+/// llama.cpp's answers, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Probed {
+    pub vocabulary: Result<Vocabulary, String>,
+    pub layout: Result<Layout, String>,
+    /// `None` where it was not asked for, or where the layout failed already.
+    pub decoded: Option<Result<Invariance, String>>,
+}
+
+/// Asks the llama.cpp of this process.
+#[must_use]
+pub fn run(backend: &Backend, request: &Request) -> Probed {
+    let Request { source, sequences, rpc, deep } = request;
+    let words = |error: Error| match error {
+        Error::Load { reason, .. } | Error::Context { reason, .. } => reason,
+        error => error.to_string(),
+    };
+    let servers = rpc.iter().try_for_each(|endpoint| rpc::add_server(backend, endpoint));
+    let layout =
+        servers.and_then(|()| probe::layout(backend, &source.path, &source.model, &source.context, *sequences));
+    let decode = || probe::decode(backend, &source.path, &source.adapters, &source.model, &source.context);
+    let decoded = (*deep && layout.is_ok()).then(|| decode().map_err(words));
+    let (vocabulary, layout) = match layout {
+        Ok((vocabulary, layout)) => (Ok(vocabulary), Ok(layout)),
+        Err(error) => (probe::vocabulary(backend, &source.path).map_err(words), Err(words(error))),
+    };
+    Probed { vocabulary, layout, decoded }
+}
+
+/// Answers one request as a child does: the request is read from `input`, the answer goes to `output`, both in JSON.
+pub fn serve(input: impl Read, output: impl Write) -> std::io::Result<()> {
+    let request: Request = serde_json::from_reader(input)?;
+    let backend = backend::shared().map_err(std::io::Error::other)?;
+    Ok(serde_json::to_writer(output, &run(&backend, &request))?)
+}

@@ -1,0 +1,113 @@
+//! What survived before and need not be asked again: a line for each request, with the identities of the files and of
+//! the program that answered.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Request;
+use crate::gguf::split;
+
+const FILE: &str = "survived.jsonl";
+/// Some hundreds of lines; the older half goes when there are more.
+const MAX_BYTES: u64 = 256 << 10;
+
+/// Tells a file from what it was before, and from others.
+#[derive(Debug, PartialEq, Serialize)]
+struct Identity {
+    path: PathBuf,
+    n_bytes: u64,
+    modified: Option<std::time::SystemTime>,
+    /// Device, inode and the time of its last change, which nobody can set back.
+    place: [i64; 4],
+}
+
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let path = path.canonicalize()?;
+        let metadata = path.metadata()?;
+        #[cfg(unix)]
+        let place = {
+            use std::os::unix::fs::MetadataExt;
+            [metadata.dev() as i64, metadata.ino() as i64, metadata.ctime(), metadata.ctime_nsec()]
+        };
+        #[cfg(not(unix))]
+        let place = [0; 4];
+        Ok(Self { path, n_bytes: metadata.len(), modified: metadata.modified().ok(), place })
+    }
+}
+
+/// The line for a request that `program` answers. `None` where a file cannot be looked at: it is asked about then.
+pub(super) fn line(program: &Path, request: &Request) -> Option<String> {
+    let program = Identity::of(program).ok()?;
+    let files = split::files(&request.source.path);
+    let files = files.iter().map(|path| Identity::of(path)).collect::<io::Result<Vec<_>>>().ok()?;
+    serde_json::to_string(&(program, files, request)).ok()
+}
+
+/// Where lines are kept: `PROXYTUNE_CACHE`, or `proxytune` where the system's caches are.
+pub(super) fn folder() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = || folder("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")));
+    folder("PROXYTUNE_CACHE").or_else(|| Some(caches()?.join("proxytune")))
+}
+
+/// Whether a line was kept.
+pub(super) fn has(folder: &Path, line: &str) -> bool {
+    read(folder).is_ok_and(|text| text.lines().any(|known| known == line))
+}
+
+/// Keeps a line. Where that fails, the next run asks again.
+pub(super) fn keep(folder: &Path, line: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join(FILE);
+    if path.metadata().is_ok_and(|metadata| metadata.len() > MAX_BYTES) {
+        let text = read(folder)?;
+        let lines: Vec<&str> = text.lines().collect();
+        let newer = folder.join(format!("{FILE}.{}", std::process::id()));
+        fs::write(&newer, lines[lines.len() / 2..].join("\n") + "\n")?;
+        fs::rename(&newer, &path)?;
+    }
+    // In one call, so that lines of several processes do not mix.
+    OpenOptions::new().create(true).append(true).open(path)?.write_all(format!("{line}\n").as_bytes())
+}
+
+fn read(folder: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(folder.join(FILE))?.take(2 * MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_kept_and_the_oldest_go() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = folder.path().join("new");
+        let line = |n: usize| format!("{n} {}", "x".repeat(1000));
+        assert!(!has(&folder, &line(0)));
+        for n in 0..300 {
+            keep(&folder, &line(n)).expect("writable");
+            assert!(has(&folder, &line(n)), "{n}");
+        }
+        assert!(!has(&folder, &line(0)) && has(&folder, &line(200)) && !has(&folder, "200"));
+        assert!(folder.join(FILE).metadata().expect("there").len() <= MAX_BYTES + 2000);
+        assert_eq!(fs::read_dir(&folder).expect("there").count(), 1);
+    }
+
+    #[test]
+    fn another_file_is_another_identity() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a");
+        fs::write(&path, "one").expect("writable");
+        let before = Identity::of(&path).expect("there");
+        assert_eq!(before, Identity::of(&path).expect("there"));
+        fs::write(folder.path().join("b"), "two").expect("writable");
+        fs::rename(folder.path().join("b"), &path).expect("writable");
+        assert_ne!(before, Identity::of(&path).expect("there"));
+    }
+}
