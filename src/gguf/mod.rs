@@ -6,6 +6,7 @@
 pub mod adapter;
 pub mod error;
 pub mod header;
+mod layers;
 mod model;
 mod preflight;
 mod quantisation;

@@ -2,7 +2,7 @@
 //! `llama_model_base::load_hparams`.
 
 use super::tensors::MAX_LAYERS;
-use super::{Error, Header, Value, rotation, weights};
+use super::{Error, Header, Value, layers, rotation, weights};
 
 /// `LLAMA_MAX_EXPERTS`
 const MAX_EXPERTS: i64 = 1024;
@@ -74,6 +74,7 @@ pub(super) fn check(header: &Header) -> Result<(), Error> {
     }
 
     rotation::check(header)?;
+    layers::check(header)?;
     weights::check(header)?;
 
     for (name, value) in header.entries() {

@@ -10,6 +10,7 @@ use crate::gguf::{Spec, TokenType, Value};
 use crate::strangers::random::{one_of, random};
 
 mod models;
+mod trial;
 
 /// Damaged files in a normal run.
 const N_FILES: u64 = 200;

@@ -123,13 +123,6 @@ impl Tally {
         }
         self.complaints.extend(other.complaints);
     }
-
-    /// Kinds of files of which a command ended so at least once.
-    pub fn kinds(&self, command: &str, outcome: &Outcome) -> Vec<&str> {
-        let outcome = outcome.to_string();
-        let kinds = self.counts.get(command).into_iter().flatten();
-        kinds.filter(|(_, counts)| counts.contains_key(&outcome)).map(|(kind, _)| kind.as_str()).collect()
-    }
 }
 
 impl fmt::Display for Tally {
