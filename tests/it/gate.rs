@@ -118,6 +118,43 @@ fn positions_turn_an_even_part_of_a_head() {
     }
 }
 
+/// llama.cpp ends the process where no layer uses an input that it made.
+#[test]
+fn families_of_two_kinds_of_layers_have_both() {
+    let numbers = |list: &[i32]| Value::I32s(list.to_vec());
+    let of = |architecture: &str| Spec { architecture: architecture.to_owned(), ..Spec::tiny() };
+    for (spec, key) in [
+        (of("jamba"), "attention.head_count_kv"),
+        (of("lfm2").with(".attention.head_count_kv", numbers(&[0, 0])), "attention.head_count_kv"),
+        (
+            of("kimi-linear")
+                .with(".attention.head_count_kv", numbers(&[0, 2]))
+                .with(".nextn_predict_layers", Value::U32(1)),
+            "attention.head_count_kv",
+        ),
+        (of("nemotron_h").with(".attention.head_count_kv", numbers(&[0, 2])), "feed_forward_length"),
+        (of("qwen3next"), "block_count"),
+        (of("qwen35").with(".full_attention_interval", Value::U32(1)), "full_attention_interval"),
+        (of("llama4"), "block_count"),
+        (of("deci").with(".feed_forward_length", Value::U32(0)), "feed_forward_length"),
+        (
+            of("mamba2").with(".ssm.time_step_rank", Value::U32(4)).with(".ssm.group_count", Value::U32(32)),
+            "ssm.group_count",
+        ),
+    ] {
+        let refusal = refusal(read(&spec, &spec.tensors()));
+        assert!(refusal.contains(&format!("`{}.{key}`: expected ", spec.architecture)), "{refusal}");
+    }
+    for spec in [
+        of("jamba").with(".attention.head_count_kv", numbers(&[0, 2])),
+        of("qwen3next").with(".full_attention_interval", Value::U32(2)),
+        of("qwen3next").with(".attention.recurrent_layers", numbers(&[1, 0])),
+        Spec { n_layer: 4, ..of("llama4") },
+    ] {
+        assert!(read(&spec, &spec.tensors()).is_ok(), "{spec:?}");
+    }
+}
+
 /// llama.cpp compares every name with all before it: a minute for 60,000.
 #[test]
 fn more_tensors_and_keys_than_models_have_are_refused() {
