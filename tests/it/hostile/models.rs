@@ -132,6 +132,8 @@ fn adapters_for_every_tensor_end_in_a_message() {
         let trial =
             Trial { path: &adapter, kind: architecture, seed, change: "", args: &args, max_kb: MAX_RESIDENT_KB };
         trial.run(tally);
-        [path, adapter].iter().for_each(|path| std::fs::remove_file(path).expect("removable"));
+        for path in [path, adapter] {
+            std::fs::remove_file(path).expect("removable");
+        }
     });
 }

@@ -166,7 +166,6 @@ fn special(architecture: &str) -> Vec<(&'static str, Value)> {
         "olmoe" | "dots1" | "deepseek2-ocr" | "rwkv6" => numbers(&[("attention.head_count_kv", 4)]),
         "rwkv6qwen2" | "arwkv7" => numbers(&[("token_shift_count", 1)]),
         "minimax-m3" => numbers(&[("attention.indexer.head_count", 2)]),
-        "kimi-linear" => [numbers(&COMPRESSED), each("attention.head_count_kv", &[0, 1])].concat(),
         "jamba" | "granitehybrid" | "lfm2" | "lfm2moe" => recurrent_first(),
         "plamo2" => [numbers(&[("ssm.group_count", 0)]), recurrent_first()].concat(),
         "nemotron_h" | "nemotron_h_moe" => [
@@ -189,7 +188,9 @@ fn special(architecture: &str) -> Vec<(&'static str, Value)> {
             each("attention.compress_ratios", &[0, 4]),
         ]
         .concat(),
-        "bailingmoe3" | "kimi-k3" => [numbers(&COMPRESSED), each("attention.head_count_kv", &[0, 1])].concat(),
+        "bailingmoe3" | "kimi-k3" | "kimi-linear" => {
+            [numbers(&COMPRESSED), each("attention.head_count_kv", &[0, 1])].concat()
+        }
         "glm5-next" => [
             numbers(&COMPRESSED),
             numbers(&[
