@@ -1,5 +1,8 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python header lint bench bench-peers grown setup
+.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python header notices install lint bench bench-peers grown setup
+
+# As in .cargo/config.toml, without AMX.
+NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 
 demo: setup
 	cargo build
@@ -7,6 +10,26 @@ demo: setup
 	@cargo run --quiet -- compare -n 70 -s 3 </dev/null
 	@echo
 	@echo 'Next: cargo run -- generate -p "Once upon a time" -n 100'
+
+# The program for this machine under PREFIX, with its recipes and models, and without the paths that it was built under:
+# they are mapped to others in Rust's panics and in the asserts of llama.cpp, which is compiled once more for it. These
+# flags differ from machine to machine, so they cannot stand in .cargo/config.toml. FEATURES=cuda builds for a GPU.
+CARGO_HOME ?= $(HOME)/.cargo
+PREFIX ?= $(CARGO_HOME)
+SHARE = $(DESTDIR)$(PREFIX)/share/proxytune
+MAPPED := $(CARGO_HOME)=/cargo $(CURDIR)=/proxytune
+C_MAPPED := $(NO_AMX) $(MAPPED:%=-ffile-prefix-map=%)
+install: setup
+	target=$$(rustc -vV | sed -n 's/^host: //p' | tr - _); \
+	env "CFLAGS_$$target=$(C_MAPPED)" "CXXFLAGS_$$target=$(C_MAPPED)" PROXYTUNE_CHECKOUT= \
+		RUSTFLAGS="-C target-cpu=native $(MAPPED:%=--remap-path-prefix=%)" \
+		cargo install --locked --path . --root "$(DESTDIR)$(PREFIX)" --features "$(FEATURES)"
+	mkdir -p "$(SHARE)/models/demo" "$(SHARE)/models/trios"
+	cp LICENSE-APACHE LICENSE-MIT LICENSE-THIRD-PARTY.md "$(SHARE)"
+	cp models/demo/*.toml models/demo/*.gguf "$(SHARE)/models/demo"
+	cp models/trios/*.toml "$(SHARE)/models/trios"
+	@! grep -aqF -e "$(CURDIR)/" -e "$(CARGO_HOME)/registry" "$(DESTDIR)$(PREFIX)/bin/proxytune" || \
+		{ echo "error: the program still holds paths of this machine" >&2; exit 1; }
 
 test: setup
 	cargo test --workspace
@@ -35,11 +58,14 @@ header: setup
 	PROXYTUNE_WRITE_HEADER=1 cargo test -p proxytune-sampler --test it -- header
 	git diff --exit-code plugins/llama-sampler/include/proxytune.h
 
+# The licences of all that is linked in, from the packages that cargo has. A test tells when that is due.
+notices: setup
+	PROXYTUNE_WRITE_NOTICES=1 cargo test --test it -- notices
+
 # The Python package in a real llama-cpp-python, whose llama.cpp is compiled once, under target/: a quarter of an hour
 # and more. For the CPU at hand, so that both llama.cpp round alike, but as in .cargo/config.toml without AMX.
 PYTHON ?= python3
 VENV ?= target/python
-NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 BUILD_LLAMA_CPP_PYTHON := CFLAGS="$(NO_AMX)" CXXFLAGS="$(NO_AMX)" CMAKE_ARGS="$(CMAKE_ARGS)"
 test-python: setup
 	cargo build -p proxytune -p proxytune-sampler

@@ -13,7 +13,8 @@
 //! [`steer`] decodes sequences on the lanes of base and pairs; [`llama`] is the boundary to llama.cpp and the library's only
 //! `unsafe`; [`prompt`] is what each role sees of a conversation; [`vocab`] compares vocabularies; [`recipe`] holds what is
 //! asked for, and [`sampling`] how tokens are chosen; [`hub`] downloads; [`gguf`] reads a file's header; [`parameter`] is
-//! the error for a value out of range; [`arithmetic`] is the formula.
+//! the error for a value out of range; [`text_file`] reads what people write, and [`mod@plain`] makes words fit for
+//! a terminal; [`arithmetic`] is the formula.
 //!
 //! Where to begin: [`engine::Engine`] and [`generate::Request`]; `examples/steer.rs` is a whole program.
 
@@ -30,8 +31,10 @@ pub mod hub;
 pub mod inspect;
 pub mod llama;
 pub mod parameter;
+pub mod plain;
 pub mod prompt;
 pub mod recipe;
 pub mod sampling;
 pub mod steer;
+pub mod text_file;
 pub mod vocab;

@@ -6,6 +6,8 @@
 pub mod arithmetic;
 #[path = "../../src/gguf/mod.rs"]
 pub mod gguf;
+#[path = "../../src/text_file.rs"]
+pub mod text_file;
 #[path = "../../src/vocab/mod.rs"]
 pub mod vocab;
 

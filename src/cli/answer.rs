@@ -6,12 +6,13 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::Done;
-use super::terminal::plain;
+use super::terminal::say;
 use crate::engine::Engine;
 use crate::generate::event::{Event, Generated};
 use crate::generate::probs::{Logprob, Position};
 use crate::generate::{Answer, Finish, Request};
 use crate::llama::context::Timings;
+use crate::steer::Role;
 
 /// Runs a request; `show` gets text as it is decided, with what was seen at its position.
 pub fn run(
@@ -23,7 +24,7 @@ pub fn run(
 ) -> Result<()> {
     engine.run(request, stopped, answer, |event, text| match event {
         Event::Started(started) => {
-            started.notes.iter().for_each(|note| eprintln!("note: {}", plain(note)));
+            started.notes.iter().for_each(|note| say!("note: {note}"));
             Ok(())
         }
         Event::Read { .. } => Ok(()),
@@ -36,7 +37,7 @@ pub fn run(
 /// Tells where the answer ended for want of room, and not because it was long enough.
 pub fn note_where_full(answer: &Answer) {
     if answer.is_full {
-        eprintln!("note: the context is full, and the answer ends there; -c gives more room");
+        say!("note: the context is full, and the answer ends there; -c gives more room");
     }
 }
 
@@ -80,8 +81,12 @@ fn position(position: &Position) -> Value {
 fn entry(p: &Logprob) -> Value {
     // JSON has no infinity; llama.cpp writes the lowest f32 in its place.
     let composed = p.composed.unwrap_or(f64::from(f32::MIN));
-    json!({"id": p.id, "piece": p.piece(), "logprob": composed, "base": p.base, "expert": p.expert,
-           "antiexpert": p.antiexpert})
+    let mut value = json!({"id": p.id, "piece": p.piece(), "logprob": composed, "base": p.base});
+    for (i, sides) in p.pairs.iter().enumerate() {
+        value[Role::Expert(i).to_string()] = json!(sides.expert);
+        value[Role::Antiexpert(i).to_string()] = json!(sides.antiexpert);
+    }
+    value
 }
 
 fn timing(t: Timings) -> Value {

@@ -294,6 +294,12 @@ pub struct Prompt {
     pub no_escape: bool,
     #[arg(short, long, hide = true)]
     pub escape: bool,
+    /// Take names of special tokens in a plain prompt, as <|fim_prefix|>, for text; without this they are the tokens. In a
+    /// chat template they are text in any case
+    #[arg(long, overrides_with = "parse_special")]
+    pub no_parse_special: bool,
+    #[arg(long, hide = true)]
+    pub parse_special: bool,
     #[command(flatten)]
     pub end: End,
 }

@@ -9,19 +9,19 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 use serde_json::{Value, json};
 
 use super::resolve::{self, Resolved};
-use super::roles::Pairs;
-use super::terminal::{has_colour, plain};
+use super::terminal::has_colour;
 use super::{Done, args, interrupt, probe, progress};
 use crate::inspect::memory::Device;
 use crate::inspect::model::{File, Model};
 use crate::inspect::probe::Request;
 use crate::inspect::{Finding, Inspection, Level, check};
 use crate::llama::context::{ContextParams, Sequences};
+use crate::plain::plain;
 use crate::steer::Plan;
 
 pub fn run(args: &args::Check) -> Result<Done> {
     let models = &args.models;
-    let Resolved { plan, backend, .. } = Resolved::new(models, &[], Pairs::Optional, true)?;
+    let Resolved { plan, backend, .. } = Resolved::new(models, &[], true)?;
     for (_, source) in plan.sources() {
         let n_ctx = models.ctx_size.map_or(1, |n| n.max(1) as usize);
         ContextParams { n_ctx, ..source.context.clone() }.check()?;
@@ -34,7 +34,7 @@ pub fn run(args: &args::Check) -> Result<Done> {
         |trained| resolve::n_ctx(models.ctx_size, resolve::DEFAULT_CTX, trained),
         &mut |role, source| {
             let name = source.path.file_name().unwrap_or_default().to_string_lossy();
-            bar.set_message(format!("looking at the {role}, {name}"));
+            bar.set_message(plain(&format!("looking at the {role}, {name}")));
             let (source, rpc) = (source.clone(), models.rpc.clone());
             probe::ask(&Request { source, sequences: Sequences::ONE, rpc, deep: args.deep }, models.verbose)
         },
@@ -104,7 +104,11 @@ fn print(out: &mut impl Write, inspection: &Inspection, plan: &Plan) -> std::io:
     writeln!(out, "Memory for a context of {n_ctx} tokens:")?;
     for Device { name, weights, kv, compute, free, total } in &inspection.devices {
         let [weights, kv, compute, free, total] = [*weights, *kv, *compute, *free, *total].map(bytes);
-        writeln!(out, "  {name}: weights {weights}, KV cache {kv}, computing {compute}; {free} free of {total}")?;
+        writeln!(
+            out,
+            "  {}: weights {weights}, KV cache {kv}, computing {compute}; {free} free of {total}",
+            plain(name)
+        )?;
     }
     writeln!(out)?;
     let width = |finding: &Finding| subject(finding).chars().count();
@@ -114,7 +118,7 @@ fn print(out: &mut impl Write, inspection: &Inspection, plan: &Plan) -> std::io:
         let level = level(finding.level, colour);
         writeln!(out, "{level} {:<width$}  {}", subject(finding), plain(&finding.text))?;
         if let Some(advice) = &finding.advice {
-            writeln!(out, "{:8} {:width$}  hint: {advice}", "", "")?;
+            writeln!(out, "{:8} {:width$}  hint: {}", "", "", plain(advice))?;
         }
     }
     let count = |level| inspection.findings.iter().filter(|finding| finding.level == level).count();

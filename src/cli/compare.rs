@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::resolve::Job;
-use super::terminal::{has_colour, shown};
+use super::terminal::{has_colour, say, shown};
 use super::{Done, answer, args, interrupt};
 use crate::engine::Engine;
 use crate::generate::{Answer, Request};
@@ -29,12 +29,15 @@ pub fn run(args: &args::Run) -> Result<Done> {
     if !args.json {
         writeln!(out, "{}prompt{}  {}", paint(BOLD), paint(PLAIN), shown(prompt.trim_end()))?;
     }
+    if plan.pairs.is_empty() {
+        say!("note: no pair steers the base, so there is nothing to compare it with");
+    }
     let mut results = Vec::new();
     let mut done = Done::Fine;
     for (label, sampled) in contenders(&plan) {
         if !args.json {
             writeln!(out, "\n{}{label}{}  {}", paint(BOLD), paint(PLAIN), what(&engine, sampled))?;
-            write!(out, "{prefix}")?;
+            write!(out, "{}", shown(&prefix))?;
         }
         let mut answer = Answer::starting_with(&prefix);
         let changes = sampled == Sampled::Steered;
@@ -89,13 +92,14 @@ pub fn run(args: &args::Run) -> Result<Done> {
     Ok(done)
 }
 
-/// The base alone, the first expert that is a model of its own alone, and steered.
+/// The base alone, the first expert that is a model of its own alone, and steered, as far as there are pairs.
 fn contenders(plan: &Plan) -> impl Iterator<Item = (&'static str, Sampled)> {
     let is_own = |(_, pair): &(usize, &crate::steer::PairPlan)| {
         pair.expert.as_ref().is_some_and(|expert| expert.source.is_some())
     };
     let expert = plan.pairs.iter().enumerate().find(is_own).map(|(i, _)| ("expert", Sampled::Alone(Role::Expert(i))));
-    std::iter::once(("base", Sampled::Alone(Role::Base))).chain(expert).chain([("steered", Sampled::Steered)])
+    let steered = (!plan.pairs.is_empty()).then_some(("steered", Sampled::Steered));
+    std::iter::once(("base", Sampled::Alone(Role::Base))).chain(expert).chain(steered)
 }
 
 /// The size of what runs, and α.

@@ -1,20 +1,23 @@
-//! `--deterministic`: the set-up in which logits do not depend on how tokens are batched.
+//! `--deterministic`: the text of decoding token by token, whatever is drafted.
 //!
-//! llama.cpp's CPU kernels for `q4_0` and `q8_0` matrices, and flash attention over a cache in `q8_0`, round one way for
-//! one token and for many; devices and other types do not promise that. `proxytune check --deep` looks whether it is so.
+//! Flash attention over a cache in `q8_0` and llama.cpp's CPU kernels for some types of matrices round one way for one
+//! token and for several; devices and other types do not. With other types nothing is drafted. `proxytune check --deep`
+//! looks whether it is so.
 
 use anyhow::Result;
 
+use super::draft::DraftArgs;
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
+use super::terminal::say;
+use crate::generate::Draft;
+use crate::generate::draft::Length;
 use crate::gguf::Header;
 use crate::llama::context::FlashAttention;
+use crate::llama::invariance;
 use crate::recipe::placement::{CacheType, GpuLayers, Placement};
 use crate::recipe::{ModelSpec, Recipe};
 use crate::steer::Plan;
-
-/// Types of matrices that round alike for one token and for many.
-const INVARIANT: [&str; 2] = ["q4_0", "q8_0"];
 
 /// Places every role of a recipe as the set-up asks for; refuses what says otherwise.
 pub fn place(args: &Models, recipe: &mut Recipe) -> Result<()> {
@@ -62,27 +65,46 @@ fn elsewhere(spec: &ModelSpec) -> Option<String> {
     Some(format!("has a cache in {kind}"))
 }
 
-/// Tells which files keep the promise from holding.
-pub fn note_weights(plan: &Plan) -> Result<()> {
-    let mut seen = Vec::new();
-    for (role, source) in plan.sources() {
-        if seen.contains(&&source.path) {
-            continue;
+/// What is to be drafted. Where no draft may change the text that is as typed for weights that round one token and several
+/// alike, and nothing for others, which is told, or refused where a length was typed.
+pub fn drafts(args: &Models, typed: &DraftArgs, plan: &Plan) -> Result<Draft> {
+    let mut draft = typed.get()?;
+    if !args.deterministic || draft.n_step() == 1 {
+        return Ok(draft);
+    }
+    match (draft.length, batch_dependence(plan)?) {
+        // Whatever a clock says of lengths, the text is the same.
+        (Length::Auto, None) => draft.length = Length::Timed,
+        (_, None) => {}
+        (Length::Auto, Some(why)) => {
+            say!("note: nothing is drafted, as --deterministic is asked for and {why}");
+            draft.length = Length::Off;
         }
-        seen.push(&source.path);
-        let mut types = Header::read(&source.path)?.matrix_types();
-        types.retain(|kind| !INVARIANT.contains(kind));
-        if !types.is_empty() {
-            let types: Vec<_> = types.into_iter().collect();
-            eprintln!(
-                "note: the {role} has matrices in {}: only q4_0 and q8_0 round alike for one token and for many, so \
-                 speculation may change its text; `proxytune check --deep --deterministic` looks",
-                types.join(", ")
+        (Length::Timed | Length::Fixed(_) | Length::Off, Some(why)) => {
+            return Err(BadUsage(format!("drafts are asked for beside --deterministic, and {why}"))).hint(
+                "leave --draft out, and tokens are decoded one by one; `proxytune generate --help` names the weights that \
+                 can be drafted for",
             );
         }
+    }
+    Ok(draft)
+}
+
+/// What of a plan's files rounds otherwise for several tokens than for one, if anything does.
+fn batch_dependence(plan: &Plan) -> Result<Option<String>> {
+    for (role, source) in plan.sources() {
+        let types = invariance::dependent(&Header::read(&source.path)?);
+        if !types.is_empty() {
+            let types = types.join(", ");
+            return Ok(Some(format!(
+                "the {role} has matrices in {types}, which may round otherwise for several tokens at once"
+            )));
+        }
         if !source.adapters.is_empty() {
-            eprintln!("note: the {role} has a LoRA adapter, which may round otherwise for one token than for many");
+            return Ok(Some(format!(
+                "the {role} has a LoRA adapter, which may round otherwise for several tokens at once"
+            )));
         }
     }
-    Ok(())
+    Ok(None)
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 
 use super::Done;
+use super::terminal::shown;
 use crate::llama::{backend, device};
 
 pub fn run() -> Result<Done> {
@@ -13,7 +14,8 @@ pub fn run() -> Result<Done> {
     for device in device::list(&backend) {
         let gib = |bytes: usize| bytes as f64 / (1_u64 << 30) as f64;
         let (free, total) = (gib(device.memory_free), gib(device.memory_total));
-        writeln!(out, "{}\t{}\t{free:.1} of {total:.1} GiB free", device.name, device.description)?;
+        let line = format!("{}\t{}\t{free:.1} of {total:.1} GiB free", device.name, device.description);
+        writeln!(out, "{}", shown(&line))?;
     }
     Ok(Done::Fine)
 }

@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::args::Pull;
 use super::models::HubArgs;
-use super::terminal::plain;
-use super::{Done, interrupt, progress};
+use super::terminal::{say, shown};
+use super::{Done, interrupt, progress, there};
 use crate::hub::{self, Hub, Progress, Wanted};
 use crate::recipe::{ModelName, Recipe};
 
@@ -20,7 +20,7 @@ pub fn run(args: &Pull) -> Result<Done> {
     let is_repo = args.what.contains('/') && !is_recipe;
     if is_repo {
         let path = fetch(&hub(&args.hub)?, &args.what, None)?;
-        writeln!(out, "{}", path.display())?;
+        writeln!(out, "{}", shown(&path.display().to_string()))?;
         return Ok(Done::Fine);
     }
     let mut recipe = Recipe::open(&args.what)?;
@@ -28,7 +28,7 @@ pub fn run(args: &Pull) -> Result<Done> {
     let mut told = Vec::new();
     for path in recipe.files() {
         if !told.contains(&path) {
-            writeln!(out, "{}", path.display())?;
+            writeln!(out, "{}", shown(&path.display().to_string()))?;
             told.push(path);
         }
     }
@@ -37,6 +37,9 @@ pub fn run(args: &Pull) -> Result<Done> {
 
 /// Downloads what a recipe names on a hub, and names the files instead. One that is named twice is fetched once.
 pub fn models(recipe: &mut Recipe, args: &HubArgs) -> Result<()> {
+    if recipe.models().any(|spec| matches!(spec.model, ModelName::Hub { .. })) {
+        there::check(recipe)?;
+    }
     let mut known: Option<Hub> = None;
     let mut fetched: Vec<(ModelName, PathBuf)> = Vec::new();
     for spec in recipe.models_mut() {
@@ -74,8 +77,8 @@ fn fetch(hub: &Hub, repo: &str, file: Option<String>) -> Result<PathBuf> {
     })?;
     drop(bar);
     if let Some(error) = found.unasked {
-        let note = format!("the hub could not be asked ({error}); taking what was downloaded before");
-        eprintln!("note: {}: {}", plain(&note), found.path.display());
+        let path = found.path.display();
+        say!("note: the hub could not be asked ({error}); taking what was downloaded before: {path}");
     }
     Ok(found.path)
 }

@@ -13,13 +13,14 @@ use crate::steer::Plan;
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Drafting")]
 pub struct DraftArgs {
-    /// Tokens to draft at each step, so that the base decodes several at once: `auto` for as many as pay, `off`, or a
-    /// number
+    /// Tokens to draft at each step, so that the base decodes several at once: `off`, a number, `auto` for as many as pay
+    /// by what steps usually cost, or `timed` for as many as pay by what steps are measured to cost. With `timed` the same
+    /// seed may give another text on the next run, where logits depend on how many tokens are decoded at once
     #[arg(
         long,
         visible_alias = "draft-max",
         aliases = ["draft-n", "spec-draft-n-max"],
-        value_name = "auto|N|off",
+        value_name = "auto|timed|N|off",
         default_value = "auto",
         allow_negative_numbers = true
     )]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::resolve::Job;
-use super::terminal::shown;
+use super::terminal::{say, shown};
 use super::{Done, answer, args, interrupt};
 use crate::generate::Answer;
 use crate::generate::probs::Position;
@@ -18,18 +18,18 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     request.n_probs = args.n_probs;
     let json = args.run.json;
     if is_example && !args.display_prompt {
-        eprintln!("note: no prompt is given, continuing the recipe's: {prompt}");
+        say!("note: no prompt is given, continuing the recipe's: {prompt}");
     }
     let plan = resolved.plan.clone();
     let mut engine = resolved.load(&plan)?;
 
     let mut out = std::io::stdout().lock();
     if args.display_prompt && !json {
-        write!(out, "{prompt}")?;
+        write!(out, "{}", shown(&prompt))?;
     }
     // It is part of the answer, though nobody generated it.
     if !json {
-        write!(out, "{prefix}")?;
+        write!(out, "{}", shown(&prefix))?;
     }
     let mut answer = Answer::starting_with(&prefix);
     let show = |text: &str, _: Option<&Position>| -> std::io::Result<()> {

@@ -27,6 +27,7 @@ mod sampling;
 mod spelling;
 mod terminal;
 mod text;
+mod there;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

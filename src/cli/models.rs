@@ -91,8 +91,8 @@ pub struct Models {
     /// -ctv: type of the V cache [default: f16]
     #[arg(long, value_name = "TYPE", help_heading = "Computing")]
     pub cache_type_v: Option<CacheType>,
-    /// Logits that do not depend on how tokens are batched: the CPU alone, flash attention and a KV cache in q8_0; for
-    /// weights in q4_0 and q8_0. Speculation then writes the very same text
+    /// The text that decoding token by token writes, whatever is drafted: the CPU alone, flash attention and a KV cache in
+    /// q8_0. Drafts are for weights in q4_0, q4_1, q5_0, q5_1 and q8_0, on x86-64; with others nothing is drafted
     #[arg(long, help_heading = "Computing")]
     pub deterministic: bool,
     /// -nkvo: keep the KV cache in main memory

@@ -8,9 +8,9 @@ use serde_json::json;
 use super::args;
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
-use super::roles::Pairs;
+use super::terminal::say;
 use super::text::read_text;
-use super::{Done, interrupt, progress};
+use super::{Done, interrupt, progress, roles};
 use crate::eval::perplexity::{Losses, Predictor, PredictorLoss, measure};
 use crate::parameter::OutOfRange;
 use crate::recipe::schedule::check_alpha;
@@ -32,7 +32,7 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     if args.models.ctx_size == Some(1) {
         return Err(OutOfRange::new("ctx-size", 1, "2 or more: one token to predict the next").into());
     }
-    let mut resolved = Resolved::new(&args.models, &[], Pairs::Required, true)?;
+    let mut resolved = Resolved::new(&args.models, &[], true)?;
     let predictors = predictors(&args.alpha, &resolved.recipe)?;
     say_what_is_left_out(&resolved.recipe);
     let text = read_text(&args.file)?;
@@ -64,8 +64,11 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
 }
 
 /// What was typed, else round values and the recipe's own; each once, in order. Pairs that the recipe steers each at
-/// its own α are measured so too.
+/// its own α are measured so too. None for a base by itself.
 fn predictors(typed: &[f32], recipe: &Recipe) -> Result<Vec<Predictor>> {
+    if recipe.pairs.is_empty() {
+        return if typed.is_empty() { Ok(Vec::new()) } else { roles::no_pair() };
+    }
     let own: Vec<_> = recipe.pairs.iter().map(|pair| pair.alpha.as_constant()).collect();
     let own = own.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| {
         BadUsage("the recipe changes α along the answer, and a text to predict has no answer".to_owned())
@@ -88,10 +91,10 @@ fn predictors(typed: &[f32], recipe: &Recipe) -> Result<Vec<Predictor>> {
 /// Every role predicts the same text.
 fn say_what_is_left_out(recipe: &Recipe) {
     if recipe.models().any(|spec| spec.view != View::default()) {
-        eprintln!("note: every role is given the text as it is; templates and prompts of the roles are left out");
+        say!("note: every role is given the text as it is; templates and prompts of the roles are left out");
     }
     if recipe.sampling.plausibility > 0.0 {
-        eprintln!("note: the plausibility cut is left out: it gives some tokens no probability at all");
+        say!("note: the plausibility cut is left out: it gives some tokens no probability at all");
     }
 }
 

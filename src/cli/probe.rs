@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 
+use super::terminal::say;
 use super::{Done, interrupt};
 use crate::inspect::probe::{self, Ended, Probed, Prober, Request};
+use crate::plain::plain;
 use crate::steer::Plan;
 
 /// `proxytune probe`
@@ -16,7 +18,7 @@ pub fn run() -> Result<Done> {
 /// plan goes on.
 pub fn admit(plan: &Plan, rpc: &[String]) -> Result<()> {
     let facts = plan.check()?;
-    let note = |ended: &Ended| eprintln!("note: {ended}; a damaged file may end this one");
+    let note = |ended: &Ended| say!("note: {ended}; a damaged file may end this one");
     match this_program(false) {
         Err(error) => note(&error.into()),
         Ok(prober) => match prober.with_rpc(rpc).admit(plan, &facts, &interrupt::stopped) {
@@ -32,7 +34,7 @@ pub fn ask(request: &Request, verbose: bool) -> Result<Probed, String> {
     let prober = this_program(verbose).map_err(|error| Ended::from(error).to_string())?;
     let answer = prober.ask(request, &interrupt::stopped);
     if verbose {
-        eprint!("{}", answer.log);
+        eprint!("{}", plain(&answer.log));
     }
     answer.probed.map_err(|ended| ended.to_string())
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::terminal::plain;
+use super::terminal::say;
 use crate::hub;
+use crate::plain::plain;
 use crate::steer::Role;
 
 /// A bar for the file that is being loaded; gone when it is.
@@ -18,7 +19,7 @@ impl Loading {
             self.clear();
             let bar = bar(1000, "{msg} {wide_bar} {percent:>3} %");
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            bar.set_message(format!("loading {role} {name}"));
+            bar.set_message(plain(&format!("loading {role} {name}")));
             self.0 = Some((role, bar));
         }
         if let Some((_, bar)) = &self.0 {
@@ -88,6 +89,12 @@ impl Download {
             hub::Stage::Queued => format!("another process downloads {file}{parts}"),
             hub::Stage::Rehashing => format!("checking what is there of {file}{parts}"),
             hub::Stage::Transferring => format!("{file}{parts}"),
+            hub::Stage::Verifying => format!("verifying {file}{parts}"),
+            hub::Stage::Spoilt { path, got } => {
+                let path = path.display();
+                bar.suspend(|| say!("note: {path} is damaged (its SHA-256 is {got}); downloading it again"));
+                format!("{file}{parts}")
+            }
             hub::Stage::Retrying { error, wait } => {
                 format!("{file}{parts}: {error}; next try in {} s", wait.as_secs_f32().ceil())
             }

@@ -6,8 +6,9 @@ use anyhow::{Result, anyhow};
 
 use super::Done;
 use super::args::RecipeCommand;
-use super::terminal::plain;
+use super::terminal::shown;
 use crate::hub::Wanted;
+use crate::plain::plain;
 use crate::recipe::{ModelName, Recipe, file};
 
 pub fn run(command: &RecipeCommand) -> Result<Done> {
@@ -19,7 +20,7 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
                     Ok(recipe) => recipe.description.unwrap_or_default(),
                     Err(error) => format!("cannot be used: {error}"),
                 };
-                writeln!(out, "{name}\t{}", plain(&description.replace('\n', " ")))?;
+                writeln!(out, "{}\t{}", plain(&name), plain(&description.replace('\n', " ")))?;
             }
         }
         RecipeCommand::Show { name } => {
@@ -29,7 +30,7 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
                 *path = std::path::absolute(&*path)?;
             }
             let text = toml::to_string_pretty(&recipe).map_err(|error| anyhow!("{name} cannot be shown: {error}"))?;
-            write!(out, "{text}")?;
+            write!(out, "{}", shown(&text))?;
         }
         RecipeCommand::Validate { name } => {
             let recipe = Recipe::open(name)?;
@@ -40,7 +41,7 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
             }
             let missing: Vec<_> = recipe.files().filter(|path| !path.is_file()).collect();
             for path in &missing {
-                writeln!(out, "missing\t{}", path.display())?;
+                writeln!(out, "missing\t{}", shown(&path.display().to_string()))?;
             }
             if !missing.is_empty() {
                 return Ok(Done::Failed);
@@ -53,7 +54,7 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
                     format!("{n} files are there, {m} models are the hub's: `proxytune pull {name}` downloads them")
                 }
             };
-            writeln!(out, "valid\t{there}")?;
+            writeln!(out, "valid\t{}", shown(&there))?;
         }
     }
     Ok(Done::Fine)

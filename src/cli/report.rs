@@ -8,11 +8,12 @@ use anyhow::{Error, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::spelling;
-use super::terminal::plain;
+use super::terminal::say;
 use crate::generate::Failure;
 use crate::inspect::probe::Refused;
 use crate::parameter::OutOfRange;
-use crate::{gguf, hub, llama, recipe, steer};
+use crate::plain::plain;
+use crate::{gguf, hub, llama, recipe, steer, text_file};
 
 /// An error that knows the next step.
 #[derive(Debug)]
@@ -59,9 +60,9 @@ pub fn failure(error: &Error) -> ExitCode {
 /// Prints an error with its hint.
 pub fn tell(error: &Error) {
     // Every message holds what its source said.
-    eprintln!("error: {}", plain(&error.to_string()));
+    say!("error: {error}");
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {}", plain(&hint));
+        say!("hint: {hint}");
     }
 }
 
@@ -93,7 +94,8 @@ fn hint(error: &Error) -> Option<String> {
         .and_then(steer::Error::hint)
         .or_else(|| error.downcast_ref().and_then(llama::Error::hint))
         .or_else(|| error.downcast_ref().and_then(gguf::Error::hint))
-        .or_else(|| error.downcast_ref().and_then(Refused::hint));
+        .or_else(|| error.downcast_ref().and_then(Refused::hint))
+        .or_else(|| error.downcast_ref().map(text_file::Error::hint));
     fixed
         .map(str::to_owned)
         .or_else(|| error.downcast_ref().and_then(hub::Error::hint))
@@ -168,13 +170,19 @@ pub fn usage(error: &clap::Error, typed: &[OsString]) -> ExitCode {
     if let Some((long, advice)) = NOT_HERE.iter().find(|(long, _)| unknown == Some(*long)) {
         let was_typed = |(short, l): &&(&str, &str)| l == long && typed.iter().any(|arg| arg == *short);
         let shown = spelling::TABLE.iter().find(was_typed).map_or(*long, |(short, _)| *short);
-        eprintln!("error: `{shown}` is an option of llama.cpp that proxytune does not have");
-        eprintln!("hint: {advice}");
+        say!("error: `{shown}` is an option of llama.cpp that proxytune does not have");
+        say!("hint: {advice}");
         return ExitCode::from(2);
     }
-    let _ = error.print();
+    // clap quotes what was typed as it is, among colours of its own: they are left out where a terminal could not tell.
+    let is_plain = |arg: &OsString| plain(&arg.to_string_lossy()) == arg.to_string_lossy();
+    if typed.iter().all(is_plain) {
+        let _ = error.print();
+    } else {
+        say!("{}", error.to_string().trim_end());
+    }
     if unknown.is_some() && typed.get(1).is_some_and(|first| first.to_string_lossy().starts_with('-')) {
-        eprintln!("hint: a command comes first, as in `proxytune generate -p TEXT` or `proxytune chat`");
+        say!("hint: a command comes first, as in `proxytune generate -p TEXT` or `proxytune chat`");
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -9,18 +9,19 @@ use anyhow::Result;
 use super::args::{self, Prompt};
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
-use super::roles::Pairs;
-use super::terminal::plain;
+use super::terminal::say;
 use super::text::{escaped, read_text, without_last_newline};
-use super::{deterministic, download, draft, probe, progress, roles};
+use super::{deterministic, download, draft, probe, progress, roles, there};
 use crate::engine::Engine;
 use crate::generate::Request;
+use crate::inspect::{CANCELLED_BASE, CANCELLED_BASE_HINT};
 use crate::llama::backend::{self, Backend};
 use crate::llama::context::ContextParams;
 use crate::llama::model::ModelParams;
 use crate::llama::rpc;
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::recipe::{Recipe, Schedule};
+use crate::sampling::Sampling;
 use crate::steer::models::Models as Loaded;
 use crate::steer::{Ensemble, Facts, ModelSource, Plan};
 
@@ -41,22 +42,26 @@ pub struct Job {
 
 impl Job {
     pub fn new(args: &args::Run) -> Result<Self> {
+        let escape = !args.prompt.no_escape;
+        let recipe = roles::recipe(&args.models, &args.alpha.schedules()?, escape)?;
+        there::check(&recipe)?;
         // Before a download listens to ctrl-C: while the prompt is read, that just ends the program.
         let given = prompt(&args.prompt)?;
-        let escape = !args.prompt.no_escape;
-        let mut resolved = Resolved::new(&args.models, &args.alpha.schedules()?, Pairs::Required, escape)?;
+        let mut resolved = Resolved::of(recipe, &args.models)?;
         let is_example = given.is_none();
         let example = || BadUsage("there is no prompt".to_owned());
         let prompt = given.or_else(|| resolved.recipe.example_prompt.clone()).ok_or_else(example);
         let prompt = prompt.hint("give one with -p TEXT or -f FILE, or pipe it in")?;
         let mut conversation = conversation(&args.prompt.conversation, &resolved.recipe, escape)?;
         conversation.messages.push(Message::new(Speaker::User, prompt.as_str()));
+        conversation.parse_special = !args.prompt.no_parse_special;
         let (n_predict, stop) = args.prompt.end.limits(escape);
         let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
         let prefix = conversation.prefix.clone();
-        let draft = args.draft.get()?;
+        let draft = deterministic::drafts(&args.models, &args.draft, &resolved.plan)?;
         let request = Request { sampling, n_predict, stop, draft, ..Request::of(conversation) };
-        set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_CTX)?;
+        let facts = set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_CTX)?;
+        note_cancelled_base(&resolved.plan, &facts, &request.sampling);
         draft::make_room(&mut resolved.plan, &request.draft);
         Ok(Self { resolved, prompt, prefix, is_example, request })
     }
@@ -72,7 +77,7 @@ pub fn conversation(args: &args::Conversation, recipe: &Recipe, escape: bool) ->
     let prefix = args.response_prefix.as_ref().map(|text| escaped(text, escape)).unwrap_or_default();
     let messages =
         system.filter(|text| !text.is_empty()).map(|text| Message::new(Speaker::System, text)).into_iter().collect();
-    Ok(Conversation { messages, prefix })
+    Ok(Conversation { messages, prefix, ..Conversation::default() })
 }
 
 /// A plan with everything that is needed to run it.
@@ -87,8 +92,12 @@ pub struct Resolved {
 impl Resolved {
     /// What the models flags mean; what they name on a hub is downloaded. `alphas` override the recipe's; `escape`:
     /// texts of the flags are unescaped.
-    pub fn new(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) -> Result<Self> {
-        let mut recipe = roles::recipe(args, alphas, pairs, escape)?;
+    pub fn new(args: &Models, alphas: &[Schedule], escape: bool) -> Result<Self> {
+        Self::of(roles::recipe(args, alphas, escape)?, args)
+    }
+
+    /// A recipe with everything that it needs at hand.
+    pub fn of(mut recipe: Recipe, args: &Models) -> Result<Self> {
         download::models(&mut recipe, &args.hub)?;
         let backend = backend::shared()?;
         for endpoint in args.rpc.iter().collect::<BTreeSet<_>>() {
@@ -96,9 +105,6 @@ impl Resolved {
         }
         let mut plan = Plan::of_recipe(&recipe, &defaults(args), &backend)?;
         plan.allow_drift = args.allow_vocab_drift;
-        if args.deterministic {
-            deterministic::note_weights(&plan)?;
-        }
         Ok(Self { recipe, plan, backend, models: Loaded::default(), rpc: args.rpc.clone() })
     }
 
@@ -156,13 +162,20 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Resu
     let trained = facts.n_ctx_train;
     let n_ctx = n_ctx(asked, unless_asked, trained);
     if n_ctx > trained {
-        eprintln!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
+        say!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
     }
     for left_out in &facts.left_out {
-        eprintln!("note: {}: {}", left_out.role, plain(&left_out.to_string()));
+        say!("note: {}: {left_out}", left_out.role);
     }
     plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx);
     Ok(facts)
+}
+
+/// Tells where the base is computed for nothing. A plausibility cut asks it all the same.
+pub fn note_cancelled_base(plan: &Plan, facts: &Facts, sampling: &Sampling) {
+    if sampling.plausibility == 0.0 && plan.cancels_base(facts) {
+        say!("note: {CANCELLED_BASE}; {CANCELLED_BASE_HINT}");
+    }
 }
 
 /// What was asked for, else `unless_asked` as far as every model was trained; 0 asks for what they were trained on.

@@ -12,18 +12,11 @@ use crate::recipe::model_spec::Lora;
 use crate::recipe::placement::Placement;
 use crate::recipe::{ModelName, ModelSpec, PairSpec, Recipe, Schedule, View};
 
-/// Whether a base by itself is enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pairs {
-    Required,
-    Optional,
-}
-
 /// The recipe that is used when no model is named.
 const DEMO: &str = "demo";
 
 /// `escape`: texts of the flags are unescaped. `alphas` are one for each pair, or one for all; none leaves the recipe's.
-pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) -> Result<Recipe> {
+pub fn recipe(args: &Models, alphas: &[Schedule], escape: bool) -> Result<Recipe> {
     let (expert, antiexpert) = (args.expert_flags.get(), args.antiexpert_flags.get());
     let has_expert = args.expert.is_some() || expert.hub.is_some();
     let has_antiexpert = args.antiexpert.is_some() || antiexpert.hub.is_some();
@@ -61,10 +54,11 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
         }
         name_side(&mut recipe.pairs[0].expert, args.expert.as_deref(), expert.hub.clone());
         name_side(&mut recipe.pairs[0].antiexpert, args.antiexpert.as_deref(), antiexpert.hub.clone());
+        // `none` for both is the base by itself.
+        recipe.pairs.retain(|pair| pair.expert.is_some() || pair.antiexpert.is_some());
     }
-    if recipe.pairs.is_empty() && pairs == Pairs::Required {
-        return Err(BadUsage(format!("there is nothing to steer {} with", recipe.base.model)))
-            .hint("name a small tuned model with -me and the same model before its tuning with -ma");
+    if recipe.pairs.is_empty() && !alphas.is_empty() {
+        return no_pair();
     }
     let own = [args.lora.as_slice(), &args.lora_scaled].concat();
     add_adapters(&mut recipe.base, &own);
@@ -92,6 +86,12 @@ pub fn recipe(args: &Models, alphas: &[Schedule], pairs: Pairs, escape: bool) ->
     }
     recipe.validate()?;
     Ok(recipe)
+}
+
+/// Refuses an α that nothing would be steered by.
+pub fn no_pair<T>() -> Result<T> {
+    Err(BadUsage("α is given, and there is no pair to steer with".to_owned()))
+        .hint("name a small tuned model with -me and the same model before its tuning with -ma")
 }
 
 fn name_side(side: &mut Option<ModelSpec>, typed: Option<&Path>, hub: Option<ModelName>) {

@@ -4,22 +4,18 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::sync::LazyLock;
 
-/// Words of a file for a terminal: what would move its cursor or change its colours is spelled out.
-pub fn plain(text: &str) -> String {
-    let spelled = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(spelled).collect()
-}
+use crate::plain::plain;
 
-/// Words of a model or a person for stdout: as they are, but for a terminal without what would move its cursor, change
-/// its colours or ring.
+/// A line of talk on stderr, plain whatever it quotes: a path, a file's own words, an error of llama.cpp's.
+macro_rules! say {
+    ($($words:tt)*) => { eprintln!("{}", $crate::plain::plain(&format!($($words)*))) };
+}
+pub(super) use say;
+
+/// Words of a model, a file or a person for stdout: as they are, but plain on a terminal.
 pub fn shown(text: &str) -> Cow<'_, str> {
     static IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| std::io::stdout().is_terminal());
-    let is_kept = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    if !*IS_TERMINAL || text.chars().all(is_kept) {
-        return Cow::Borrowed(text);
-    }
-    let spelled = |c: char| if is_kept(c) { c.to_string() } else { c.escape_default().to_string() };
-    Cow::Owned(text.chars().map(spelled).collect())
+    if *IS_TERMINAL { Cow::Owned(plain(text)) } else { Cow::Borrowed(text) }
 }
 
 /// Whether stdout is to be coloured.

@@ -1,30 +1,22 @@
 //! Texts that people give: typed, in files, piped in.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
+
+use crate::text_file;
 
 /// More text than this is a mistake.
-const MAX_TEXT_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
-/// A text file, or stdin for `-`: UTF-8 of a size that a memory holds.
+/// A text file, what a pipe brings, or stdin for `-`.
 pub fn read_text(path: &Path) -> Result<String> {
-    let is_stdin = path.as_os_str() == "-";
-    let name = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
-    let unreadable = |error| anyhow!("cannot read {name}: {error}");
-    let input: Box<dyn Read> =
-        if is_stdin { Box::new(std::io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };
-    let mut bytes = Vec::new();
-    input.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_TEXT_BYTES {
-        return Err(anyhow!("{name} is longer than the {} MiB of text accepted", MAX_TEXT_BYTES >> 20));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        anyhow!("{name} is not UTF-8 text: byte {at} is {:#04x}", error.as_bytes()[at])
-    })
+    Ok(text_file::read_stream(path, MAX_BYTES)?)
+}
+
+/// A text file that is there to stay: a pipe is none.
+pub fn read_file(path: &Path) -> Result<String> {
+    Ok(text_file::read(path, MAX_BYTES)?)
 }
 
 /// The newline that ends a file is not part of the prompt, as in llama.cpp.

@@ -13,6 +13,12 @@
 //!        retire     slots of texts that have ended are free; their sequences stay as they are, for prompts to come
 //! ```
 //!
+//! One text at a time, a new engine answers the same requests with the same texts on every run, given that they have seeds
+//! or are greedy and that no [`Length::Timed`](crate::generate::draft::Length::Timed) is asked for: nothing depends on a
+//! clock. Where logits depend on what a batch holds, a text also depends on its neighbours and on what is kept of earlier
+//! prompts; with [`Texts::apart`](crate::steer::Texts::apart) and weights and a cache that round alike for one token and for
+//! several it does not.
+//!
 //! In: requests. Out: events, by request. A text that fails ends by itself; one that is cancelled is gone at the next tick.
 //! [`Engine`] is ticked by whoever owns it; [`Handle`] is one that runs on a thread of its own.
 

@@ -1,45 +1,60 @@
 //! An ensemble in the engine, with what was learnt of it and the sequences that nobody uses.
 
 use crate::generate::Task;
-use crate::generate::draft::Policy;
+use crate::generate::draft::{Assumed, EXPECTED_COST, Policy};
 use crate::steer::{Ensemble, Error, Idle, Sampled};
+
+/// A further token of a step where a lane is on a device, as a share of the first one: weights are read once for several.
+const FURTHER_ON_DEVICES: f64 = 0.1;
 
 pub(super) struct Resident {
     pub ensemble: Ensemble,
-    /// Of the steered texts, then of every lane by itself.
+    /// Two of each kind of text, steered or one lane by itself: one with assumed costs, one with measured ones.
     pub policies: Vec<Policy>,
     pub idle: Idle,
 }
 
 impl Resident {
     pub fn new(ensemble: Ensemble) -> Self {
-        let policies = vec![Policy::default(); ensemble.lanes().len() + 1];
+        let policy = Policy::assuming(assumed(&ensemble));
+        let n_kinds = ensemble.lanes().len() + 1;
+        let policies = (0..n_kinds).flat_map(|_| [policy.clone(), Policy::default()]).collect();
         Self { ensemble, policies, idle: Idle::default() }
     }
 
+    /// What is known of drafts whose lengths no clock decides.
     pub fn policy(&self, sampled: Sampled) -> Result<&Policy, Error> {
-        Ok(&self.policies[self.policy_of(sampled)?])
+        Ok(&self.policies[self.policy_of(sampled, false)?])
     }
 
     pub fn policy_mut(&mut self, sampled: Sampled) -> Result<&mut Policy, Error> {
-        let which = self.policy_of(sampled)?;
+        let which = self.policy_of(sampled, false)?;
         Ok(&mut self.policies[which])
     }
 
-    fn policy_of(&self, sampled: Sampled) -> Result<usize, Error> {
-        match sampled {
-            Sampled::Steered => Ok(0),
-            Sampled::Alone(role) => self.ensemble.lane(role).map(|lane| lane + 1).ok_or(Error::NoLane { role }),
-        }
+    fn policy_of(&self, sampled: Sampled, is_timed: bool) -> Result<usize, Error> {
+        let kind = match sampled {
+            Sampled::Steered => 0,
+            Sampled::Alone(role) => self.ensemble.lane(role).map(|lane| lane + 1).ok_or(Error::NoLane { role })?,
+        };
+        Ok(2 * kind + usize::from(is_timed))
     }
 
-    /// Which policy is for texts that are sampled as the task is.
+    /// Which policy is for texts that are sampled and drafted as the task is.
     pub fn kind(&self, task: &Task) -> usize {
-        self.policy_of(task.sampled()).unwrap_or(0)
+        self.policy_of(task.sampled(), task.is_timed()).unwrap_or(0)
     }
 
     /// Makes room for so many tokens on every lane, as far as there is something to forget; whether there is room.
     pub fn make_room(&mut self, n_tokens: usize) -> bool {
         self.idle.make_room(&mut self.ensemble, n_tokens)
     }
+}
+
+/// A lane's part of a step is what it reads of weights.
+fn assumed(ensemble: &Ensemble) -> Assumed {
+    let bytes = (0..ensemble.lanes().len()).map(|lane| ensemble.model(lane).n_bytes() as f64);
+    let all: f64 = bytes.clone().sum();
+    let further = if ensemble.use_devices() { FURTHER_ON_DEVICES } else { EXPECTED_COST };
+    Assumed { lanes: bytes.map(|bytes| bytes / all).collect(), further }
 }

@@ -27,26 +27,26 @@ pub(super) fn run(
     let mut told: Vec<(Id, Event)> = Vec::new();
     let mut hear = |id, event| told.push((id, event));
     want(resident, slots, settings, &mut hear);
-    draft(resident, slots);
+    let n_ahead = draft(resident, slots);
     let kinds: Vec<usize> = slots.iter().map(|slot| resident.kind(&slot.task)).collect();
     let is_pure = slots.iter().all(|slot| slot.task.is_writing() && !slot.has_ended);
     let kind = kinds.first().copied().filter(|kind| is_pure && kinds.iter().all(|other| other == kind));
-    let order = if slots.iter().any(|slot| slot.task.has_model_drafted()) { Order::Behind } else { Order::AtOnce };
-    let n_tokens = slots.iter().map(|slot| slot.task.n_wanted()).sum();
+    let order = slots.iter().find_map(|slot| slot.task.drafter()).map_or(Order::AtOnce, Order::Behind);
+    let n_step = slots.iter().map(|slot| slot.task.n_wanted()).sum();
 
     let spent = step(resident, slots, &mut hear);
     // A step that failed for somebody was not one step.
     let kind = kind.filter(|_| slots.iter().all(|slot| !slot.has_ended));
-    let mut round = Round { n_texts: slots.len(), is_plain: true, ..Round::default() };
+    let (mut n_tokens, mut by_model, mut is_plain) = (0, false, true);
     let mut events = Vec::new();
     for (slot, &kind) in slots.iter_mut().zip(&kinds).filter(|(slot, _)| !slot.has_ended) {
         let was_reading = slot.writes_since.is_none();
         let Resident { ensemble, policies, .. } = resident;
         match slot.task.take(ensemble, &mut policies[kind], &mut events) {
             Ok(taken) => {
-                round.n_tokens += taken.n_tokens;
-                round.by_model |= taken.by_model;
-                round.is_plain &= taken.n_drafted == 0;
+                n_tokens += taken.n_tokens;
+                by_model |= taken.by_model;
+                is_plain &= taken.n_drafted == 0;
                 slot.has_ended = taken.has_ended;
             }
             Err(error) => slot.fail(error, resident, &mut events),
@@ -57,8 +57,9 @@ pub(super) fn run(
         slot.tell(&mut events, &mut hear);
     }
     if let Some(policy) = kind.map(|kind| &mut resident.policies[kind]) {
-        policy.costs_mut().add_step(order, n_tokens, spent);
-        policy.learn(Round { spent: began.elapsed(), ..round });
+        policy.costs_mut().add_step(order, n_step, spent);
+        let (n_texts, spent) = (slots.len(), began.elapsed());
+        policy.learn(Round { n_texts, n_tokens, by_model, is_plain, n_ahead, n_step, order, spent });
     }
     for (id, event) in told {
         emit(id, event);
@@ -112,8 +113,9 @@ fn share(resident: &Resident, slots: &[&mut Slot], of: usize) -> Share {
     Share { n_max, n_texts: 1 + others().filter(|(_, slot)| slot.task.is_writing()).count(), n_other }
 }
 
-/// Lanes that draft decode ahead, for all texts that wait for it, until none does.
-fn draft(resident: &mut Resident, slots: &mut [&mut Slot]) {
+/// Lanes that draft decode ahead, for all texts that wait for it, until none does; tokens that they decoded.
+fn draft(resident: &mut Resident, slots: &mut [&mut Slot]) -> usize {
+    let mut n_ahead = 0;
     loop {
         let drafting: Vec<(usize, usize)> = slots
             .iter()
@@ -121,7 +123,8 @@ fn draft(resident: &mut Resident, slots: &mut [&mut Slot]) {
             .filter(|(_, slot)| !slot.has_ended)
             .filter_map(|(i, slot)| Some((i, slot.task.ahead()?)))
             .collect();
-        let Some(&(first, lane)) = drafting.first() else { return };
+        let Some(&(first, lane)) = drafting.first() else { return n_ahead };
+        n_ahead += drafting.len();
         let is_drafting = |i: usize| drafting.iter().any(|(at, _)| *at == i);
         let began = Instant::now();
         let works = slots.iter_mut().enumerate().filter(|(i, _)| is_drafting(*i));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::arithmetic::row::Row;
 use crate::arithmetic::softmax;
 use crate::llama::Token;
-use crate::steer::{Ensemble, Error, Sequence};
+use crate::steer::{Ensemble, Error, Role, Sequence};
 
 /// One token at one position, by natural log of its probability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,7 +16,13 @@ pub struct Logprob {
     /// Under the composed logits; `None` for a token that the base finds too implausible to be chosen.
     pub composed: Option<f64>,
     pub base: f64,
-    /// Under the first pair's expert and antiexpert; `None` for a side that is not there, or an id it does not have.
+    /// Under the sides of every pair, in order; none where one role writes by itself.
+    pub pairs: Vec<Sides>,
+}
+
+/// A token to the sides of a pair: `None` for a side that is not there, or an id it does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sides {
     pub expert: Option<f64>,
     pub antiexpert: Option<f64>,
 }
@@ -53,11 +59,15 @@ impl Position {
     ) -> Result<Self, Error> {
         ensemble.composed(sequence, at, plausibility, scratch)?;
         let base_row = ensemble.logits(sequence, sequence.sampled(), at)?;
-        let role = |lane: Option<usize>| lane.map(|lane| ensemble.lane_row(sequence, lane, at)).transpose();
-        let [expert, antiexpert] = ensemble.topology().first_pair().map(|lane| lane.filter(|_| sequence.is_steered()));
+        // Roles that compute the same share a lane, and its row.
+        let mut lanes = Vec::new();
+        for lane in sequence.lanes() {
+            lanes.push(Logprobs::of(ensemble.lane_row(sequence, lane, at)?));
+        }
+        let n_pairs = if sequence.is_steered() { ensemble.topology().n_pairs() } else { 0 };
+        let of = |role: Role, id: usize| lanes[ensemble.lane(role)?].get(id);
         let composed = Logprobs::of(scratch.as_slice().into());
         let base = Logprobs::of(base_row.into());
-        let (expert, antiexpert) = (role(expert)?.map(Logprobs::of), role(antiexpert)?.map(Logprobs::of));
         let model = ensemble.model(sequence.sampled());
         let look = |id: usize| {
             let mut bytes = Vec::new();
@@ -68,8 +78,9 @@ impl Position {
                 bytes,
                 composed: composed.get(id).filter(|logprob| logprob.is_finite()),
                 base: base.get(id).unwrap_or(f64::NEG_INFINITY),
-                expert: expert.as_ref().and_then(|expert| expert.get(id)),
-                antiexpert: antiexpert.as_ref().and_then(|antiexpert| antiexpert.get(id)),
+                pairs: (0..n_pairs)
+                    .map(|i| Sides { expert: of(Role::Expert(i), id), antiexpert: of(Role::Antiexpert(i), id) })
+                    .collect(),
             }
         };
         let base_top = softmax::argmax(base_row);

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::draft::Draft;
 use crate::llama::Token;
+use crate::parameter::OutOfRange;
 use crate::prompt::Conversation;
 use crate::recipe::View;
-use crate::sampling::Sampling;
+use crate::sampling::{Sampling, check_list};
 use crate::steer::{Role, Sampled, WeightsRequest};
 
 /// What a text is to continue.
@@ -48,7 +49,28 @@ pub struct Request {
     pub draft: Draft,
 }
 
+/// Every stop text is looked for behind every token.
+const MAX_STOPS: usize = 256;
+const MAX_STOP_BYTES: usize = 4096;
+
 impl Request {
+    /// Refuses what no text could be generated with, or none in time. `n_vocab`: of the lane that is sampled from.
+    pub(super) fn validate(&self, n_vocab: usize) -> Result<(), OutOfRange> {
+        self.draft.validate()?;
+        check_list("stop", &self.stop, MAX_STOPS, MAX_STOP_BYTES)?;
+        let n_biases = self.sampling.logit_bias.len();
+        if n_biases > n_vocab {
+            let expected = format!("at most one for each of the {n_vocab} tokens");
+            return Err(OutOfRange::new("logit-bias", format!("{n_biases} biases"), expected));
+        }
+        match self.n_probs {
+            Some(n) if n > n_vocab => {
+                Err(OutOfRange::new("n-probs", n, format!("at most the {n_vocab} tokens of the vocabulary")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Continues a single message.
     #[must_use]
     pub fn prompt(text: impl Into<String>) -> Self {

@@ -53,8 +53,9 @@ pub struct Taken {
 impl Task {
     /// Checks a request and tokenises its prompts. Nothing is decoded.
     pub fn new(ensemble: &Ensemble, request: &Request) -> Result<Self, Error> {
-        request.draft.validate()?;
         let sampled = request.sampled;
+        let lane = if let Sampled::Alone(role) = sampled { ensemble.lane(role) } else { None }.unwrap_or(0);
+        request.validate(ensemble.model(lane).n_vocab())?;
         let prompts = match &request.input {
             Input::Conversation(conversation) => ensemble.prompts(sampled, conversation, &request.views)?,
             Input::Tokens(tokens) => ensemble.same(sampled, tokens)?,
@@ -62,7 +63,6 @@ impl Task {
         ensemble.check_room(&prompts, sampled)?;
         let weights = ensemble.topology().weights(&request.weights)?;
         let ends = ensemble.ends(sampled)?;
-        let lane = if let Sampled::Alone(role) = sampled { ensemble.lane(role) } else { None }.unwrap_or(0);
         let ignored: &[Token] = if request.sampling.ignore_eos { &ends.eog } else { &[] };
         let never = ignored.iter().chain(&ends.never).copied();
         let mut chain = Chain::new(ensemble.model(lane), &request.sampling, ensemble.n_ctx_of(lane), never)
@@ -211,10 +211,16 @@ impl Task {
         self.drafting.awaits()
     }
 
-    /// Whether a model was to draft in the running round.
+    /// Whether the lengths of its drafts follow from what steps were measured to cost.
     #[must_use]
-    pub fn has_model_drafted(&self) -> bool {
-        self.drafting.has_model_drafted()
+    pub fn is_timed(&self) -> bool {
+        self.drafting.is_timed()
+    }
+
+    /// The lane whose model was to draft in the running round.
+    #[must_use]
+    pub fn drafter(&self) -> Option<usize> {
+        self.drafting.drafter()
     }
 
     /// Looks at what the lane that decoded ahead put out: it may draft a token, and await the row behind it.
@@ -291,7 +297,7 @@ impl Task {
             }
         }
         let n_drafted = self.drafting.drafts().len();
-        let by_model = self.drafting.has_model_drafted();
+        let by_model = self.drafting.drafter().is_some();
         let mut taken = Taken { by_model, n_drafted, ..Taken::default() };
         let n_before = self.n_chosen;
         let (next, finish) = loop {

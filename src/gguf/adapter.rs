@@ -36,7 +36,7 @@ const MULTIPLIED_ALONE: [&str; 17] = [
 /// Refuses a file that is no adapter for a model. Answers which of its tensors llama.cpp reads and does not apply: it
 /// adds to matrices while it multiplies with them, and to nothing else.
 pub fn check(path: &Path, model: &Header) -> Result<Vec<String>, Error> {
-    let adapter = Header::file(path)?;
+    let adapter = Header::file(path).map_err(Error::of_adapter)?;
     let is_model = adapter.tensors().iter().any(|tensor| tensor.name == "token_embd.weight");
     if is_model {
         let reason = "it is a model itself".to_owned();

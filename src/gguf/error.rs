@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::foreign::Foreign;
+
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -10,6 +12,10 @@ pub enum Error {
 
     #[error("{} is {found}, expected a GGUF file", path.display())]
     NotAFile { path: PathBuf, found: &'static str },
+
+    /// `is_adapter`: it was named as one.
+    #[error("{} is {}, expected a GGUF file", path.display(), found.what)]
+    Foreign { path: PathBuf, found: Foreign, is_adapter: bool },
 
     #[error("{} is not a GGUF file: it starts with {found:?}, expected \"GGUF\"", path.display())]
     NotGguf { path: PathBuf, found: String },
@@ -40,6 +46,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same, of a file that was named as an adapter.
+    pub(super) fn of_adapter(self) -> Self {
+        match self {
+            Self::Foreign { path, found, .. } => Self::Foreign { path, found, is_adapter: true },
+            other => other,
+        }
+    }
+
     /// The next step, where there is one to tell.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
@@ -49,7 +63,11 @@ impl Error {
             }
             Self::Io { .. } => None,
             Self::NotAFile { .. } => Some("name a GGUF file on disk"),
+            Self::Foreign { found, is_adapter, .. } => Some(found.hint(*is_adapter)),
             Self::NotGguf { .. } => Some("convert the model with llama.cpp's convert_hf_to_gguf.py"),
+            Self::Version { version, .. } if (1..=3).contains(&version.swap_bytes()) => Some(
+                "its numbers are big-endian: download another, or convert it with gguf-py's gguf_convert_endian.py",
+            ),
             Self::Version { .. } => Some("convert the model again with a current llama.cpp"),
             Self::Truncated { .. } | Self::Damaged { .. } | Self::TooMany { .. } => {
                 Some("download or copy the file again")

@@ -5,6 +5,7 @@
 
 pub mod adapter;
 pub mod error;
+mod foreign;
 pub mod header;
 mod layers;
 mod model;

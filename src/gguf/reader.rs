@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
+use super::foreign::{self, Foreign};
 use super::{Error, Value};
+use crate::text_file;
 
 /// Metadata beyond this is not a model's: vocabularies of a quarter of a million tokens take some 15 MB with their
 /// merges. llama.cpp needs several times as much memory as the metadata it reads.
@@ -30,11 +32,12 @@ impl<'a> Reader<'a, File> {
         let io = |source| Error::Io { path: path.to_path_buf(), source };
         // Before it is opened: opening a pipe waits for somebody to write into it.
         let about = std::fs::metadata(path).map_err(io)?;
-        let found = match about {
-            _ if about.is_dir() => Some("a folder"),
-            _ if !about.is_file() => Some("a pipe or device"),
-            _ if about.len() == 0 => Some("empty"),
-            _ => None,
+        if about.is_dir() {
+            return Err(Error::Foreign { path: path.to_path_buf(), found: Foreign::folder(path), is_adapter: false });
+        }
+        let found = match &about {
+            _ if about.is_file() && about.len() == 0 => Some("empty"),
+            about => text_file::what(about),
         };
         if let Some(found) = found {
             return Err(Error::NotAFile { path: path.to_path_buf(), found });
@@ -51,15 +54,23 @@ impl<'a, R: Read + Seek> Reader<'a, R> {
     }
 
     pub(super) fn magic(&mut self) -> Result<(), Error> {
-        let mut found = Vec::new();
-        let take = self.input.by_ref().take(4).read_to_end(&mut found);
-        take.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })?;
-        self.offset = found.len() as u64;
-        if found != b"GGUF" {
-            let found = String::from_utf8_lossy(&found).into_owned();
-            return Err(Error::NotGguf { path: self.path.to_path_buf(), found });
+        const MAGIC: &[u8] = b"GGUF";
+        let mut start = Vec::new();
+        let mut read = |n, start: &mut Vec<u8>| {
+            let read = self.input.by_ref().take(n).read_to_end(start);
+            read.map_err(|source| Error::Io { path: self.path.to_path_buf(), source })
+        };
+        self.offset = read(MAGIC.len() as u64, &mut start)? as u64;
+        if start == MAGIC {
+            return Ok(());
         }
-        Ok(())
+        read(foreign::N_LOOKED_AT - self.offset, &mut start)?;
+        let path = self.path.to_path_buf();
+        if let Some(found) = Foreign::of(self.path, &start) {
+            return Err(Error::Foreign { path, found, is_adapter: false });
+        }
+        start.truncate(MAGIC.len());
+        Err(Error::NotGguf { path, found: String::from_utf8_lossy(&start).into_owned() })
     }
 
     /// A key, the type of its value as the file numbers it, and the value.

@@ -4,17 +4,21 @@
 //! Reading follows links, a cache may be spread over disks. Writing does not follow one that leads out of the cache.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::listing::Entry;
 use super::progress::{Listener, Stage};
+use super::verified::Verified;
 use super::{Error, Wanted, names};
+use crate::text_file;
 
 const MAX_FILES: usize = 100_000;
 const MAX_DEPTH: usize = 16;
+/// A commit and what an editor may have put around it.
+const MAX_REF_BYTES: u64 = 64;
 /// How often another process's lock is tried.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -24,23 +28,60 @@ pub(super) struct Shelf<'a> {
     /// `models--user--repo`.
     name: String,
     layout: hf_hub::CacheRepo,
+    verified: &'a Verified,
 }
 
 impl<'a> Shelf<'a> {
-    pub fn new(root: &'a Path, wanted: &'a Wanted) -> Self {
+    pub fn new(root: &'a Path, wanted: &'a Wanted, verified: &'a Verified) -> Self {
         let repo = hf_hub::Repo::model(wanted.repo.clone());
         let name = repo.folder_name();
         let layout = hf_hub::Cache::new(root.to_path_buf()).repo(repo);
-        Self { root, revision: wanted.revision(), name, layout }
+        Self { root, revision: wanted.revision(), name, layout, verified }
     }
 
     pub fn snapshot(&self, commit: &str) -> PathBuf {
         self.layout.pointer_path(commit)
     }
 
-    /// Whether the whole file is there; its bytes were verified when they came.
-    pub fn has(&self, commit: &str, entry: &Entry) -> bool {
-        is_whole(&self.snapshot(commit).join(&entry.path), entry.size)
+    /// Whether the whole file is there, with the bytes that its listing says. Without a SHA-256 its length has to do.
+    pub fn has(&self, commit: &str, entry: &Entry, report: &mut Listener) -> Result<bool, Error> {
+        self.is_good(&self.snapshot(commit).join(&entry.path), entry, report)
+    }
+
+    pub fn is_good(&self, path: &Path, entry: &Entry, report: &mut Listener) -> Result<bool, Error> {
+        if !is_whole(path, entry.size) {
+            return Ok(false);
+        }
+        let Ok(sha256) = entry.sha256() else { return Ok(true) };
+        match self.verified.differs(path, sha256, report)? {
+            None => Ok(true),
+            Some(got) => report.tell(Stage::Spoilt { path, got: &got }).map(|()| false),
+        }
+    }
+
+    /// Refuses a file that is a link to a blob which is not what it is called. Of a file that is no link nobody knows
+    /// what it should be.
+    pub fn check(&self, path: &Path, report: &mut Listener) -> Result<(), Error> {
+        let blob = path.canonicalize().map_err(Error::io(path))?;
+        let name = blob.file_name().and_then(|name| name.to_str()).filter(|name| names::is_hex(name, 64));
+        let Some(expected) = name else { return Ok(()) };
+        let size = fs::metadata(&blob).map_err(Error::io(&blob))?.len();
+        report.start(&path.file_name().unwrap_or_default().to_string_lossy(), size, 1, 1);
+        match self.verified.differs(&blob, expected, report)? {
+            None => Ok(()),
+            Some(got) => Err(Error::Spoilt { path: blob.clone(), expected: expected.to_owned(), got }),
+        }
+    }
+
+    /// Notes that a blob was verified when it came.
+    pub fn note_verified(&self, blob: &Path, sha256: &str) {
+        self.verified.note(blob, sha256);
+    }
+
+    /// Whether the file in the snapshot is this blob.
+    pub fn is_linked(&self, commit: &str, entry: &Entry, blob: &Path) -> bool {
+        let (file, blob) = (self.snapshot(commit).join(&entry.path).canonicalize(), blob.canonicalize());
+        matches!((file, blob), (Ok(file), Ok(blob)) if file == blob)
     }
 
     /// The commit that the revision was when it was last asked for.
@@ -49,8 +90,7 @@ impl<'a> Shelf<'a> {
             return Some(self.revision.to_owned());
         }
         let path = self.root.join(&self.name).join("refs").join(self.revision);
-        let mut text = String::new();
-        File::open(path).ok()?.take(64).read_to_string(&mut text).ok()?;
+        let text = text_file::read(&path, MAX_REF_BYTES).ok()?;
         let commit = text.trim();
         names::is_hex(commit, 40).then(|| commit.to_owned())
     }
@@ -91,7 +131,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// Refuses to begin what would not fit. Where free space cannot be told, the disk says so later.
-    pub fn check_space(&self, missing: &[&Entry]) -> Result<(), Error> {
+    pub fn check_space<'e>(&self, missing: impl Iterator<Item = &'e Entry>) -> Result<(), Error> {
         let mut needed = 0_u64;
         for entry in missing {
             let blob = self.blob(entry.sha256()?)?;

@@ -77,12 +77,15 @@ impl Client {
     }
 
     /// The bytes from `start` on, through redirects. Any status but a redirect's is an answer; the token goes to the
-    /// hub's own origin only. `limit` bounds the time of the whole body.
+    /// hub's own origin only, and unencrypted to this machine alone. `limit` bounds the time of the whole body.
     pub fn get(&self, url: &Url, start: u64, limit: Option<Duration>) -> Result<Answer, Error> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.agent.get(url.uri()).config().timeout_recv_body(limit).build();
             if let Some(Token(token)) = self.token.as_ref().filter(|_| url.is_same_origin(&self.endpoint)) {
+                if !url.is_private() {
+                    return Err(Error::PlainToken { hub: self.endpoint.to_string() });
+                }
                 request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
             }
             if start > 0 {

@@ -1,16 +1,20 @@
 //! Where the environment says that hub and cache are: llama.cpp's variables, then those of `huggingface_hub`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::text_file;
 
 const ENDPOINT: &str = "https://huggingface.co";
+const MAX_TOKEN_BYTES: u64 = 64 << 10;
 
 pub(super) struct Settings {
     pub endpoint: String,
     pub token: Option<String>,
     pub cache: PathBuf,
+    /// Where it is noted which files of the cache were hashed.
+    pub notes: Option<PathBuf>,
     pub offline: bool,
 }
 
@@ -18,14 +22,18 @@ pub(super) struct Settings {
 pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, Error> {
     let set = |name: &str| var(name).filter(|value| !value.is_empty());
     let text = |name: &'static str| {
-        let unreadable =
-            |value: OsString| Error::Setting { name, value: value.to_string_lossy().into_owned(), expected: "UTF-8" };
+        let unreadable = |_| Error::Setting { name, value: "(not shown)".to_owned(), expected: "UTF-8" };
         set(name).map(|value| value.into_string().map_err(unreadable)).transpose()
+    };
+    let is_set = |name: &'static str| {
+        let is_yes = |value: String| ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str());
+        text(name).map(|value| value.is_some_and(is_yes))
     };
     let folder = |name: &str| set(name).map(PathBuf::from);
 
     let home = folder(if cfg!(windows) { "USERPROFILE" } else { "HOME" }).or_else(std::env::home_dir);
     let caches = folder("XDG_CACHE_HOME").or_else(|| Some(home?.join(".cache")));
+    let notes = caches.as_ref().map(|caches| caches.join("proxytune/verified"));
     let hf_home = folder("HF_HOME").or_else(|| Some(caches?.join("huggingface")));
     let named = ["LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(folder);
     let cache = named.or_else(|| Some(hf_home.as_ref()?.join("hub")));
@@ -38,18 +46,25 @@ pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, E
     let endpoint = text("MODEL_ENDPOINT")?.or(text("HF_ENDPOINT")?).unwrap_or_else(|| ENDPOINT.to_owned());
     let token = match (text("HF_TOKEN")?, folder("HF_TOKEN_PATH")) {
         (Some(token), _) => Some(token.trim().to_owned()),
-        (None, Some(path)) => Some(std::fs::read_to_string(&path).map_err(Error::io(&path))?.trim().to_owned()),
-        (None, None) => hf_home.and_then(|home| hf_hub::Cache::new(home.join("hub")).token()),
+        (None, Some(path)) => Some(text_file::read(&path, MAX_TOKEN_BYTES)?.trim().to_owned()),
+        (None, None) if is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN")? => None,
+        (None, None) => hf_home.map_or(Ok(None), |home| saved_token(&home))?,
     };
-    let offline = text("HF_HUB_OFFLINE")?
-        .is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str()));
-    Ok(Settings { endpoint, token: token.filter(|token| !token.is_empty()), cache, offline })
+    let offline = is_set("HF_HUB_OFFLINE")?;
+    Ok(Settings { endpoint, token: token.filter(|token| !token.is_empty()), cache, notes, offline })
+}
+
+/// The token that `hf auth login` saved, if it did.
+fn saved_token(hf_home: &Path) -> Result<Option<String>, Error> {
+    match text_file::read(&hf_home.join("token"), MAX_TOKEN_BYTES) {
+        Ok(token) => Ok(Some(token.trim().to_owned())),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::super::Hub;
     use super::*;
 
@@ -96,6 +111,25 @@ mod tests {
         assert!(resolve(&[home, ("HF_TOKEN_PATH", "/no/such/file")]).is_err());
         let error = resolve(&[home, ("HF_TOKEN", "hf secret")]).expect_err("a space").to_string();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_saved_token_may_come_from_any_editor_and_be_left_out() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = ("HF_HOME", folder.path().to_str().expect("UTF-8"));
+        std::fs::write(folder.path().join("token"), "\u{feff}hf_y\r\n").expect("writable");
+        assert!(resolve(&[home]).expect("valid").client.has_token());
+        let without = resolve(&[home, ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]).expect("valid");
+        assert!(!without.client.has_token());
+        std::fs::write(folder.path().join("token"), "hf y").expect("writable");
+        assert!(resolve(&[home]).is_err());
+    }
+
+    #[test]
+    fn credentials_in_an_address_are_not_shown() {
+        let error =
+            resolve(&[("HOME", "/"), ("HF_ENDPOINT", "https://me:hunter2@hub")]).expect_err("a user").to_string();
+        assert!(error.contains("hub") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::text_file;
+
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -49,11 +51,20 @@ pub enum Error {
     #[error("{file:?} is not what its listing says: expected SHA-256 {expected}, got {got}")]
     Checksum { file: String, expected: String, got: String },
 
+    #[error("{} is damaged: expected SHA-256 {expected}, got {got}", path.display())]
+    Spoilt { path: PathBuf, expected: String, got: String },
+
     #[error("not enough space in {}: {needed} bytes are needed, {free} are free", folder.display())]
     Space { folder: PathBuf, needed: u64, free: u64 },
 
     #[error("the disk is full: {} needs {needed} bytes more", path.display())]
     Full { path: PathBuf, needed: u64 },
+
+    #[error(transparent)]
+    Text(#[from] text_file::Error),
+
+    #[error("the token is not sent to {hub}, which is not encrypted")]
+    PlainToken { hub: String },
 
     #[error("{} is refused: {why}", path.display())]
     Place { path: PathBuf, why: &'static str },
@@ -118,6 +129,10 @@ impl Error {
             Self::Denied { .. } => {
                 "HF_TOKEN was sent: accept the model's terms on its page, or check the token".to_owned()
             }
+            Self::Text(error) => error.hint().to_owned(),
+            Self::PlainToken { .. } => "name the hub with https://, or leave the token out: unset HF_TOKEN and \
+                HF_TOKEN_PATH; HF_HUB_DISABLE_IMPLICIT_TOKEN=1 leaves out the one that `hf auth login` saved"
+                .to_owned(),
             Self::NotFound { .. } => "check the spelling; a private repository needs HF_TOKEN".to_owned(),
             Self::Status { status: 429, .. } => "wait, or set HF_TOKEN for a higher limit".to_owned(),
             Self::Unreachable { .. } => {
@@ -129,6 +144,9 @@ impl Error {
                 "run it again: it goes on where it stopped; HF_ENDPOINT names another hub".to_owned()
             }
             Self::Checksum { .. } => "what was downloaded is deleted; run it again".to_owned(),
+            Self::Spoilt { .. } => {
+                "leave --offline (or HF_HUB_OFFLINE) out once, and it is downloaded again; or delete it".to_owned()
+            }
             Self::Space { .. } | Self::Full { .. } => {
                 "free some space, or set LLAMA_CACHE to a folder elsewhere; what is there is kept".to_owned()
             }

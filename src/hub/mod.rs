@@ -3,7 +3,8 @@
 //! In comes what is [`Wanted`], `user/repo[:quant]` or a named file; out goes the path of a whole, verified file. On
 //! the way: the hub's `listing`, the `choice` of a file, the `transfer` into the `cache`. A hub's answers are input
 //! like any other: names, sizes, hashes, redirects and links are checked before they are used, and nothing is written
-//! outside the cache folder. What a file says of itself is for `gguf`.
+//! outside the cache folder; what others wrote into it is hashed once (`verified`). What a file says of itself is for
+//! `gguf`.
 //!
 //! The names of the cache's folders and its token file are those of the `hf-hub` crate, 0.5 without features. The
 //! transfer is our own, since hf-hub does not compare hashes and makes a path of any `ETag` that it is sent. With its
@@ -15,6 +16,7 @@ mod choice;
 mod client;
 mod environment;
 mod error;
+mod hash;
 mod listing;
 mod names;
 mod partial;
@@ -22,6 +24,7 @@ mod patience;
 mod progress;
 mod transfer;
 mod url;
+mod verified;
 mod wanted;
 
 use std::path::{Path, PathBuf};
@@ -38,12 +41,14 @@ use listing::Entry;
 use progress::Listener;
 use transfer::Transfer;
 use url::Url;
+use verified::Verified;
 
 /// A hub and the cache in front of it.
 #[derive(Debug)]
 pub struct Hub {
     client: Client,
     cache: PathBuf,
+    verified: Verified,
     offline: bool,
 }
 
@@ -60,26 +65,34 @@ pub struct Found {
 impl Hub {
     /// The hub and cache that the environment names. Cache: `LLAMA_CACHE`, `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`,
     /// `HF_HOME`/hub, `XDG_CACHE_HOME`/huggingface/hub, ~/.cache/huggingface/hub. Hub: `MODEL_ENDPOINT`, `HF_ENDPOINT`,
-    /// huggingface.co. Token: `HF_TOKEN`, else the file `HF_TOKEN_PATH` or `token` in `HF_HOME`. `HF_HUB_OFFLINE`.
+    /// huggingface.co. Token: `HF_TOKEN`, else the file `HF_TOKEN_PATH`, else `token` in `HF_HOME` unless
+    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set. `HF_HUB_OFFLINE`. What was hashed is noted in
+    /// `XDG_CACHE_HOME`/proxytune/verified, by default under ~/.cache.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_settings(environment::read(&|name| std::env::var_os(name))?)
     }
 
     fn from_settings(settings: Settings) -> Result<Self, Error> {
-        let Settings { endpoint, token, cache, offline } = settings;
-        Self::new(&endpoint, token, &cache, offline)
+        let Settings { endpoint, token, cache, notes, offline } = settings;
+        Ok(Self { verified: Verified::in_folder(notes), ..Self::new(&endpoint, token, &cache, offline)? })
     }
 
     pub fn new(endpoint: &str, token: Option<String>, cache: &Path, offline: bool) -> Result<Self, Error> {
         let client = Client::new(Url::endpoint(endpoint)?, token, Patience::default())?;
         let cache = std::path::absolute(cache).map_err(Error::io(cache))?;
-        Ok(Self { client, cache, offline })
+        Ok(Self { client, cache, verified: Verified::default(), offline })
     }
 
     /// `offline`: the hub is not asked, only the cache is looked at.
     #[must_use]
     pub fn with_offline(self, offline: bool) -> Self {
         Self { offline, ..self }
+    }
+
+    /// Notes in this folder which files of the cache were hashed already; without one they are hashed at every call.
+    #[must_use]
+    pub fn with_notes(self, folder: &Path) -> Self {
+        Self { verified: Verified::in_folder(Some(folder.to_path_buf())), ..self }
     }
 
     /// With this access token.
@@ -99,20 +112,21 @@ impl Hub {
     /// is noticed after [`Patience::stall`].
     pub fn fetch(&self, wanted: &Wanted, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<Found, Error> {
         wanted.validate()?;
-        let shelf = Shelf::new(&self.cache, wanted);
+        let shelf = Shelf::new(&self.cache, wanted, &self.verified);
+        let mut report = Listener::new(progress, &wanted.repo);
         if self.offline {
-            let path = cached(&shelf, wanted)?;
+            let path = cached(&shelf, wanted, &mut report)?;
             return path
                 .map(|path| Found { path, unasked: None })
                 .ok_or_else(|| Error::Offline { wanted: wanted.to_string(), cache: self.cache.clone() });
         }
-        let mut report = Listener::new(progress, &wanted.repo);
         match listing::read(&self.client, wanted, &mut report) {
             Ok((commit, entries)) => {
                 self.online(&shelf, wanted, &commit, &entries, &mut report).map(|path| Found { path, unasked: None })
             }
-            Err(error) if error.is_unreachable() => match cached(&shelf, wanted) {
+            Err(error) if error.is_unreachable() => match cached(&shelf, wanted, &mut report) {
                 Ok(Some(path)) => Ok(Found { path, unasked: Some(error) }),
+                Err(other @ (Error::Spoilt { .. } | Error::Cancelled)) => Err(other),
                 _ => Err(error),
             },
             Err(error) => Err(error),
@@ -130,13 +144,17 @@ impl Hub {
         let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
         let parts = choice::choose(wanted, &paths)?;
         let parts: Vec<&Entry> = parts.into_iter().map(|part| &entries[part]).collect();
-        let missing: Vec<&Entry> = parts.iter().copied().filter(|entry| !shelf.has(commit, entry)).collect();
-        shelf.check_space(&missing)?;
-        for (number, entry) in parts.iter().enumerate() {
-            if !shelf.has(commit, entry) {
-                report.start(&entry.path, entry.size, number + 1, parts.len());
-                Transfer { client: &self.client, shelf, wanted, commit, entry }.run(report)?;
+        let mut missing = Vec::new();
+        for (number, &entry) in parts.iter().enumerate() {
+            report.start(&entry.path, entry.size, number + 1, parts.len());
+            if !shelf.has(commit, entry, report)? {
+                missing.push((number, entry));
             }
+        }
+        shelf.check_space(missing.iter().map(|(_, entry)| *entry))?;
+        for (number, entry) in missing {
+            report.start(&entry.path, entry.size, number + 1, parts.len());
+            Transfer { client: &self.client, shelf, wanted, commit, entry }.run(report)?;
         }
         shelf.set_commit(commit)?;
         Ok(shelf.snapshot(commit).join(&parts[0].path))
@@ -144,7 +162,7 @@ impl Hub {
 }
 
 /// The wanted file as the cache has it; none where the cache does not know the repository at this revision.
-fn cached(shelf: &Shelf, wanted: &Wanted) -> Result<Option<PathBuf>, Error> {
+fn cached(shelf: &Shelf, wanted: &Wanted, report: &mut Listener) -> Result<Option<PathBuf>, Error> {
     let Some(commit) = shelf.commit() else { return Ok(None) };
     let files = shelf.files(&commit)?;
     if files.is_empty() {
@@ -152,5 +170,7 @@ fn cached(shelf: &Shelf, wanted: &Wanted) -> Result<Option<PathBuf>, Error> {
     }
     let paths: Vec<&str> = files.iter().map(String::as_str).collect();
     let parts = choice::choose(wanted, &paths).map_err(|source| Error::NotCached { source: Box::new(source) })?;
-    Ok(Some(shelf.snapshot(&commit).join(&files[parts[0]])))
+    let path = |part: usize| shelf.snapshot(&commit).join(&files[part]);
+    parts.iter().try_for_each(|&part| shelf.check(&path(part), report))?;
+    Ok(Some(path(parts[0])))
 }

@@ -78,9 +78,12 @@ fn is_device(part: &str) -> bool {
         || ["COM", "LPT"].iter().any(|port| stem.strip_prefix(port).is_some_and(is_port))
 }
 
-/// llama.cpp knows no other spelling.
+/// What a GGUF file's name ends with, in upper or lower case.
+pub(super) const ENDING: &str = ".gguf";
+
 pub(super) fn is_gguf(path: &str) -> bool {
-    path.strip_suffix(".gguf").is_some()
+    let start = path.len().saturating_sub(ENDING.len());
+    path.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(ENDING))
 }
 
 /// `n` lower-case hexadecimal digits: a commit (40) or a SHA-256 (64).

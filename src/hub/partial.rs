@@ -1,18 +1,15 @@
 //! A file that is not whole yet: `blobs/<sha256>.incomplete`.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 
-use ring::digest::{Context, SHA256};
+use ring::digest::Context;
 
-use super::Error;
 use super::cache::open_own;
 use super::listing::Entry;
 use super::progress::{Listener, Stage};
-
-const BLOCK: usize = 1 << 20;
+use super::{Error, hash};
 
 /// The file and the hash of what is in it.
 pub(super) struct Partial {
@@ -25,25 +22,19 @@ pub(super) struct Partial {
 impl Partial {
     /// Goes on with what an earlier try left, which is hashed again.
     pub fn open(path: PathBuf, entry: &Entry, report: &mut Listener) -> Result<Self, Error> {
-        let file = open_own(&path)?;
+        let mut file = open_own(&path)?;
         let n_there = file.metadata().map_err(Error::io(&path))?.len();
-        let mut partial = Self { path, file, hash: Context::new(&SHA256), n_done: 0 };
         if n_there > entry.size {
+            let mut partial = Self { path, file, hash: hash::start(), n_done: 0 };
             partial.restart()?;
             return Ok(partial);
         }
-        let mut block = vec![0; BLOCK];
-        while partial.n_done < n_there {
-            report.tell(Stage::Rehashing)?;
-            let n = partial.file.read(&mut block).map_err(Error::io(&partial.path))?;
-            if n == 0 {
-                break;
-            }
-            partial.hash.update(&block[..n]);
-            partial.n_done += n as u64;
-            report.n_done = partial.n_done;
-        }
-        Ok(partial)
+        let (hash, n_done) = match n_there {
+            0 => (hash::start(), 0),
+            _ => hash::read(&mut file, &path, Stage::Rehashing, report)?,
+        };
+        report.n_done = n_done;
+        Ok(Self { path, file, hash, n_done })
     }
 
     pub fn n_done(&self) -> u64 {
@@ -53,7 +44,7 @@ impl Partial {
     /// Empties it.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(Error::io(&self.path))?;
-        self.hash = Context::new(&SHA256);
+        self.hash = hash::start();
         self.n_done = 0;
         Ok(())
     }
@@ -74,7 +65,7 @@ impl Partial {
     /// The path of the file, which is on the disk and what its listing says; one that is not is deleted.
     pub fn verify(self, entry: &Entry) -> Result<PathBuf, Error> {
         let expected = entry.sha256()?;
-        let got = hex(self.hash.finish().as_ref());
+        let got = hash::finish(self.hash);
         if got != expected {
             drop(self.file);
             fs::remove_file(&self.path).map_err(Error::io(&self.path))?;
@@ -85,13 +76,6 @@ impl Partial {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -100,7 +84,7 @@ mod tests {
     fn a_full_disk_says_what_it_needs() {
         let path = PathBuf::from("/dev/full");
         let file = File::options().write(true).open(&path).expect("a device of Linux");
-        let mut partial = Partial { path, file, hash: Context::new(&SHA256), n_done: 7 };
+        let mut partial = Partial { path, file, hash: hash::start(), n_done: 7 };
         let error = partial.append(&[0; 100], 1234).expect_err("no space left on device");
         assert!(matches!(error, Error::Full { needed: 1234, .. }), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("LLAMA_CACHE")));

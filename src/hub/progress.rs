@@ -1,5 +1,6 @@
 //! What is told while a file comes in.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::Error;
@@ -30,6 +31,13 @@ pub enum Stage<'a> {
     /// Bytes of an earlier try are hashed; `n_done` counts those.
     Rehashing,
     Transferring,
+    /// A file of the cache is hashed, once; `n_done` counts its bytes.
+    Verifying,
+    /// The file at `path` has the SHA-256 `got`, and that is not the one of what it is called; it is replaced.
+    Spoilt {
+        path: &'a Path,
+        got: &'a str,
+    },
     /// The hub failed with `error`; the next try is `wait` away.
     Retrying {
         error: &'a Error,

@@ -33,13 +33,14 @@ impl Transfer<'_> {
         let blob = self.shelf.blob(sha256)?;
         let _lock = self.shelf.lock(sha256, report)?;
         // Another process may have brought it while we waited.
-        if !cache::is_whole(&blob, self.entry.size) {
+        if !self.shelf.is_good(&blob, self.entry, report)? {
             let mut partial = Partial::open(cache::partial(&blob), self.entry, report)?;
             self.fill(&mut partial, report)?;
             let path = partial.verify(self.entry)?;
             fs::rename(&path, &blob).map_err(Error::io(&blob))?;
+            self.shelf.note_verified(&blob, sha256);
         }
-        if self.shelf.has(self.commit, self.entry) {
+        if self.shelf.is_linked(self.commit, self.entry, &blob) {
             return Ok(());
         }
         self.shelf.link(self.commit, self.entry, &blob)

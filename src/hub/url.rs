@@ -1,6 +1,7 @@
 //! Addresses: the hub's own, and those it sends one to.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
@@ -21,7 +22,7 @@ impl Url {
         let trimmed = text.trim_end_matches('/');
         Self::parse(trimmed).filter(|url| url.0.query().is_none() && !text.contains('#')).ok_or_else(|| {
             let expected = "an http:// or https:// address without user, query and fragment";
-            Error::Setting { name: "the hub's address (HF_ENDPOINT)", value: text.to_owned(), expected }
+            Error::Setting { name: "the hub's address (HF_ENDPOINT)", value: without_secrets(text), expected }
         })
     }
 
@@ -47,7 +48,7 @@ impl Url {
             _ if location.starts_with('/') => format!("{scheme}://{authority}{location}"),
             _ => location.to_owned(),
         };
-        let shown: String = location.split('?').next().unwrap_or_default().chars().take(200).collect();
+        let shown: String = without_secrets(location).chars().take(200).collect();
         let refuse = |why: &str| Error::Refused(format!("{self} leads to {shown:?}, {why}"));
         let url = Self::parse(&full).ok_or_else(|| refuse("which is no http or https address"))?;
         if self.is_secure() && !url.is_secure() {
@@ -69,6 +70,13 @@ impl Url {
         self.0.scheme() == Some(&Scheme::HTTPS)
     }
 
+    /// Whether nobody on the way can read along: it is encrypted, or it does not leave this machine.
+    pub fn is_private(&self) -> bool {
+        let host = self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+        self.is_secure() || host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
+    }
+
     fn scheme(&self) -> &str {
         self.0.scheme_str().unwrap_or_default()
     }
@@ -83,6 +91,20 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let authority = self.0.authority().map_or("", |authority| authority.as_str());
         write!(f, "{}://{authority}{}", self.scheme(), self.0.path().trim_end_matches('/'))
+    }
+}
+
+/// An address, or what was taken for one, without the places where passwords and tokens stand: the user in front of the
+/// host, query and fragment.
+fn without_secrets(text: &str) -> String {
+    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + 3));
+    let (address, hidden) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    let end = if hidden.is_empty() { "" } else { "…" };
+    match address.rsplit_once('@') {
+        // A password may hold these characters too, and then all that is in front of the `@` is one.
+        _ if hidden.contains('@') => format!("{scheme}…"),
+        Some((_, host)) => format!("{scheme}…@{host}{end}"),
+        None => format!("{scheme}{address}{end}"),
     }
 }
 
@@ -133,6 +155,42 @@ mod tests {
             assert!(from.join(location).is_err(), "{location:?}");
         }
         assert!(url("http://hub").join("https://hub").is_ok());
+    }
+
+    #[test]
+    fn secrets_are_not_in_the_words() {
+        for (text, shown) in [
+            ("https://me:hunter2@hub", "https://…@hub"),
+            ("me:hunter2@hub/x", "…@hub/x"),
+            ("https://me:p@hunter2@hub", "https://…@hub"),
+            ("https://hub?token=hunter2", "https://hub…"),
+            ("https://hub#hunter2", "https://hub…"),
+            ("ftp://me:hunter2@hub?x=hunter2#y", "ftp://…@hub…"),
+            ("https://me:hunter2#@hub", "https://…"),
+        ] {
+            let error = Url::endpoint(text).expect_err(text).to_string();
+            assert!(!error.contains("hunter2") && error.contains(shown), "{error}");
+        }
+        let error = url("https://hub").join("https://me:hunter2@hub/a?sig=hunter2").expect_err("a user").to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn what_stays_on_this_machine_needs_no_encryption() {
+        for text in [
+            "https://hub",
+            "http://localhost:8000",
+            "http://LOCALHOST",
+            "http://127.0.0.1:1",
+            "http://127.9.9.9",
+            "http://[::1]:1",
+        ] {
+            assert!(url(text).is_private(), "{text}");
+        }
+        for text in ["http://hub", "http://127.0.0.1.evil", "http://localhost.evil", "http://10.0.0.1", "http://[::2]"]
+        {
+            assert!(!url(text).is_private(), "{text}");
+        }
     }
 
     #[test]

@@ -23,3 +23,4 @@ mod rules;
 pub use check::{Inspection, check};
 #[cfg(feature = "inspect")]
 pub use finding::{Finding, Level};
+pub use rules::{CANCELLED_BASE, CANCELLED_BASE_HINT};

@@ -4,16 +4,25 @@ use super::finding::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
 use super::probe::Probed;
-use crate::llama::invariance::{Difference, Invariance};
+use crate::llama::context::FlashAttention;
+use crate::llama::invariance::{self, Difference, Invariance};
 use crate::recipe::Schedule;
-use crate::steer::{Error, Facts, Plan, Role, SidePlan};
+use crate::recipe::placement::CacheType;
+use crate::steer::{Error, Facts, ModelSource, Plan, Role, SidePlan};
 use crate::vocab::compare::{self, Verdict, specials};
+
+/// The base has no say in the sum: what that means, and the next step.
+pub const CANCELLED_BASE: &str = "the base has no say: its own weight and those of the sides that are the base come to 0, and \
+                                  it is computed all the same";
+pub const CANCELLED_BASE_HINT: &str =
+    "an α below 1 (--alpha 0.5) keeps a part of the base; the expert alone is cheaper, with -m";
 
 /// Every finding, in the order of what decides first.
 pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], devices: &[Device]) -> Vec<Finding> {
     let mut found = Findings::default();
     for model in models {
-        found.file(model);
+        let source = plan.sources().map(|(_, source)| source).find(|source| source.path == model.path);
+        found.file(model, source.is_some_and(is_deterministic));
     }
     let Some((base, small)) = models.split_first() else { return found.0 };
     for model in small {
@@ -22,14 +31,16 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
             found.model(model.role, base, file);
         }
     }
-    if let Ok(file) = &base.file {
+    if let Ok(file) = &base.file
+        && !plan.pairs.is_empty()
+    {
         found.base(file);
     }
+    let side = |side: &Option<SidePlan>| match &side.as_ref()?.source {
+        None => models.first(),
+        Some(source) => models.iter().find(|model| model.path == source.path),
+    };
     for (i, pair) in plan.pairs.iter().enumerate() {
-        let side = |side: &Option<SidePlan>| match &side.as_ref()?.source {
-            None => models.first(),
-            Some(source) => models.iter().find(|model| model.path == source.path),
-        };
         let is_same = match facts {
             Ok(facts) => facts.view(Role::Expert(i)) == facts.view(Role::Antiexpert(i)),
             Err(_) => true,
@@ -40,14 +51,24 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
     }
     if plan.pairs.is_empty() {
         found.tell(
-            Level::Warning,
+            Level::Note,
             "pair",
             None,
-            "there is no pair: nothing steers the base",
-            "name a small tuned model with -me and the same model before its tuning with -ma",
+            "there is no pair: the base writes by itself",
+            "name a small tuned model with -me and the same model before its tuning with -ma to steer it",
         );
     }
+    if facts.is_ok_and(|facts| plan.cancels_base(facts)) {
+        found.tell(Level::Warning, "alpha", Some(Role::Base), CANCELLED_BASE, CANCELLED_BASE_HINT);
+    }
     found.roles(plan, facts);
+    for (i, pair) in plan.pairs.iter().enumerate() {
+        for (role, of) in [(Role::Expert(i), &pair.expert), (Role::Antiexpert(i), &pair.antiexpert)] {
+            if let (Ok(facts), Some(model)) = (facts, side(of)) {
+                found.beginning(role, facts, model);
+            }
+        }
+    }
     found.ends(models);
     found.context(plan.sources().next().map_or(0, |(_, base)| base.context.n_ctx), models);
     found.memory(devices, plan, models.iter().all(|model| model.file.is_ok()));
@@ -74,8 +95,8 @@ impl Findings {
         self.add(level, topic, role, text).advice = Some(advice.to_owned());
     }
 
-    /// The gate, then llama.cpp.
-    fn file(&mut self, model: &Model) {
+    /// The gate, then llama.cpp. `is_deterministic`: it computes as `--deterministic` has it.
+    fn file(&mut self, model: &Model, is_deterministic: bool) {
         let role = Some(model.role);
         let file = match &model.file {
             Ok(file) => file,
@@ -95,16 +116,16 @@ impl Findings {
             );
             return;
         }
-        if let Some(probed) = &model.probed {
-            self.probed(model.role, probed);
-        }
-        for (role, probed) in &model.with_other_adapters {
-            self.probed(*role, probed);
+        let dependent = invariance::dependent(&file.header);
+        let first = model.probed.as_ref().map(|probed| (model.role, probed));
+        let others = model.with_other_adapters.iter().map(|(role, probed)| (*role, probed));
+        for (role, probed) in first.into_iter().chain(others) {
+            self.probed(role, probed, is_deterministic, &dependent);
         }
     }
 
-    /// What llama.cpp makes of a file, with the adapters of a role.
-    fn probed(&mut self, of: Role, probed: &Result<Probed, String>) {
+    /// What llama.cpp makes of a file, with the adapters of a role. The rest as for [`Self::batch`].
+    fn probed(&mut self, of: Role, probed: &Result<Probed, String>, is_deterministic: bool, dependent: &[&str]) {
         let role = Some(of);
         let report = match probed {
             Err(reason) => {
@@ -125,14 +146,15 @@ impl Findings {
             }
             (None, Some(Ok(invariance))) => {
                 self.ok("weights", role, "all weights are finite, and a token was decoded");
-                self.batch(of, invariance);
+                self.batch(of, invariance, is_deterministic, dependent);
             }
             (None, None) => self.ok("file", role, "well-formed, and llama.cpp can lay it out"),
         }
     }
 
-    /// What speculation, which decodes several tokens at once, can promise.
-    fn batch(&mut self, role: Role, invariance: &Invariance) {
+    /// What drafts, which are decoded several at once, do to a text. `dependent`: types of its matrices that are known to
+    /// round otherwise then.
+    fn batch(&mut self, role: Role, invariance: &Invariance, is_deterministic: bool, dependent: &[&str]) {
         const TOPIC: &str = "batch";
         let Invariance { n_kv, widths, difference } = invariance;
         let behind: Vec<_> = n_kv.iter().map(usize::to_string).collect();
@@ -141,17 +163,23 @@ impl Findings {
             (None, Some(most)) => {
                 let text = format!(
                     "up to {most} tokens at once get the logits that each gets by itself, bit by bit, behind {behind} \
-                     tokens: speculation writes the very same text"
+                     tokens: drafts do not change the text"
                 );
                 self.ok(TOPIC, Some(role), text);
             }
             (Some(Difference { n_kv, width, row, max }), _) => {
                 let text = format!(
                     "{width} tokens at once get other logits than each by itself, behind {n_kv} tokens and from row {row} \
-                     on (looked at behind {behind}; by up to {max:.1e}): speculation draws from the same distribution up \
-                     to rounding, and may write another text"
+                     on (looked at behind {behind}; by up to {max:.1e}): with other drafts the same seed may give another \
+                     text"
                 );
-                let advice = "--deterministic, with weights in Q4_0 or Q8_0, writes the very same";
+                let advice = match (is_deterministic, dependent) {
+                    (false, []) => "with --deterministic it would be the same with any drafts",
+                    (true, []) => "--draft off writes the same text on every run",
+                    _ => {
+                        "--draft off, which --deterministic takes for these weights, writes the same text on every run"
+                    }
+                };
                 self.tell(Level::Note, TOPIC, Some(role), text, advice);
             }
             (None, None) => {
@@ -299,6 +327,33 @@ impl Findings {
         }
     }
 
+    /// What a role begins with that is shown no prompt.
+    fn beginning(&mut self, role: Role, facts: &Facts, model: &Model) {
+        const TOPIC: &str = "prompt";
+        let (Some(view), Ok(file)) = (facts.view(role), &model.file) else { return };
+        if view.prompt.as_deref() != Some("") || view.prefix.as_ref().is_some_and(|prefix| !prefix.is_empty()) {
+            return;
+        }
+        let Some(Ok(vocabulary)) = model.report().map(|report| &report.vocabulary) else { return };
+        let name = |id: i32| usize::try_from(id).ok().and_then(|id| file.vocabulary.shown(id)).unwrap_or_default();
+        let declared = file.typed.number("tokenizer.ggml.bos_token_id").and(vocabulary.bos);
+        if view.template.is_some() {
+            self.ok(TOPIC, Some(role), "it is shown no prompt: it begins with its chat template around nothing");
+        } else if let Some(bos) = vocabulary.bos.filter(|_| vocabulary.add_bos) {
+            self.ok(TOPIC, Some(role), format!("it is shown no prompt: it begins with {}", name(bos)));
+        } else if let Some(bos) = declared {
+            let text = format!(
+                "it is shown no prompt, and its model puts no token in front of a text: it begins with {}, the BOS that its \
+                 file names",
+                name(bos)
+            );
+            self.add(Level::Note, TOPIC, Some(role), text);
+        } else {
+            let text = "it is shown no prompt, and its model has no BOS: it begins with the last token of the prompt";
+            self.add(Level::Note, TOPIC, Some(role), text);
+        }
+    }
+
     /// `is_same`: what distinguishes the two is their files alone.
     fn pair(&mut self, i: usize, alpha: &Schedule, expert: Option<&Model>, antiexpert: Option<&Model>, is_same: bool) {
         let about = Some(Role::Antiexpert(i));
@@ -409,6 +464,15 @@ impl Findings {
             }
         }
     }
+}
+
+/// As `--deterministic` places a model.
+fn is_deterministic(source: &ModelSource) -> bool {
+    let context = &source.context;
+    let is_on_cpu = source.model.n_gpu_layers == Some(0);
+    is_on_cpu
+        && context.flash_attention == FlashAttention::On
+        && [context.cache_type_k, context.cache_type_v] == [CacheType::Q8_0; 2]
 }
 
 fn list(names: &[String]) -> String {

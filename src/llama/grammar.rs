@@ -17,6 +17,11 @@ pub fn check(grammar: &str) -> Result<(), Error> {
     if grammar.trim().is_empty() {
         return refused("it is empty, expected a rule `root ::= …`".to_owned());
     }
+    // llama.cpp prints what it cannot parse on stderr, as it is.
+    if let Some(c) = grammar.chars().find(|&c| c.is_control() && !"\n\r\t".contains(c)) {
+        let c = u32::from(c);
+        return refused(format!("it holds the control character U+{c:04X}, expected it spelled as \\x{c:02X}"));
+    }
     if grammar.len() > MAX_BYTES {
         return refused(format!("it has {} bytes, at most {MAX_BYTES} are accepted", grammar.len()));
     }

@@ -11,6 +11,21 @@ use super::batch::Outputs;
 use super::context::Context;
 use super::{Error, Token};
 use crate::arithmetic::offset::first_non_finite_logit;
+use crate::gguf::Header;
+
+/// Types of matrices for which llama.cpp's CPU kernels round a token alike by itself and beside others, with flash attention
+/// over a cache in `q8_0`; tests hold it to that. Of others, K-quants are computed in another way from 2 tokens on where
+/// they are repacked and from 8 on where they are not. Nobody has looked on other processors.
+#[cfg(target_arch = "x86_64")]
+pub const INVARIANT: &[&str] = &["q4_0", "q4_1", "q5_0", "q5_1", "q8_0"];
+#[cfg(not(target_arch = "x86_64"))]
+pub const INVARIANT: &[&str] = &[];
+
+/// The types of a file's matrices that are not [`INVARIANT`].
+#[must_use]
+pub fn dependent(header: &Header) -> Vec<&'static str> {
+    header.matrix_types().into_iter().filter(|kind| !INVARIANT.contains(kind)).collect()
+}
 
 /// Lengths of the text before the batch. From 512 cells on flash attention splits the cache among threads for a token
 /// by itself.

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use llama_cpp_sys_2::{GGML_LOG_LEVEL_ERROR, ggml_log_level, llama_log_set};
 
+use crate::plain::plain;
+
 static SHOW: AtomicBool = AtomicBool::new(false);
 static ERRORS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// Every line, while somebody collects them.
@@ -52,7 +54,7 @@ unsafe extern "C" fn receive(level: ggml_log_level, text: *const c_char, _data: 
         // SAFETY: llama.cpp passes a NUL-terminated string that lives for the call.
         let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
         if SHOW.load(Ordering::Relaxed) {
-            eprint!("{text}");
+            eprint!("{}", plain(&text));
         }
         if let Some(lines) = &mut *LINES.lock().unwrap_or_else(PoisonError::into_inner) {
             lines.push(text.trim_end().to_owned());

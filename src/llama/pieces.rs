@@ -27,7 +27,7 @@ impl Model {
         let mut run = Stretch::default();
         for piece in pieces {
             match piece {
-                Piece::Template(text) => run.text += text,
+                Piece::Template(text) | Piece::Raw(text) => run.text += text,
                 Piece::Content(text) => {
                     let start = run.text.len();
                     run.text += text;
@@ -40,8 +40,10 @@ impl Model {
             }
         }
         self.append_run(run, &mut tokens)?;
-        // A template may write something in front of it; nobody else can have written it.
-        if let Some(bos) = self.leading_bos().filter(|bos| !tokens.contains(bos)) {
+        let is_raw = pieces.iter().any(|piece| matches!(piece, Piece::Raw(_)));
+        // A template may write something in front of it. Where it is typed, it may begin a second text behind the first.
+        let has_bos = |bos: &Token| if is_raw { tokens.first() == Some(bos) } else { tokens.contains(bos) };
+        if let Some(bos) = self.leading_bos().filter(|bos| !has_bos(bos)) {
             tokens.insert(0, bos);
         }
         Ok(tokens)

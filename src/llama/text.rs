@@ -43,6 +43,19 @@ impl Model {
         (add && self.has(bos)).then_some(bos)
     }
 
+    /// The beginning-of-text token that its file names, whether or not tokenised text starts with it.
+    #[must_use]
+    pub fn declared_bos(&self) -> Option<Token> {
+        let mut value: [c_char; 16] = [0; 16];
+        let key = c"tokenizer.ggml.bos_token_id".as_ptr();
+        // SAFETY: model and vocabulary are valid, the key is NUL-terminated, the buffer is valid for its length.
+        let (n, bos) = unsafe {
+            let n = sys::llama_model_meta_val_str(self.raw().as_ptr(), key, value.as_mut_ptr(), value.len());
+            (n, sys::llama_vocab_bos(self.vocab()))
+        };
+        (n > 0 && self.has(bos)).then_some(bos)
+    }
+
     /// Tokenises `text` for continuing it: with the token the model wants in front of a text, without one behind it.
     /// Names of control tokens in the text are text; [`Self::tokenize_pieces`] knows more of them.
     pub fn tokenize(&self, text: &str) -> Result<Vec<Token>, Error> {

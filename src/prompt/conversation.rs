@@ -52,6 +52,10 @@ pub struct Conversation {
     pub messages: Vec<Message>,
     /// Text that the next answer starts with, on every lane.
     pub prefix: String,
+    /// Where a role sees plain text, names of special tokens in it are the tokens, as in llama.cpp's prompts. Where a role
+    /// sees a chat template they are text whatever is said here: nobody forges a turn.
+    #[serde(default)]
+    pub parse_special: bool,
 }
 
 impl Message {
@@ -65,6 +69,6 @@ impl Conversation {
     /// A single user message.
     #[must_use]
     pub fn prompt(text: impl Into<String>) -> Self {
-        Self { messages: vec![Message::new(Speaker::User, text)], prefix: String::new() }
+        Self { messages: vec![Message::new(Speaker::User, text)], ..Self::default() }
     }
 }

@@ -4,13 +4,15 @@ use std::mem;
 
 use super::Generated;
 
-/// What a role is given, in order; neighbouring template and content pieces are tokenised together as one text.
+/// What a role is given, in order; neighbouring pieces of text are tokenised together as one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// Text of the template: special tokens in it are tokens.
     Template(String),
     /// Text of a person or model: what looks like a special token is text.
     Content(String),
+    /// Text that was typed for the model as it is: special tokens in it are tokens.
+    Raw(String),
     /// Tokens of an earlier answer, by the base's ids, kept as they were generated.
     Tokens(Vec<i32>),
 }
@@ -33,6 +35,14 @@ impl Pieces {
             _ if text.is_empty() => {}
             Some(Piece::Content(last)) => last.push_str(text),
             _ => self.0.push(Piece::Content(text.to_owned())),
+        }
+    }
+
+    pub fn raw(&mut self, text: &str) {
+        match self.0.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Piece::Raw(last)) => last.push_str(text),
+            _ => self.0.push(Piece::Raw(text.to_owned())),
         }
     }
 

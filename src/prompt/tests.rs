@@ -23,7 +23,7 @@ fn conversation(messages: &[&str]) -> Conversation {
         };
         Message::new(speaker, text)
     };
-    Conversation { messages: messages.iter().map(message).collect(), prefix: String::new() }
+    Conversation { messages: messages.iter().map(message).collect(), ..Conversation::default() }
 }
 
 /// The same with the last answer generated, behind `prefix`.
@@ -51,6 +51,7 @@ fn shown(pieces: &[Piece]) -> String {
     let show = |piece: &Piece| match piece {
         Piece::Template(text) => text.clone(),
         Piece::Content(text) => format!("⟨{text}⟩"),
+        Piece::Raw(text) => format!("«{text}»"),
         Piece::Tokens(tokens) => format!("{tokens:?}"),
     };
     pieces.iter().map(show).collect()

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use crate::parameter::OutOfRange;
+use crate::text_file;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("cannot read the recipe {}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    #[error("there is no usable recipe: {0}")]
+    Text(#[from] text_file::Error),
 
     #[error("the recipe {} is not valid: {source}", path.display())]
     Toml { path: PathBuf, source: Box<toml::de::Error> },
@@ -31,7 +32,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { .. } => Some("name a recipe file, or a bundled recipe such as demo".to_owned()),
+            Self::Text(error) if error.is_missing() => {
+                Some("name a recipe file, or a bundled recipe such as demo".to_owned())
+            }
+            Self::Text(error) => Some(error.hint().to_owned()),
             Self::Unknown { name, known, .. } => {
                 let near = known.iter().min_by_key(|known| strsim::osa_distance(name, known));
                 let near = near.filter(|known| strsim::osa_distance(name, known) <= 2);

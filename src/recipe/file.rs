@@ -1,7 +1,5 @@
 //! The recipe file and where bundled ones are found.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +8,7 @@ use super::view::TemplateName;
 use super::{Error, ModelName, ModelSpec, Schedule};
 use crate::parameter::OutOfRange;
 use crate::sampling::Sampling;
+use crate::text_file;
 
 /// A longer file is no recipe.
 const MAX_BYTES: u64 = 1 << 20;
@@ -59,9 +58,7 @@ impl Recipe {
     }
 
     fn read(path: &Path) -> Result<Self, Error> {
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-        read.map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+        let text = text_file::read(path, MAX_BYTES)?;
         let mut recipe: Self = toml::from_str(&text)
             .map_err(|source| Error::Toml { path: path.to_path_buf(), source: Box::new(source) })?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -127,13 +124,23 @@ impl Recipe {
     }
 }
 
-/// Where bundled models lie: `PROXYTUNE_MODELS`, beside the binary, the checkout it was built from.
+/// The checkout that the binary was built from, where its models are found; `make install`, which copies them, sets it
+/// to nothing.
+const CHECKOUT: &str = match option_env!("PROXYTUNE_CHECKOUT") {
+    Some(path) => path,
+    None => env!("CARGO_MANIFEST_DIR"),
+};
+
+/// Where bundled models lie: `PROXYTUNE_MODELS`, beside the binary, under `share` where it is installed, the checkout it
+/// was built from.
 fn folders() -> Vec<PathBuf> {
     let named = std::env::var_os("PROXYTUNE_MODELS").filter(|value| !value.is_empty()).map(PathBuf::from);
     let binary = std::env::current_exe().ok();
-    let beside = binary.as_deref().and_then(Path::parent).map(|folder| folder.join("models"));
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    named.into_iter().chain(beside).chain([checkout]).collect()
+    let home = binary.as_deref().and_then(Path::parent);
+    let beside = home.map(|folder| folder.join("models"));
+    let installed = home.and_then(Path::parent).map(|prefix| prefix.join("share/proxytune/models"));
+    let checkout = Some(CHECKOUT).filter(|path| !path.is_empty()).map(|path| Path::new(path).join("models"));
+    named.into_iter().chain(beside).chain(installed).chain(checkout).collect()
 }
 
 /// The recipes that go by a name, in order, each with its file. A folder of models has one of its own name,

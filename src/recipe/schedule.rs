@@ -51,6 +51,11 @@ impl Schedule {
         }
     }
 
+    /// Where it changes its course, in order.
+    pub fn positions(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|knot| knot.position)
+    }
+
     /// The α of a schedule that never changes.
     #[must_use]
     pub fn as_constant(&self) -> Option<f32> {

@@ -9,4 +9,4 @@ mod order;
 mod parameters;
 
 pub use order::{DEFAULT_ORDER, Sampler, Samplers};
-pub use parameters::{Sampling, random_seed};
+pub use parameters::{Sampling, check_list, random_seed};

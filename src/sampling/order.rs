@@ -21,6 +21,9 @@ pub const DEFAULT_ORDER: [Sampler; 10] = [
     Sampler::Temperature,
 ];
 
+/// A sampler may stand in a chain more than once; more than this is a mistake.
+const MAX_SAMPLERS: usize = 64;
+
 /// A sampler by its llama.cpp name, or one of ours: the proxy-tuning stage and `gumbel`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -110,6 +113,13 @@ impl Samplers {
     }
 
     fn from_order(mut order: Vec<Sampler>) -> Result<Self, OutOfRange> {
+        if order.len() > MAX_SAMPLERS {
+            return Err(OutOfRange::new(
+                "samplers",
+                format!("{} names", order.len()),
+                format!("at most {MAX_SAMPLERS}"),
+            ));
+        }
         match order.iter().filter(|sampler| **sampler == Sampler::Proxy).count() {
             0 => order.insert(0, Sampler::Proxy),
             1 => {}
@@ -180,6 +190,11 @@ mod tests {
         assert!("top_k;nonsense".parse::<Samplers>().is_err());
         assert!("proxy;proxy".parse::<Samplers>().is_err());
         assert!(Samplers::from_letters("k?").is_err());
+        assert!(Samplers::from_letters(&"k".repeat(MAX_SAMPLERS)).is_ok());
+        for letters in ["k".repeat(MAX_SAMPLERS + 1), "k".repeat(1_000_000)] {
+            let error = Samplers::from_letters(&letters).expect_err("too many").to_string();
+            assert!(error.contains("at most 64"), "{error}");
+        }
     }
 
     proptest! {

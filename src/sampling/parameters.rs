@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::{Sampler, Samplers, biases};
 use crate::parameter::OutOfRange;
 
+/// DRY looks for each of its breakers in every token of the vocabulary before the first token is chosen.
+const MAX_BREAKERS: usize = 64;
+/// llama.cpp cuts longer ones (`MAX_CHAR_LEN` of its DRY sampler).
+const MAX_BREAKER_BYTES: usize = 40;
+
 /// Every parameter of the chain. The defaults are llama.cpp's (`common_params_sampling`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -158,6 +163,7 @@ impl Sampling {
                 return Err(OutOfRange::new("logit-bias", format!("{id}{bias:+}"), expected));
             }
         }
+        check_list("dry-sequence-breaker", &self.dry_sequence_breakers, MAX_BREAKERS, MAX_BREAKER_BYTES)?;
         let names = |sampler| self.samplers.order().contains(&sampler);
         if names(Sampler::Gumbel) && (self.mirostat > 0 || names(Sampler::AdaptiveP)) {
             let other = if self.mirostat > 0 { "Mirostat" } else { "`adaptive_p`" };
@@ -167,6 +173,21 @@ impl Sampling {
             return Err(OutOfRange::new("grammar", "given beside a JSON schema", "one of the two"));
         }
         Ok(())
+    }
+}
+
+/// Refuses more texts than `most`, or longer ones than `most_bytes`.
+pub fn check_list(name: &'static str, texts: &[String], most: usize, most_bytes: usize) -> Result<(), OutOfRange> {
+    if texts.len() > most {
+        return Err(OutOfRange::new(name, format!("{} texts", texts.len()), format!("at most {most}")));
+    }
+    match texts.iter().find(|text| text.len() > most_bytes) {
+        Some(text) => {
+            let start: String = text.chars().take(20).collect();
+            let got = format!("a text of {} bytes, {start:?}…", text.len());
+            Err(OutOfRange::new(name, got, format!("at most {most_bytes} bytes")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -191,7 +212,7 @@ mod tests {
     #[test]
     fn values_that_break_llama_cpp_are_refused() {
         type Spoil = fn(&mut Sampling);
-        let cases: [(&str, Spoil); 18] = [
+        let cases: [(&str, Spoil); 20] = [
             ("plausibility", |s| s.plausibility = 1.5),
             ("plausibility", |s| {
                 s.plausibility = 0.1;
@@ -210,6 +231,8 @@ mod tests {
             ("logit-bias", |s| s.logit_bias = vec![(3, f32::NAN)]),
             ("logit-bias", |s| s.logit_bias = vec![(-1, 1.0)]),
             ("logit-bias", |s| s.logit_bias = vec![(3, 4e8)]),
+            ("dry-sequence-breaker", |s| s.dry_sequence_breakers = vec!["a".to_owned(); MAX_BREAKERS + 1]),
+            ("dry-sequence-breaker", |s| s.dry_sequence_breakers = vec!["a".repeat(MAX_BREAKER_BYTES + 1)]),
             ("adaptive-decay", |s| s.adaptive_decay = 1.0),
             ("samplers", |s| s.samplers = "gumbel;adaptive_p".parse().expect("names")),
             ("samplers", |s| {

@@ -6,7 +6,7 @@ use super::Role;
 use crate::llama::Token;
 use crate::parameter::OutOfRange;
 use crate::vocab::compare::Differences;
-use crate::{gguf, llama, prompt};
+use crate::{gguf, llama, prompt, text_file};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,8 +41,8 @@ pub enum Error {
     #[error("{role}: {} has no chat template", path.display())]
     NoTemplate { role: Role, path: PathBuf },
 
-    #[error("{role}: cannot read the template {:?}: {source}", path.display().to_string())]
-    TemplateFile { role: Role, path: PathBuf, source: std::io::Error },
+    #[error("{role}: the template cannot be used: {source}")]
+    TemplateFile { role: Role, source: text_file::Error },
 
     #[error("{role}: it is to see what the expert sees, and there is no other expert")]
     NoExpert { role: Role },
@@ -134,6 +134,7 @@ impl Error {
             ),
             Self::Lacking { .. } => Some("the text holds a special token that only the base has"),
             Self::NoTemplate { .. } => Some("give a template's file, or `plain`"),
+            Self::TemplateFile { source, .. } if !source.is_missing() => Some(source.hint()),
             Self::TemplateFile { .. } => {
                 Some("a template is plain, model, expert, or the name of a file; none is known by another name")
             }

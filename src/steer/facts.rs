@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::plan::{Base, HostVocabulary, ModelSource, Plan};
+use super::weights::Weights;
 use super::{Error, Role};
 use crate::gguf::{self, Header};
 use crate::llama::context::Sequences;
@@ -12,6 +13,7 @@ use crate::prompt::{self, Template};
 use crate::recipe::View;
 use crate::recipe::model_spec::Lora;
 use crate::recipe::view::TemplateName;
+use crate::text_file;
 use crate::vocab::{self, IdMap, Verdict, Vocabulary};
 
 /// A longer template is none.
@@ -195,6 +197,18 @@ impl Plan {
 }
 
 impl Plan {
+    /// Whether the base has no say, and is computed all the same: its weight and those of the sides that are the base, under
+    /// the same prompt, come to 0 all along the answer. `antiexpert = base` at α = 1 is the expert alone.
+    #[must_use]
+    pub fn cancels_base(&self, facts: &Facts) -> bool {
+        let base = self.base.source();
+        let is_base = |role: Role| {
+            let side = self.sides().find(|(of, _)| *of == role).map(|(_, side)| side.source.as_ref().or(base));
+            side.is_some_and(|source| source == base) && facts.view(role) == facts.view(Role::Base)
+        };
+        base.is_some() && Weights::planned(self.pairs.iter().map(|pair| &pair.alpha)).cancel_base(is_base)
+    }
+
     /// What is computed, each once: every model with a view that it is seen under.
     #[must_use]
     pub fn computed<'a>(&'a self, facts: &'a Facts) -> Vec<(&'a ModelSource, &'a prompt::View)> {
@@ -295,10 +309,8 @@ impl File {
     }
 
     fn template_in(&self, role: Role, path: &Path) -> Result<Result<Arc<Template>, prompt::Error>, Error> {
-        use std::io::Read;
-        let mut source = String::new();
-        let read = std::fs::File::open(path).and_then(|file| file.take(MAX_TEMPLATE_BYTES).read_to_string(&mut source));
-        read.map_err(|source| Error::TemplateFile { role, path: path.to_path_buf(), source })?;
+        let source =
+            text_file::read(path, MAX_TEMPLATE_BYTES).map_err(|source| Error::TemplateFile { role, source })?;
         Ok(self.compile(&source))
     }
 }

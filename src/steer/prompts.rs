@@ -39,23 +39,31 @@ impl Ensemble {
         conversation: &Conversation,
         asked: Option<&recipe::View>,
     ) -> Result<Vec<Token>, Error> {
+        let mut view = self.lanes()[index].view.clone();
+        if let Some(asked) = asked {
+            let over = |own: &mut Option<String>, asked: &Option<String>| *own = asked.clone().or(own.take());
+            over(&mut view.system, &asked.system);
+            over(&mut view.prefix, &asked.prefix);
+            over(&mut view.prompt, &asked.prompt);
+        }
+        let tokens = self.seen(index, &view, conversation)?;
+        if !tokens.is_empty() || view.prompt.is_none() {
+            return Ok(tokens);
+        }
+        // Nothing is shown on purpose, and the model puts no token in front of a text. It begins with the BOS that its file
+        // names all the same, else with the last token of the prompt, as in the guidance of transformers.
+        if let Some(bos) = self.model(index).declared_bos() {
+            return Ok(vec![bos]);
+        }
+        let mut tokens = self.seen(index, &prompt::View { prompt: None, ..view }, conversation)?;
+        Ok(tokens.split_off(tokens.len().saturating_sub(1)))
+    }
+
+    /// A conversation under a view, by a lane's own ids.
+    fn seen(&self, index: usize, view: &prompt::View, conversation: &Conversation) -> Result<Vec<Token>, Error> {
         let lane = &self.lanes()[index];
         let role = lane.role;
-        let in_prompt = |source| Error::Prompt { role, source };
-        let mut pieces = match asked {
-            None => lane.view.render(conversation),
-            Some(asked) => {
-                let or = |text: &Option<String>, own: &Option<String>| text.clone().or_else(|| own.clone());
-                let view = prompt::View {
-                    template: lane.view.template.clone(),
-                    system: or(&asked.system, &lane.view.system),
-                    prefix: or(&asked.prefix, &lane.view.prefix),
-                    prompt: or(&asked.prompt, &lane.view.prompt),
-                };
-                view.render(conversation)
-            }
-        }
-        .map_err(in_prompt)?;
+        let mut pieces = view.render(conversation).map_err(|source| Error::Prompt { role, source })?;
         for piece in &mut pieces {
             if let Piece::Tokens(tokens) = piece {
                 tokens.iter_mut().try_for_each(|token| lane.own(*token).map(|own| *token = own))?;

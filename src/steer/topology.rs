@@ -116,12 +116,6 @@ impl Topology {
         }
     }
 
-    /// The lanes of the first pair's expert and antiexpert.
-    #[must_use]
-    pub fn first_pair(&self) -> [Option<usize>; 2] {
-        self.pairs.first().map_or([None; 2], |pair| [pair.expert, pair.antiexpert])
-    }
-
     /// Whether the base has a lane here, and is not decoded by somebody else.
     #[must_use]
     pub fn has_base(&self) -> bool {
@@ -156,6 +150,13 @@ impl Topology {
     /// The weights that a request asks for.
     pub fn weights(&self, asked: &WeightsRequest) -> Result<Weights, Error> {
         Weights::planned(self.pairs.iter().map(|pair| &pair.alpha)).with(asked)
+    }
+
+    /// Whether the base has no say under these weights: see [`Plan::cancels_base`](super::Plan::cancels_base).
+    #[must_use]
+    pub fn cancels_base(&self, weights: &Weights) -> bool {
+        let base = self.lane(Role::Base);
+        base.is_some() && weights.cancel_base(|role| self.lane(role) == base)
     }
 
     /// What to add to the base's logits at a position of the answer, of each lane's row there, by the base's ids.

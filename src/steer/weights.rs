@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, Role};
 use crate::recipe::Schedule;
 
 /// What a request asks of the sum; what it leaves open is as planned.
@@ -65,6 +65,23 @@ impl Weights {
         self.pairs.iter().map(|pair| &pair.a)
     }
 
+    /// Whether the base's weight and those of the sides that compute what it does, of which `is_base` tells, come to 0 all
+    /// along the answer.
+    pub(super) fn cancel_base(&self, is_base: impl Fn(Role) -> bool) -> bool {
+        let schedules = self.base.iter().chain(self.pairs.iter().flat_map(|pair| [&pair.a, &pair.b]));
+        // Between two neighbouring knots of all schedules everything is on a straight line: its ends decide.
+        let mut ends = schedules.flat_map(Schedule::positions).flat_map(|knot| [knot, knot.saturating_sub(1)]);
+        let sides = |position: usize| {
+            let pair = |i: usize| {
+                let (a, b) = self.at(i, position);
+                let of = |role, weight| if is_base(role) { weight } else { 0.0 };
+                of(Role::Expert(i), a) - of(Role::Antiexpert(i), b)
+            };
+            (0..self.pairs.len()).map(pair).sum::<f32>()
+        };
+        !self.pairs.is_empty() && ends.all(|position| (self.base_at(position) + sides(position)).abs() < 1e-6)
+    }
+
     /// The base's weight at a position of the answer.
     pub(super) fn base_at(&self, position: usize) -> f32 {
         self.base.as_ref().map_or(1.0, |weight| weight.at(position))
@@ -79,6 +96,31 @@ impl Weights {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_base_that_leaves_the_sum_is_seen() {
+        let schedule = |text: &str| text.parse::<Schedule>().expect(text);
+        let cancels = |alphas: &[&str], bases: &[Role]| {
+            let alphas: Vec<_> = alphas.iter().map(|text| schedule(text)).collect();
+            Weights::planned(alphas.iter()).cancel_base(|role| bases.contains(&role))
+        };
+        let (expert, antiexpert) = (Role::Expert(0), Role::Antiexpert(0));
+        assert!(cancels(&["1"], &[antiexpert]));
+        assert!(cancels(&["-1"], &[expert]));
+        assert!(cancels(&["0.3", "0.7"], &[antiexpert, Role::Antiexpert(1)]));
+        assert!(cancels(&["1@0,0.5@8..0@16", "0@0,0.5@8..1@16"], &[antiexpert, Role::Antiexpert(1)]));
+        for (alphas, bases) in [
+            (&["0.99"][..], &[antiexpert][..]),
+            (&["1@0..0.5@64"], &[antiexpert]),
+            (&["1@0,0.5@64"], &[antiexpert]),
+            (&["1"], &[expert]),
+            (&["1"], &[expert, antiexpert]),
+            (&["1"], &[]),
+            (&[], &[]),
+        ] {
+            assert!(!cancels(alphas, bases), "{alphas:?} {bases:?}");
+        }
+    }
 
     #[test]
     fn one_for_all_one_for_each_or_as_planned() {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::gguf::Spec;
 use crate::trio::{PROMPT, file, greedy};
 
-fn proxytune(args: &[&str]) -> Command {
+pub fn proxytune(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
     // One thread, since tests run beside one another; no terminal, so nothing waits for input.
     command.args(args).stdin(Stdio::null()).env_remove("PROXYTUNE_MODELS");
@@ -19,26 +19,26 @@ fn proxytune(args: &[&str]) -> Command {
     command
 }
 
-fn run(args: &[&str]) -> Output {
+pub fn run(args: &[&str]) -> Output {
     proxytune(args).output().expect("it starts")
 }
 
-fn stdout(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-fn json(args: &[&str]) -> Value {
+pub fn json(args: &[&str]) -> Value {
     let output = run(args);
     assert!(output.status.success(), "{}", stderr(&output));
     serde_json::from_slice(&output.stdout).expect("one JSON object")
 }
 
 /// Runs what must fail: the exit code, and stderr with one `error:` line and no panic.
-fn refused(args: &[&str], code: i32) -> String {
+pub fn refused(args: &[&str], code: i32) -> String {
     let output = run(args);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
@@ -92,9 +92,9 @@ fn drafts_are_counted_and_change_nothing() {
 #[test]
 fn drafts_that_make_no_sense_are_refused() {
     for (args, expected) in [
-        (["--draft", "16"], "auto, off, or 0 to 15"),
-        (["--draft", "some"], "auto, off, or 0 to 15"),
-        (["--draft", "-1"], "auto, off, or 0 to 15"),
+        (["--draft", "16"], "auto, timed, off, or 0 to 15"),
+        (["--draft", "some"], "auto, timed, off, or 0 to 15"),
+        (["--draft", "-1"], "auto, timed, off, or 0 to 15"),
         (["--draft-min-p", "1.5"], "from 0 to 1"),
         (["--draft-min-p", "NaN"], "from 0 to 1"),
         (["--drafter", "oracle"], "lookup, expert and base"),
@@ -371,7 +371,7 @@ fn ctrl_c_ends_the_wait_for_a_prompt() {
 #[test]
 fn an_endless_prompt_is_refused_and_a_pipe_is_no_model() {
     let said = refused(&["generate", "-f", "/dev/zero", "-n", "1"], 1);
-    assert!(said.contains("is longer than the 256 MiB"), "{said}");
+    assert!(said.contains("expected at most 268435456 bytes, got more"), "{said}");
     let said = refused(&["generate", "-m", "/dev/null", "-me", "base", "-ma", "none", "-p", "x"], 1);
     assert!(said.contains("is a pipe or device, expected a GGUF file"), "{said}");
 }
@@ -403,6 +403,51 @@ fn files_that_cannot_be_used_get_one_line_and_a_hint() {
     }
     let said = refused(&["generate", "-m", &unknown, "-me", &unknown, "-ma", "none", "-p", "x"], 1);
     assert!(said.contains("unknown model architecture: 'wonder'"), "{said}");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_installed_program_finds_its_recipes_under_share() {
+    let prefix = tempfile::tempdir().expect("a temporary folder");
+    let (bin, demo) = (prefix.path().join("bin"), prefix.path().join("share/proxytune/models/mine"));
+    std::fs::create_dir_all(&bin).expect("writable");
+    std::fs::create_dir_all(&demo).expect("writable");
+    std::fs::write(demo.join("recipe.toml"), "base = 'b.gguf'\n").expect("writable");
+    let program = bin.join("proxytune");
+    let built = env!("CARGO_BIN_EXE_proxytune");
+    std::fs::hard_link(built, &program).or_else(|_| std::fs::copy(built, &program).map(drop)).expect("writable");
+    let shown = Command::new(program).args(["recipe", "show", "mine"]).env_remove("PROXYTUNE_MODELS").output();
+    let shown = stdout(&shown.expect("it starts"));
+    assert!(shown.contains("share/proxytune/models/mine/b.gguf"), "{shown}");
+}
+
+#[test]
+fn a_mistyped_path_is_told_before_anything_is_waited_for() {
+    let base = file("base").to_str().expect("UTF-8").to_owned();
+    let pair = ["-me", "base", "-ma", "none"];
+    let missing = "/no/such/file.gguf";
+    for (args, role) in [
+        (&[&["-m", missing][..], &pair].concat(), "base: "),
+        (&vec!["-m", &base, "-me", missing, "-ma", "none"], "expert: "),
+        (&vec!["-m", &base, "-me", "base", "-ma", missing], "antiexpert: "),
+        (&[&["-m", &base, "--lora", missing][..], &pair].concat(), "base, its adapter: "),
+        (&[&["-m", &base, "--expert-lora", missing][..], &pair].concat(), "expert, its adapter: "),
+        // The hub is not asked.
+        (&vec!["-hf", "user/repo", "-me", missing, "-ma", "none"], "expert: "),
+    ] {
+        // The prompt would come through a pipe that stays open.
+        let mut command = proxytune(&[&["generate"][..], args].concat());
+        command.env("HF_ENDPOINT", "http://127.0.0.1:1");
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut said = String::new();
+        child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{said}");
+        assert!(
+            said.contains(role) && said.contains("cannot read /no/such/file.gguf: No such file"),
+            "{args:?}: {said}"
+        );
+        assert!(said.contains("hint: check the path"), "{said}");
+    }
 }
 
 #[test]
@@ -455,9 +500,8 @@ fn options_of_llama_cpp_that_are_not_here_say_what_to_do() {
 }
 
 #[test]
-fn half_a_pair_and_no_base_are_asked_about() {
+fn half_a_pair_without_its_other_side_or_a_base_is_asked_about() {
     let base = file("base").to_str().expect("UTF-8").to_owned();
-    assert!(refused(&["generate", "-m", &base, "-p", "x"], 2).contains("nothing to steer"));
     assert!(refused(&["generate", "-m", &base, "-me", &base, "-p", "x"], 2).contains("hint: name it with -ma"));
     assert!(refused(&["generate", "-me", &base, "-p", "x"], 2).contains("without a base"));
 }
@@ -601,5 +645,48 @@ fn weights_that_the_deterministic_set_up_does_not_cover_are_named() {
     let output = run(&["generate", "--deterministic", "-m", path, "-me", path, "-ma", "none", "-p", "a", "-n", "1"]);
     let said = stderr(&output);
     assert!(output.status.success() && said.matches("has matrices in f32").count() == 1, "{said}");
-    assert!(!stderr(&run(&["generate", "--deterministic", "-p", "a", "-n", "1"])).contains("note: "));
+    assert!(said.contains("note: nothing is drafted"), "{said}");
+    for draft in ["4", "timed"] {
+        let models = ["-m", path, "-p", "a", "-n", "1", "--draft", draft];
+        let said = refused(&[&["generate", "--deterministic"], &models[..]].concat(), 2);
+        assert!(said.contains("has matrices in f32") && said.contains("hint: leave --draft out"), "{said}");
+    }
+    assert!(
+        run(&["generate", "--deterministic", "-m", path, "-p", "a", "-n", "1", "--draft", "off"]).stderr.is_empty()
+    );
+    for draft in ["auto", "timed", "4"] {
+        let output = run(&["generate", "--deterministic", "-p", "a", "-n", "1", "--draft", draft]);
+        assert!(output.status.success() && !stderr(&output).contains("note: "), "{}", stderr(&output));
+    }
+}
+
+/// The same command and seed is the same text and the same drafts, whatever else the machine does.
+#[test]
+fn a_run_can_be_repeated() {
+    for sampling in [&["--temp", "0"][..], &["-s", "5"]] {
+        let run = || {
+            let args = ["generate", "-R", "plays", "-p", PROMPT, "-n", "40", "--json"];
+            let object = json(&[&args[..], sampling].concat());
+            let drafts = ["n_steps", "n_drafted", "n_accept"].map(|key| object["generation"][key].clone());
+            (object["tokens"].clone(), drafts)
+        };
+        let first = run();
+        assert!((0..3).all(|_| run() == first), "{first:?}");
+    }
+}
+
+#[test]
+fn candidates_are_told_by_every_role() {
+    let args = ["generate", "-R", "several", "-p", PROMPT, "-n", "2", "--json", "--n-probs", "2"];
+    let object = json(&args);
+    for entry in object["probs"]
+        .as_array()
+        .expect("positions")
+        .iter()
+        .flat_map(|position| position["top"].as_array().expect("candidates").iter().chain([position]))
+    {
+        let told = ["base", "expert", "antiexpert", "expert 2", "antiexpert 2"].map(|role| entry[role].as_f64());
+        assert!(told.iter().all(|logprob| logprob.is_some_and(|logprob| logprob <= 0.0)), "{entry}");
+        assert_ne!(told[1], told[3], "two experts");
+    }
 }

@@ -30,7 +30,10 @@ impl Scene {
         {
             command.env_remove(name);
         }
-        command.env("HF_HOME", self.home.path()).env("HF_ENDPOINT", &self.server.endpoint);
+        command
+            .env("XDG_CACHE_HOME", self.home.path().join("cache"))
+            .env("HF_HOME", self.home.path())
+            .env("HF_ENDPOINT", &self.server.endpoint);
         command.args(args).stdin(std::process::Stdio::null()).output().expect("it starts")
     }
 

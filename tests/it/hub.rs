@@ -137,6 +137,94 @@ fn a_cached_file_is_not_transferred_again() {
     assert_eq!(scene.server.ranges().len(), 2);
 }
 
+/// What a call told, a word for each change.
+fn told(hub: &Hub) -> (Result<Found, Error>, Vec<&'static str>) {
+    let mut told = Vec::new();
+    let found = hub.fetch(&wanted(REPO), &mut |progress: &Progress| {
+        let word = match progress.step {
+            Stage::Listing => "listing",
+            Stage::Verifying => "verifying",
+            Stage::Spoilt { .. } => "spoilt",
+            Stage::Transferring => "transferring",
+            _ => "other",
+        };
+        if told.last() != Some(&word) {
+            told.push(word);
+        }
+        true
+    });
+    (found, told)
+}
+
+#[test]
+fn a_cached_file_is_hashed_once_and_again_when_it_changed() {
+    let scene = Scene::new();
+    let notes = tempfile::tempdir().expect("a temporary folder");
+    let hub = || scene.hub().with_notes(notes.path());
+    // What was verified as it came is known.
+    for expected in [&["listing", "transferring"][..], &["listing"]] {
+        assert_eq!(told(&hub()).1, expected);
+    }
+    // The same bytes in a file of another tool's.
+    fs::remove_file(scene.blob()).expect("removable");
+    fs::write(scene.blob(), &scene.model).expect("writable");
+    for expected in [&["listing", "verifying"][..], &["listing"]] {
+        assert_eq!(told(&hub()).1, expected);
+    }
+    // Without notes nothing is remembered.
+    assert_eq!(told(&scene.hub()).1, ["listing", "verifying"]);
+    assert!(n_files(notes.path()) >= 1 && n_files(&scene.shelf()) == 3, "the cache's own layout");
+}
+
+#[test]
+fn a_planted_or_rotten_file_is_found_and_fetched_again() {
+    let scene = Scene::new();
+    let notes = tempfile::tempdir().expect("a temporary folder");
+    let hub = || scene.hub().with_notes(notes.path());
+    hub().fetch(&wanted(REPO), &mut |_| true).expect("fetched");
+    let mut other = scene.model.clone();
+    other[7] ^= 1;
+    fs::write(scene.blob(), &other).expect("writable");
+    let error = hub().with_offline(true).fetch(&wanted(REPO), &mut |_| true).expect_err("other bytes");
+    let (said, expected) = (error.to_string(), sha256(&scene.model));
+    assert!(matches!(error, Error::Spoilt { .. }) && said.contains(&expected) && said.contains("blobs"), "{said}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("--offline")));
+    let (found, told) = told(&hub());
+    scene.assert_whole(&found.expect("fetched again"));
+    assert_eq!(told, ["listing", "verifying", "spoilt", "verifying", "spoilt", "transferring"]);
+    // In place of the link.
+    let snapshot = scene.shelf().join("snapshots").join(COMMIT).join(NAME);
+    fs::remove_file(&snapshot).expect("removable");
+    fs::write(&snapshot, &other).expect("writable");
+    scene.assert_whole(&hub().fetch(&wanted(REPO), &mut |_| true).expect("linked again"));
+    // The hub is away: what is wrong with the file is the news, not that.
+    fs::write(scene.blob(), &other).expect("writable");
+    scene.server.api([(); 3].map(|()| Fault::Status(503, "")));
+    assert!(matches!(hub().fetch(&wanted(REPO), &mut |_| true), Err(Error::Spoilt { .. })));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_in_place_of_a_reference_is_not_waited_for() {
+    let scene = Scene::new();
+    scene.fetch().expect("fetched");
+    let reference = scene.shelf().join("refs/main");
+    fs::remove_file(&reference).expect("removable");
+    assert!(std::process::Command::new("mkfifo").arg(&reference).status().expect("mkfifo").success());
+    let offline = scene.hub_with(None, true).fetch(&wanted(REPO), &mut |_| true);
+    assert!(matches!(offline, Err(Error::Offline { .. })), "{offline:?}");
+    scene.assert_whole(&scene.fetch().expect("the hub knows the commit"));
+}
+
+#[test]
+fn a_token_is_not_sent_where_others_can_read_it() {
+    let scene = Scene::new();
+    let hub = Hub::new("http://hub.invalid", Some("hf_secret".to_owned()), &scene.root(), false).expect("valid");
+    let error = hub.fetch(&wanted(REPO), &mut |_| true).expect_err("not encrypted");
+    assert!(matches!(error, Error::PlainToken { .. }) && !error.to_string().contains("hf_secret"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("https://") && hint.contains("HF_TOKEN")));
+}
+
 #[test]
 fn what_is_wanted_is_chosen() {
     let scene = Scene::new();

@@ -214,7 +214,8 @@ fn what_is_kept_between_turns_changes_no_row() {
     let mut rows = [Vec::new(), Vec::new()];
     let [kept, anew] = &mut rows;
     // The row behind the prompt is the first position's, of what is kept and of what is read anew.
-    let request = Request { n_probs: Some(1 << 16), n_predict: Some(1), ..Request::of(conversation.clone()) };
+    let n_vocab = steered.model().n_vocab();
+    let request = Request { n_probs: Some(n_vocab), n_predict: Some(1), ..Request::of(conversation.clone()) };
     for row in [kept, anew] {
         let top = &steered.run(&request).positions[0].top;
         let mut logprobs: Vec<_> =
@@ -286,7 +287,7 @@ fn views_that_cannot_be_are_refused_before_anything_is_loaded() {
     let cases = [
         (TemplateName::Model, "expert: ", "has no chat template"),
         (TemplateName::Expert, "expert: ", "there is no other expert"),
-        (TemplateName::File("/no/such.jinja".into()), "expert: ", "cannot read the template \"/no/such.jinja\""),
+        (TemplateName::File("/no/such.jinja".into()), "expert: ", "cannot read /no/such.jinja"),
         (TemplateName::File(bad.path().to_path_buf()), "expert: ", "the chat template is not valid"),
         (TemplateName::File(file("antiexpert")), "expert: ", "has no chat template"),
     ];

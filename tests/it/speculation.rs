@@ -102,7 +102,8 @@ fn draft() -> impl Strategy<Value = Draft> {
     (length, min_p, drafters).prop_map(|(length, min_p, drafters)| Draft { length, min_p, drafters })
 }
 
-/// Runs each case in lockstep once and with each of its drafts, on one steered model.
+/// Runs each case in lockstep once, with each of its drafts and with some whose lengths a clock decides, on one steered
+/// model.
 fn same_in_all(steered: &mut Steered, n_cases: u32) -> Stats {
     let seen = RefCell::new(Stats::default());
     let steered = RefCell::new(steered);
@@ -119,7 +120,8 @@ fn same_in_all(steered: &mut Steered, n_cases: u32) -> Stats {
         let (n_predict, n_probs) = (Some(n_predict), Some(0));
         let request = Request { sampling, n_predict, stop, n_probs, ..Request::default() };
         let (expected, _) = generate(&mut steered, prompt, &in_lockstep(&request));
-        for draft in drafts {
+        let timed = Draft { length: Length::Timed, ..Draft::default() };
+        for draft in drafts.into_iter().chain([timed]) {
             let (answer, stats) = generate(&mut steered, prompt, &Request { draft, ..request.clone() });
             prop_assert_eq!(&answer, &expected);
             seen.borrow_mut().add(&stats);

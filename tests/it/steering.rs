@@ -96,8 +96,8 @@ fn reported_logprobs_are_those_of_the_lanes_in_f64() {
         let pairs = [
             (entry.composed.expect("no token is forbidden"), composed[id]),
             (entry.base, base[id]),
-            (entry.expert.expect("an expert"), expert[id]),
-            (entry.antiexpert.expect("an antiexpert"), antiexpert[id]),
+            (entry.pairs[0].expert.expect("an expert"), expert[id]),
+            (entry.pairs[0].antiexpert.expect("an antiexpert"), antiexpert[id]),
         ];
         for (got, expected) in pairs {
             assert!((got - expected).abs() < 1e-4, "{got} against {expected}");

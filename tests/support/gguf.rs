@@ -71,12 +71,30 @@ pub enum Kind {
     F32,
     Q8_0,
     Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
     /// Another of ggml's types, by its number, with the elements and the bytes of a block. All of its bytes are 0.
     Other {
         id: u32,
         block: usize,
         bytes: usize,
     },
+}
+
+impl Kind {
+    /// Steps that a quantised weight is uniform over; bytes of a block for its scale, with its least weight where it has
+    /// one, and for its weights.
+    fn block(self) -> (f32, [usize; 2]) {
+        match self {
+            Self::F32 | Self::Other { .. } => unreachable!("its numbers are not drawn"),
+            Self::Q8_0 => (256.0, [2, 32]),
+            Self::Q4_0 => (16.0, [2, 16]),
+            Self::Q4_1 => (16.0, [4, 16]),
+            Self::Q5_0 => (32.0, [2, 20]),
+            Self::Q5_1 => (32.0, [4, 20]),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -370,6 +388,9 @@ impl Tensor {
         match self.kind {
             Kind::F32 => 0,
             Kind::Q4_0 => 2,
+            Kind::Q4_1 => 3,
+            Kind::Q5_0 => 6,
+            Kind::Q5_1 => 7,
             Kind::Q8_0 => 8,
             Kind::Other { id, .. } => id,
         }
@@ -378,9 +399,8 @@ impl Tensor {
     fn n_bytes(&self) -> usize {
         match self.kind {
             Kind::F32 => self.n_weights() * 4,
-            Kind::Q4_0 => self.n_weights() / BLOCK * 18,
-            Kind::Q8_0 => self.n_weights() / BLOCK * 34,
             Kind::Other { block, bytes, .. } => self.n_weights() / block * bytes,
+            kind => self.n_weights() / BLOCK * kind.block().1.iter().sum::<usize>(),
         }
     }
 
@@ -397,17 +417,17 @@ impl Tensor {
                 }
             }
             Kind::Other { .. } => io::copy(&mut io::repeat(0).take(self.n_bytes() as u64), out).map(|_| ())?,
-            // A nibble is uniform over 16 steps, a byte over 256: standard deviations of 4.6 and 73.9 steps.
-            Kind::Q4_0 | Kind::Q8_0 => {
-                let (scale, n) = if self.kind == Kind::Q4_0 { (std / 4.6, 16) } else { (std / 73.9, 32) };
-                let scale = half(scale).to_le_bytes();
+            kind => {
+                let (n_steps, [n_head, n_rest]) = kind.block();
+                let scale = std / (n_steps / 12.0_f32.sqrt());
+                let halves = [half(scale), half(-scale * n_steps / 2.0)].map(u16::to_le_bytes).concat();
                 let mut block = [0; 32];
                 for _ in 0..self.n_weights() / BLOCK {
-                    out.write_all(&scale)?;
-                    for word in block[..n].chunks_exact_mut(8) {
+                    out.write_all(&halves[..n_head])?;
+                    for word in block[..n_rest.next_multiple_of(8)].chunks_exact_mut(8) {
                         word.copy_from_slice(&random.next().to_le_bytes());
                     }
-                    out.write_all(&block[..n])?;
+                    out.write_all(&block[..n_rest])?;
                 }
             }
         }
@@ -415,7 +435,7 @@ impl Tensor {
     }
 }
 
-/// An f32 of a normal half's range as the bits of a half, rounded down.
+/// An f32 of a normal half's range as the bits of a half, rounded towards zero.
 fn half(x: f32) -> u16 {
     let bits = x.to_bits();
     let exponent = (bits >> 23 & 0xff) as i32 - 127 + 15;

@@ -62,7 +62,7 @@ impl Error {
 
     fn status(&self) -> i32 {
         match self {
-            Self::Recipe(recipe::Error::Io { .. } | recipe::Error::Unknown { .. }) | Self::Refused(_) => PT_ERROR_LOAD,
+            Self::Recipe(recipe::Error::Text(_) | recipe::Error::Unknown { .. }) | Self::Refused(_) => PT_ERROR_LOAD,
             Self::Llama(error) if !error.is_usage() => PT_ERROR_LOAD,
             Self::Argument(_) | Self::Recipe(_) | Self::Llama(_) => PT_ERROR_ARGUMENT,
             Self::Steer(error) => of_steer(error),

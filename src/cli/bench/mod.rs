@@ -11,10 +11,9 @@ use serde_json::{Value, json};
 use super::args::{self, BenchOutput};
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
-use super::roles::Pairs;
-use super::terminal::shown;
+use super::terminal::{say, shown};
 use super::text::read_text;
-use super::{Done, interrupt, progress};
+use super::{Done, deterministic, interrupt, progress, roles, there};
 use crate::bench::{self, Measurement, N_ROWS, Report, Settings, Subjects, prompts};
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::recipe::Recipe;
@@ -31,24 +30,27 @@ pub fn run(args: &args::Bench) -> Result<Done> {
         return Err(BadUsage("there is nothing to measure: -p and -n are 0".to_owned())).hint("leave one of them out");
     }
     let alphas = args.alpha.schedules()?;
+    let sampling = args.sampling.over(&Sampling { seed: Some(SEED), ..Sampling::greedy() }, true)?;
+    let recipe = roles::recipe(&args.models, &alphas, true)?;
+    there::check(&recipe)?;
+    let given = args.file.as_deref().map(read_text).transpose()?;
+    let mut resolved = Resolved::of(recipe, &args.models)?;
     let settings = Settings {
         n_prompt: args.n_prompt as usize,
         n_gen: args.n_gen as usize,
         n_repetitions: args.repetitions as usize,
         warms_up: !args.no_warmup,
-        sampling: args.sampling.over(&Sampling { seed: Some(SEED), ..Sampling::greedy() }, true)?,
+        sampling,
         weights: WeightsRequest::default(),
-        draft: args.draft.get()?,
+        draft: deterministic::drafts(&args.models, &args.draft, &resolved.plan)?,
     };
-    let given = args.file.as_deref().map(read_text).transpose()?;
-    let mut resolved = Resolved::new(&args.models, &alphas, Pairs::Optional, true)?;
     let conversations = conversations(given.as_deref(), &resolved.recipe)?;
     let cancel = interrupt::listen();
     make_room(&mut resolved, &settings, &conversations, args.models.ctx_size)?;
     let plan = resolved.plan.clone();
     let mut subjects = Subjects::new(&plan, resolved.ensemble(&plan)?)?;
     if let Some(note) = settings.draft.note(subjects.engine.ensemble()).filter(|_| subjects.is_steered) {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
 
     let bar = progress::runs();
@@ -62,7 +64,7 @@ pub fn run(args: &args::Bench) -> Result<Done> {
     // Stopped before anything was measured, there is nothing to print.
     if !report.rows.is_empty() {
         if interrupt::stopped() {
-            eprintln!("note: stopped; this is what was measured until then");
+            say!("note: stopped; this is what was measured until then");
         }
         print(&report, args.output)?;
     }

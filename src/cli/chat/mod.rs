@@ -17,23 +17,28 @@ use self::command::Command;
 use self::input::{Input, Line};
 use self::session::Session;
 use super::resolve::{self, Resolved};
-use super::roles::Pairs;
-use super::terminal::{plain, shown};
-use super::{Done, args, draft, interrupt, report};
+use super::terminal::{say, shown};
+use super::{Done, args, deterministic, draft, interrupt, report};
 use crate::generate::Request;
+use crate::recipe::view::TemplateName;
 use crate::steer::{Plan, Texts};
 
 pub fn run(args: &args::Chat) -> Result<Done> {
     let alphas = args.alpha.schedules()?;
     let escape = !args.no_escape;
-    let mut resolved = Resolved::new(&args.models, &alphas, Pairs::Optional, escape)?;
+    let mut resolved = Resolved::new(&args.models, &alphas, escape)?;
     let conversation = resolve::conversation(&args.conversation, &resolved.recipe, escape)?;
     let (n_predict, stop) = args.end.limits(escape);
     let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
+    // As in llama.cpp's chat, a model by itself is asked as it was tuned.
+    if resolved.plan.pairs.is_empty() {
+        resolved.plan.view.template.get_or_insert(TemplateName::Auto);
+    }
+    let draft = deterministic::drafts(&args.models, &args.draft, &resolved.plan)?;
     // What the stage changed is remembered for /why.
-    let request =
-        Request { sampling, n_predict, stop, n_probs: Some(0), draft: args.draft.get()?, ..Request::default() };
-    resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
+    let request = Request { sampling, n_predict, stop, n_probs: Some(0), draft, ..Request::default() };
+    let facts = resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, resolve::DEFAULT_CTX)?;
+    resolve::note_cancelled_base(&resolved.plan, &facts, &request.sampling);
     draft::make_room(&mut resolved.plan, &request.draft);
     // One for the conversation, and one for /compare in what room that leaves; where rounding must not depend on what else
     // the cells hold, in room of its own.
@@ -44,10 +49,10 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     if let Some(path) = &args.load {
         let typed = session.conversation().clone();
         let n = session.load(path)?;
-        eprintln!("{n} messages read from {}", path.display());
+        say!("{n} messages read from {}", path.display());
         session.keep_asked(&args.conversation, typed);
     }
-    eprintln!("{}\n/help tells what can be typed.", session.describe());
+    say!("{}\n/help tells what can be typed.", session.describe());
     interrupt::forgive();
     talk(&mut session)
 }
@@ -62,7 +67,7 @@ fn talk(session: &mut Session) -> Result<Done> {
             Line::Unreadable(error) => Err(error),
             Line::End => return Ok(Done::Fine),
             Line::Interrupted => {
-                eprintln!("ctrl-D or /exit leaves");
+                say!("ctrl-D or /exit leaves");
                 continue;
             }
             Line::Text(text) => match command::parse(&text) {
@@ -88,31 +93,31 @@ fn obey(session: &mut Session, command: Command, out: &mut impl Write) -> Result
         Command::Alpha(None) => writeln!(out, "{}", session.alphas())?,
         Command::Alpha(Some(alphas)) => {
             session.set_alphas(alphas)?;
-            eprintln!("{}", session.alphas());
+            say!("{}", session.alphas());
         }
         Command::System(None) => match session.system() {
             Some(system) => writeln!(out, "{}", shown(system))?,
-            None => eprintln!("there is no system prompt"),
+            None => say!("there is no system prompt"),
         },
         Command::System(Some(text)) => {
             session.set_system(&text);
-            eprintln!("the system prompt {}", if text.is_empty() { "is gone" } else { "stands in front from now on" });
+            say!("the system prompt {}", if text.is_empty() { "is gone" } else { "stands in front from now on" });
         }
         Command::Reset => {
             session.reset();
-            eprintln!("the conversation begins anew");
+            say!("the conversation begins anew");
         }
         Command::Undo => match session.undo() {
-            Some(text) => eprintln!("taken back: {}", plain(&first_line(&text))),
-            None => eprintln!("there is nothing to take back"),
+            Some(text) => say!("taken back: {}", first_line(&text)),
+            None => say!("there is nothing to take back"),
         },
         Command::Save(path) => {
             let n = session.save(Path::new(&path))?;
-            eprintln!("{n} messages written to {path}");
+            say!("{n} messages written to {path}");
         }
         Command::Load(path) => {
             let n = session.load(Path::new(&path))?;
-            eprintln!("{n} messages read from {path}");
+            say!("{n} messages read from {path}");
         }
         Command::Why => session.why(out)?,
         Command::Compare => session.compare(out)?,

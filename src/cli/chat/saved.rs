@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::super::report::Hinted;
-use super::super::text::read_text;
+use super::super::text::read_file;
 use crate::llama::Token;
 use crate::prompt::{Conversation, Generated, Message, Speaker};
 
@@ -81,7 +81,7 @@ pub fn read(path: &Path) -> Result<Conversation> {
     if path.as_os_str() == "-" {
         return Err(anyhow!("a conversation is read from a file; stdin is where its messages come from"));
     }
-    let file: File = serde_json::from_str(&read_text(path)?)
+    let file: File = serde_json::from_str(&read_file(path)?)
         .map_err(|error| anyhow!("{} is not a saved conversation: {error}", path.display()))?;
     if file.proxytune_chat != VERSION {
         let got = file.proxytune_chat;
@@ -96,5 +96,6 @@ pub fn read(path: &Path) -> Result<Conversation> {
         let generated = entry.tokens.map(|tokens| Generated { prefix: entry.prefix, tokens });
         Message { speaker, text: entry.content, generated }
     };
-    Ok(Conversation { messages: file.messages.into_iter().map(message).collect(), prefix: file.response_prefix })
+    let messages = file.messages.into_iter().map(message).collect();
+    Ok(Conversation { messages, prefix: file.response_prefix, ..Conversation::default() })
 }

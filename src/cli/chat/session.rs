@@ -6,13 +6,14 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 
 use super::super::report::Hinted;
-use super::super::terminal::{plain, shown};
+use super::super::terminal::{say, shown};
 use super::super::{answer, args, interrupt};
 use super::{saved, why};
 use crate::engine::Engine;
 use crate::generate::event::Kind;
 use crate::generate::probs::Position;
 use crate::generate::{Answer, Failure, Input, Request};
+use crate::inspect::CANCELLED_BASE;
 use crate::llama::Token;
 use crate::prompt::{Conversation, Generated, Message, Speaker, View};
 use crate::recipe::Schedule;
@@ -46,7 +47,7 @@ impl Session {
         let mut lines = Vec::new();
         for role in ensemble.topology().roles() {
             let Some(lane) = ensemble.lane(role) else { continue };
-            let file = plain(&ensemble.model(lane).path().file_name().unwrap_or_default().to_string_lossy());
+            let file = ensemble.model(lane).path().file_name().unwrap_or_default().to_string_lossy();
             let View { template, system, prefix, prompt } = &ensemble.lanes()[lane].view;
             let mut sees = vec![if template.is_some() { "chat template" } else { "plain text" }];
             sees.extend(prompt.as_ref().map(|text| if text.is_empty() { "no prompt" } else { "a prompt of its own" }));
@@ -89,7 +90,11 @@ impl Session {
 
     pub fn set_alphas(&mut self, alphas: Vec<Schedule>) -> Result<()> {
         let asked = WeightsRequest { alpha: alphas, ..WeightsRequest::default() };
-        self.engine.ensemble().topology().weights(&asked)?;
+        let topology = self.engine.ensemble().topology();
+        let weights = topology.weights(&asked)?;
+        if self.request.sampling.plausibility == 0.0 && topology.cancels_base(&weights) {
+            say!("note: {CANCELLED_BASE}");
+        }
         self.request.weights = asked;
         Ok(())
     }
@@ -139,7 +144,7 @@ impl Session {
         }
         hint_where_full(ended)?;
         if !is_answered {
-            eprintln!("nothing was answered, and the message is taken back");
+            say!("nothing was answered, and the message is taken back");
         }
         Ok(())
     }
@@ -155,7 +160,7 @@ impl Session {
             (_, ended) => {
                 self.conversation.messages.push(old);
                 hint_where_full(ended)?;
-                eprintln!("nothing was answered, and the old answer stays");
+                say!("nothing was answered, and the old answer stays");
             }
         }
         Ok(())
@@ -213,7 +218,7 @@ impl Session {
         if conversation.messages.pop_if(|message| message.speaker == Speaker::Assistant).is_none() {
             return Err(anyhow!("there is no answer to compare with"));
         }
-        eprintln!("the base alone:");
+        say!("the base alone:");
         let prefix = conversation.prefix.clone();
         let mut request = Request { sampled: Sampled::Alone(Role::Base), n_probs: None, ..self.request.clone() };
         request.input = Input::Conversation(conversation);
@@ -236,7 +241,7 @@ impl Session {
             let is_text = tokens.iter().all(|&token| !model.is_control(token) && !ends.is_eog(token));
             let text = text_of(self.engine.ensemble(), tokens).map(|text| format!("{prefix}{text}"));
             if !is_text || !text.is_ok_and(|text| text == message.text) {
-                eprintln!("note: the tokens of an answer are not its text, as with another model; it is read as text");
+                say!("note: the tokens of an answer are not its text, as with another model; it is read as text");
                 message.generated = None;
             }
         }

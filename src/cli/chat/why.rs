@@ -6,8 +6,10 @@ use anyhow::Result;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use super::super::terminal::{has_colour, plain, shown};
+use super::super::terminal::{has_colour, shown};
 use crate::generate::probs::{Logprob, Position};
+use crate::plain::plain;
+use crate::steer::Role;
 
 const CHANGED: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
@@ -40,25 +42,26 @@ pub fn print(positions: &[Position], out: &mut impl Write) -> Result<()> {
     }
     let mut table = Table::new();
     table.load_preset(NOTHING);
-    table.set_header(["token", "written", "base", "steered", "expert", "antiexpert", "base's top", "base", "steered"]);
+    let n_pairs = positions.iter().map(|position| position.chosen.pairs.len()).max().unwrap_or(0);
+    let sides = (0..n_pairs).flat_map(|i| [Role::Expert(i), Role::Antiexpert(i)]).map(|role| role.to_string());
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let mut header = texts(&["token", "written", "base", "steered"]);
+    header.extend(sides);
+    header.extend(texts(&["base's top", "base", "steered"]));
+    let n_columns = header.len();
+    table.set_header(header);
     let percent = |logprob: f64| format!("{:.1} %", logprob.exp() * 100.0);
     let composed = |entry: &Logprob| percent(entry.composed.unwrap_or(f64::NEG_INFINITY));
     let side = |logprob: Option<f64>| logprob.map_or("–".to_owned(), percent);
     let piece = |entry: &Logprob| plain(&format!("{:?}", entry.piece()));
     for (i, Position { chosen, base_top, .. }) in changed() {
-        table.add_row([
-            (i + 1).to_string(),
-            piece(chosen),
-            percent(chosen.base),
-            composed(chosen),
-            side(chosen.expert),
-            side(chosen.antiexpert),
-            piece(base_top),
-            percent(base_top.base),
-            composed(base_top),
-        ]);
+        let mut row = vec![(i + 1).to_string(), piece(chosen), percent(chosen.base), composed(chosen)];
+        row.extend(chosen.pairs.iter().flat_map(|pair| [side(pair.expert), side(pair.antiexpert)]));
+        row.extend([piece(base_top), percent(base_top.base), composed(base_top)]);
+        table.add_row(row);
     }
-    for i in [0, 2, 3, 4, 5, 7, 8] {
+    // Numbers, but for the two tokens.
+    for i in (0..n_columns).filter(|&i| i != 1 && i != n_columns - 3) {
         if let Some(column) = table.column_mut(i) {
             column.set_cell_alignment(CellAlignment::Right);
         }

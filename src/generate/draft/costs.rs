@@ -1,15 +1,41 @@
-//! What decoding costs, as measured while it is done.
+//! What decoding costs: as measured while it is done, or as it is assumed to be.
 
 use std::time::Duration;
 
 /// Seconds by what was decoded; each a mean in which the last few measurements count most.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Costs {
+    /// Stands in place of everything that is measured.
+    assumed: Option<Assumed>,
     /// One token on one lane ahead of the others, by lane.
     ahead: Vec<Mean>,
     /// By the tokens of all texts in the batch: on every lane at once; and on all lanes but one, which had them already.
     at_once: Vec<Mean>,
     behind: Vec<Mean>,
+}
+
+/// Costs that no clock is asked for, in steps of one token on every lane: the same on every run, so that a policy which
+/// goes by them drafts the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assumed {
+    /// Each lane's part of a step: together 1.
+    pub lanes: Vec<f64>,
+    /// A further token, as a share of the first one.
+    pub further: f64,
+}
+
+impl Assumed {
+    fn ahead(&self, lane: usize) -> f64 {
+        self.lanes.get(lane).copied().unwrap_or(0.0)
+    }
+
+    fn step(&self, order: Order, n: usize) -> f64 {
+        let lanes = match order {
+            Order::AtOnce => 1.0,
+            Order::Behind(lane) => 1.0 - self.ahead(lane),
+        };
+        lanes * (1.0 + self.further * n.saturating_sub(1) as f64)
+    }
 }
 
 /// How the tokens of a round reach the lanes.
@@ -18,20 +44,42 @@ pub enum Order {
     /// All lanes decode all tokens.
     AtOnce,
     /// One lane had them, one by one, and the others follow.
-    Behind,
+    Behind(usize),
 }
 
 impl Costs {
+    /// Costs that nothing measured will change.
+    #[must_use]
+    pub fn assumed(assumed: Assumed) -> Self {
+        Self { assumed: Some(assumed), ..Self::default() }
+    }
+
     /// Seconds for a token ahead on a lane; `None` before the first.
     #[must_use]
     pub fn ahead(&self, lane: usize) -> Option<f64> {
-        self.ahead.get(lane)?.get()
+        match &self.assumed {
+            Some(assumed) => Some(assumed.ahead(lane)),
+            None => self.ahead.get(lane)?.get(),
+        }
     }
 
     /// Seconds for a step of `n` tokens; `None` where there were too few.
     #[must_use]
     pub fn step(&self, order: Order, n: usize) -> Option<f64> {
-        believed(n, *self.steps(order).get(n)?)
+        match &self.assumed {
+            Some(assumed) => Some(assumed.step(order, n)),
+            None => believed(n, *self.steps(order).get(n)?),
+        }
+    }
+
+    /// Seconds for a round that decoded `n_ahead` tokens ahead and then a step of `n`, which took `spent`.
+    #[must_use]
+    pub fn round(&self, order: Order, n_ahead: usize, n: usize, spent: Duration) -> f64 {
+        match (&self.assumed, order) {
+            (None, _) => spent.as_secs_f64(),
+            (Some(assumed), Order::AtOnce) => assumed.step(order, n),
+            (Some(assumed), Order::Behind(lane)) => assumed.step(order, n) + n_ahead as f64 * assumed.ahead(lane),
+        }
     }
 
     /// Numbers of tokens that steps were measured with, ascending, with their seconds.
@@ -47,7 +95,7 @@ impl Costs {
     fn steps(&self, order: Order) -> &[Mean] {
         match order {
             Order::AtOnce => &self.at_once,
-            Order::Behind => &self.behind,
+            Order::Behind(_) => &self.behind,
         }
     }
 
@@ -60,7 +108,7 @@ impl Costs {
     pub fn add_step(&mut self, order: Order, n: usize, spent: Duration) {
         let means = match order {
             Order::AtOnce => &mut self.at_once,
-            Order::Behind => &mut self.behind,
+            Order::Behind(_) => &mut self.behind,
         };
         at(means, n).add(spent.as_secs_f64());
     }
@@ -117,11 +165,24 @@ mod tests {
     #[test]
     fn one_measurement_of_drafts_is_not_believed() {
         let mut costs = Costs::default();
-        costs.add_step(Order::Behind, 1, Duration::from_millis(10));
-        costs.add_step(Order::Behind, 4, Duration::from_millis(900));
-        assert_eq!((costs.step(Order::Behind, 1), costs.step(Order::Behind, 4)), (Some(0.01), None));
-        assert_eq!(costs.measured(Order::Behind).count(), 1);
-        costs.add_step(Order::Behind, 4, Duration::from_millis(20));
-        assert_eq!(costs.step(Order::Behind, 4), Some(0.02), "the first ones build graphs");
+        costs.add_step(Order::Behind(0), 1, Duration::from_millis(10));
+        costs.add_step(Order::Behind(0), 4, Duration::from_millis(900));
+        assert_eq!((costs.step(Order::Behind(0), 1), costs.step(Order::Behind(0), 4)), (Some(0.01), None));
+        assert_eq!(costs.measured(Order::Behind(0)).count(), 1);
+        costs.add_step(Order::Behind(0), 4, Duration::from_millis(20));
+        assert_eq!(costs.step(Order::Behind(0), 4), Some(0.02), "the first ones build graphs");
+    }
+
+    #[test]
+    fn what_is_assumed_no_clock_changes() {
+        let mut costs = Costs::assumed(Assumed { lanes: vec![0.75, 0.25], further: 0.5 });
+        let hour = Duration::from_secs(3600);
+        costs.add_ahead(1, hour);
+        costs.add_step(Order::AtOnce, 1, hour);
+        assert_eq!((costs.ahead(0), costs.ahead(1)), (Some(0.75), Some(0.25)));
+        assert_eq!((costs.step(Order::AtOnce, 1), costs.step(Order::AtOnce, 3)), (Some(1.0), Some(2.0)));
+        assert_eq!(costs.step(Order::Behind(1), 3), Some(1.5));
+        assert_eq!(costs.round(Order::AtOnce, 0, 3, hour), 2.0);
+        assert_eq!(costs.round(Order::Behind(1), 3, 3, hour), 1.5 + 3.0 * 0.25);
     }
 }

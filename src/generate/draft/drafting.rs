@@ -60,6 +60,11 @@ impl Drafting {
         }
     }
 
+    /// Whether its lengths follow from what steps were measured to cost.
+    pub fn is_timed(&self) -> bool {
+        self.draft.length == Length::Timed
+    }
+
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
@@ -74,9 +79,9 @@ impl Drafting {
         self.lane.filter(|_| self.awaits)
     }
 
-    /// Whether a model was to draft in the running round.
-    pub fn has_model_drafted(&self) -> bool {
-        self.by_model
+    /// The lane whose model was to draft in the running round.
+    pub fn drafter(&self) -> Option<usize> {
+        self.lane.filter(|_| self.by_model)
     }
 
     /// Begins a round behind the token that was chosen last. `ends` tells of a draft whether the text would end with it,
@@ -100,7 +105,7 @@ impl Drafting {
             return;
         }
         // A chain that cannot be copied drafts nothing.
-        let may_draft = chain.can_clone() && (self.draft.length != Length::Auto || policy.drafts(share.n_texts));
+        let may_draft = chain.can_clone() && (!self.draft.length.adapts() || policy.drafts(share.n_texts));
         let lane = self.lane.filter(|_| may_draft);
         if self.take_from_text(policy, lane, share, &mut ends, is_told) || lane.is_none() {
             return;
@@ -126,7 +131,7 @@ impl Drafting {
         if length == 0 {
             return false;
         }
-        let n = if self.draft.length == Length::Auto {
+        let n = if self.draft.length.adapts() {
             let (n, worth) = policy.of_match(self.draw, length, share);
             let other = lane.map_or(0.0, |lane| policy.hope(self.draw, lane, share));
             if worth > other { n } else { 0 }
@@ -173,7 +178,7 @@ impl Drafting {
         }
         let confidence = if p < best { Confidence::Drawn(p) } else { Confidence::Likeliest(p) };
         let chance = policy.chance(self.draw, confidence);
-        if self.draft.length == Length::Auto && policy.worth(self.draw, lane, n, share, self.reach, chance) <= 0.0 {
+        if self.draft.length.adapts() && policy.worth(self.draw, lane, n, share, self.reach, chance) <= 0.0 {
             self.passed = Some((draft, confidence));
             return None;
         }

@@ -5,8 +5,8 @@
 //! so its draws and its random numbers are those of decoding token by token, wherever the rows are the same.
 //!
 //! In: the chain, the token that was chosen last, rows of the lane that drafts. Out: tokens to decode behind it. How far
-//! to draft, and by what, is the policy's; a round without a draft is a round like any other. What was learnt of costs and
-//! acceptance belongs to the models, and serves every text on them.
+//! to draft, and by what, is the policy's; a round without a draft is a round like any other. What was learnt of acceptance
+//! and of costs, where those are measured, belongs to the models, and serves every text on them.
 
 mod chances;
 mod costs;
@@ -20,9 +20,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use chances::{Chances, Confidence};
-pub use costs::{Costs, Order};
+pub use costs::{Assumed, Costs, Order};
 pub(super) use drafting::Drafting;
-pub use policy::{Policy, Round, Share};
+pub use policy::{EXPECTED_COST, Policy, Round, Share};
 pub use stats::{Stats, Tally};
 
 use crate::parameter::OutOfRange;
@@ -69,7 +69,7 @@ impl Draft {
         match self.length {
             _ if self.drafters.is_empty() => 1,
             Length::Off => 1,
-            Length::Auto => MAX_STEP,
+            Length::Auto | Length::Timed => MAX_STEP,
             Length::Fixed(n) => n + 1,
         }
     }
@@ -101,7 +101,7 @@ impl Draft {
             Length::Fixed(n) if n_step < asked => {
                 Some(format!("--draft {n} drafts {} tokens at most: {why}", n_step - 1))
             }
-            Length::Auto if n_step == 1 && asked > 1 => Some(format!("nothing is drafted: {why}")),
+            Length::Auto | Length::Timed if n_step == 1 && asked > 1 => Some(format!("nothing is drafted: {why}")),
             _ => None,
         }
     }
@@ -137,10 +137,20 @@ impl Draft {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Length {
-    /// As many as pay, by what was measured; none where nothing pays.
+    /// As many as pay by what steps are assumed to cost, none where nothing pays: the same on every run.
     Auto,
+    /// As many as pay by what steps are measured to cost. Another run may draft otherwise, and where logits depend on how
+    /// tokens are batched, write another text.
+    Timed,
     Fixed(usize),
     Off,
+}
+
+impl Length {
+    /// Whether it is decided round by round.
+    pub(super) fn adapts(self) -> bool {
+        matches!(self, Self::Auto | Self::Timed)
+    }
 }
 
 impl FromStr for Length {
@@ -149,6 +159,7 @@ impl FromStr for Length {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "auto" => Ok(Self::Auto),
+            "timed" => Ok(Self::Timed),
             "off" => Ok(Self::Off),
             _ => match text.parse().ok().filter(|&n| n < MAX_STEP) {
                 Some(0) => Ok(Self::Off),
@@ -160,7 +171,7 @@ impl FromStr for Length {
 }
 
 fn length_error(got: impl std::fmt::Display) -> OutOfRange {
-    OutOfRange::new("draft", got, format!("auto, off, or 0 to {} tokens", MAX_STEP - 1))
+    OutOfRange::new("draft", got, format!("auto, timed, off, or 0 to {} tokens", MAX_STEP - 1))
 }
 
 /// Who drafts.

@@ -2,8 +2,12 @@
 //!
 //! A step of `n` tokens costs `C(n)` seconds and gives `G(n) = 1 + Σ Π p` tokens, with `p` the chance that a draft is
 //! accepted. In the long run the most tokens a second, `R`, come from steps that maximise `G(n) − R·C(n)` (renewal-reward,
-//! Dinkelbach); `R` is what was reached lately, `C` is measured, and `p` is what became of drafts that looked alike
-//! (`SpecDec`++, arXiv 2405.19715, has the threshold form of the rule).
+//! Dinkelbach); `R` is what was reached lately, `C` is measured or assumed, and `p` is what became of drafts that looked
+//! alike (`SpecDec`++, arXiv 2405.19715, has the threshold form of the rule).
+//!
+//! With costs that are assumed, everything follows from the text: the same text drafts the same on every run, however busy
+//! the machine is. With costs that are measured it does not, and where logits depend on how many tokens are decoded at once,
+//! neither is the text the same.
 //!
 //! Where several texts share a step, `n` and `R` are those of all of them: what one of them drafts costs what its tokens
 //! add to the batch. A model's first draft is free: its row is needed whatever comes of it. So is the next draft behind one
@@ -12,12 +16,12 @@
 use std::time::Duration;
 
 use super::chances::{ByDraw, Chances, Confidence};
-use super::costs::{Costs, Order};
+use super::costs::{Assumed, Costs, Order};
 use crate::llama::draft_chain::Draw;
 
-/// The cost of a further token before it was measured, as a share of the first one's: as much as on a few cores, so that
-/// only likely drafts are tried. A machine for which it is less shows it with them.
-const EXPECTED_COST: f64 = 0.5;
+/// The cost of a further token where it is assumed, or was not measured yet, as a share of the first one's: as much as on a
+/// few cores, so that only likely drafts are tried. A machine for which it is less shows it with them where it is measured.
+pub const EXPECTED_COST: f64 = 0.5;
 /// Tokens without a model's drafts after which one may try again, since texts change.
 const PATIENCE: usize = 64;
 /// Times that a model decoded ahead and nothing was drafted, after which a step goes without, to know what that is worth.
@@ -48,7 +52,7 @@ impl Share {
 }
 
 /// What a round of all texts came to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Round {
     pub n_texts: usize,
     /// Tokens that were chosen.
@@ -56,6 +60,11 @@ pub struct Round {
     /// Some model was to draft; nothing was drafted by anyone.
     pub by_model: bool,
     pub is_plain: bool,
+    /// Tokens that were decoded ahead of the step, and in it.
+    pub n_ahead: usize,
+    pub n_step: usize,
+    pub order: Order,
+    /// What all of it took.
     pub spent: Duration,
 }
 
@@ -82,7 +91,13 @@ struct Paces {
 }
 
 impl Policy {
-    /// What decoding was measured to cost.
+    /// One that goes by costs which nobody measures.
+    #[must_use]
+    pub fn assuming(costs: Assumed) -> Self {
+        Self { costs: Costs::assumed(costs), ..Self::default() }
+    }
+
+    /// What decoding costs.
     #[must_use]
     pub fn costs(&self) -> &Costs {
         &self.costs
@@ -132,14 +147,15 @@ impl Policy {
     pub fn worth(&self, draw: Draw, lane: usize, n: usize, share: Share, reach: f64, chance: f64) -> f64 {
         let Share { n_max, n_other, n_texts } = share;
         let ahead = self.costs.ahead(lane).unwrap_or(0.0);
-        let now = step_cost(&self.costs, Order::Behind, n_other + n);
+        let order = Order::Behind(lane);
+        let now = step_cost(&self.costs, order, n_other + n);
         let mut gain = 0.0;
         let mut next = reach * chance;
         let mut best = f64::NEG_INFINITY;
         for m in n + 1..=n_max {
             gain += next;
             next *= self.chances(draw).unseen();
-            let spent = (m - n) as f64 * ahead + step_cost(&self.costs, Order::Behind, n_other + m) - now;
+            let spent = (m - n) as f64 * ahead + step_cost(&self.costs, order, n_other + m) - now;
             best = best.max(gain - self.rate(n_texts) * spent);
         }
         best
@@ -178,8 +194,8 @@ impl Policy {
 
     /// Hears what a round came to.
     pub fn learn(&mut self, round: Round) {
-        let Round { n_texts, n_tokens, by_model, is_plain, spent } = round;
-        let seconds = spent.as_secs_f64();
+        let Round { n_texts, n_tokens, by_model, is_plain, n_ahead, n_step, order, spent } = round;
+        let seconds = self.costs.round(order, n_ahead, n_step, spent);
         if self.paces.len() <= n_texts {
             self.paces.resize(n_texts + 1, Paces::default());
         }
@@ -291,9 +307,9 @@ mod tests {
         n_max: usize,
         n_predict: usize,
         random: &mut Random,
+        mut policy: Policy,
         takes: impl Fn(&Policy, usize, f64, f32) -> bool,
     ) -> f64 {
-        let mut policy = Policy::default();
         let (mut tokens, mut seconds) = (0, 0.0);
         while tokens < n_predict {
             let by_model = policy.drafts(1);
@@ -320,8 +336,8 @@ mod tests {
                 n += 1;
             }
             let step = (machine.others)(n);
-            let (kind, alone) = if by_model { (Order::Behind, 0.0) } else { (Order::AtOnce, machine.ahead) };
-            policy.costs.add_step(kind, n, Duration::from_secs_f64(step + alone));
+            let (order, alone) = if by_model { (Order::Behind(0), 0.0) } else { (Order::AtOnce, machine.ahead) };
+            policy.costs.add_step(order, n, Duration::from_secs_f64(step + alone));
             let spent = step + machine.ahead * n as f64;
             for (i, &p) in taken.iter().enumerate().take(n_accept + 1) {
                 policy.chances_mut(DRAW).learn(Confidence::Likeliest(p), i < n_accept);
@@ -335,6 +351,9 @@ mod tests {
                 n_tokens: 1 + n_accept,
                 by_model,
                 is_plain: taken.is_empty(),
+                n_ahead: if by_model { n } else { 0 },
+                n_step: n,
+                order,
                 spent: spent_all,
             });
             tokens += 1 + n_accept;
@@ -344,7 +363,11 @@ mod tests {
     }
 
     fn adaptive(machine: &Machine, text: Scenario, n_predict: usize, random: &mut Random) -> f64 {
-        pace(machine, text, 8, n_predict, random, |policy, n, reach, p| {
+        adaptive_with(Policy::default(), machine, text, n_predict, random)
+    }
+
+    fn adaptive_with(policy: Policy, machine: &Machine, text: Scenario, n_predict: usize, random: &mut Random) -> f64 {
+        pace(machine, text, 8, n_predict, random, policy, |policy, n, reach, p| {
             let share = Share::all(8);
             policy.worth(DRAW, 0, n, share, reach, policy.chance(DRAW, Confidence::Likeliest(p))) > 0.0
         })
@@ -354,8 +377,9 @@ mod tests {
     fn it_comes_near_the_best_that_can_be_fixed() {
         for (machine, text) in [(CORES, MIXED), (CORES, SURE), (DEVICE, MIXED), (DEVICE, SURE)] {
             let thresholds = [0.0, 0.4, 0.7, 0.9].into_iter().flat_map(|least| (1..=8).map(move |n| (least, n)));
-            let fixed = thresholds
-                .map(|(least, n_max)| pace(&machine, text, n_max, LONG, &mut Random(7), |_, _, _, p| p >= least));
+            let fixed = thresholds.map(|(least, n_max)| {
+                pace(&machine, text, n_max, LONG, &mut Random(7), Policy::default(), |_, _, _, p| p >= least)
+            });
             let best = fixed.fold(0.0, f64::max);
             let adaptive = adaptive(&machine, text, LONG, &mut Random(7));
             assert!(adaptive > 0.94 * best, "{adaptive} where {best} can be reached");
@@ -367,6 +391,27 @@ mod tests {
         let adaptive = adaptive(&CORES, HOPELESS, LONG, &mut Random(7));
         let lockstep = 1.0 / (CORES.ahead + (CORES.others)(1));
         assert!(adaptive > 0.97 * lockstep, "{adaptive} against {lockstep}");
+    }
+
+    /// An expert of a sixth of a step.
+    fn assuming() -> Policy {
+        Policy::assuming(Assumed { lanes: vec![0.167, 0.833], further: EXPECTED_COST })
+    }
+
+    /// Nobody measures what these machines' steps cost, and drafts pay where they are right.
+    #[test]
+    fn assumed_costs_come_near() {
+        for (machine, text, least) in [
+            (CORES, HOPELESS, 0.97),
+            (CORES, MIXED, 1.1),
+            (CORES, SURE, 1.3),
+            (DEVICE, HOPELESS, 0.97),
+            (DEVICE, SURE, 2.0),
+        ] {
+            let pace = adaptive_with(assuming(), &machine, text, LONG, &mut Random(7));
+            let lockstep = 1.0 / (machine.ahead + (machine.others)(1));
+            assert!(pace > least * lockstep, "{pace} against {lockstep}, expected {least} times as much");
+        }
     }
 
     /// The median pace of texts of 48 tokens against lockstep, each with nothing known beforehand.

@@ -13,6 +13,14 @@ fn a_prompt_is_exactly_its_text() {
 }
 
 #[test]
+fn what_is_typed_for_the_model_as_it_is_is_told_from_words() {
+    let raw = |prompt: &str| Conversation { parse_special: true, ..Conversation::prompt(prompt) };
+    assert_eq!(plain(&raw("<|fim_prefix|>a")), [Piece::Raw("<|fim_prefix|>a".into())]);
+    let view = View { system: Some("S".into()), prefix: Some("> ".into()), ..View::default() };
+    assert_eq!(view.render(&raw("a")).expect("renders"), [Piece::Raw("S\n\n> a".into())]);
+}
+
+#[test]
 fn turns_are_set_apart_by_an_empty_line_and_answers_follow_directly() {
     for (messages, expected) in [
         (&["system: S", "user: a"][..], "⟨S\n\na⟩"),

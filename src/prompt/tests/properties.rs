@@ -25,15 +25,16 @@ fn text() -> impl Strategy<Value = String> {
 fn talk() -> impl Strategy<Value = Conversation> {
     let speaker = prop_oneof![Just(Speaker::System), Just(Speaker::User), Just(Speaker::Assistant)];
     let messages = prop::collection::vec((speaker, text()), 0..6);
-    (messages, text()).prop_map(|(messages, prefix)| Conversation {
+    (messages, text(), any::<bool>()).prop_map(|(messages, prefix, parse_special)| Conversation {
         messages: messages.into_iter().map(|(speaker, text)| Message::new(speaker, text)).collect(),
         prefix,
+        parse_special,
     })
 }
 
 fn joined(pieces: &[Piece]) -> String {
     let text = |piece: &Piece| match piece {
-        Piece::Template(text) | Piece::Content(text) => text.clone(),
+        Piece::Template(text) | Piece::Content(text) | Piece::Raw(text) => text.clone(),
         Piece::Tokens(_) => String::new(),
     };
     pieces.iter().map(text).collect()
