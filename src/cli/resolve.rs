@@ -171,6 +171,9 @@ pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Resu
     if n_ctx > trained && !is_stretched {
         say!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
     }
+    for left_out in &facts.left_out {
+        say!("note: {}: {left_out}", left_out.role);
+    }
     plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx);
     Ok(facts)
 }

@@ -29,8 +29,11 @@ pub enum Error {
     #[error("{} is damaged: {what} at byte {offset}", path.display())]
     Damaged { path: PathBuf, what: String, offset: u64 },
 
-    #[error("{} has the tensor `{name}` as {found}, which llama.cpp does not compute with", path.display())]
-    TensorType { path: PathBuf, name: String, found: &'static str },
+    #[error("{} has {n} {what}, expected at most {most}", path.display())]
+    TooMany { path: PathBuf, what: &'static str, n: u64, most: u64 },
+
+    #[error("{} has the tensor `{name}` as {found}, which llama.cpp does not compute with: expected {expected}", path.display())]
+    TensorType { path: PathBuf, name: String, expected: &'static str, found: &'static str },
 
     #[error("{} is a part of a split model: {what}", path.display())]
     Split { path: PathBuf, what: String },
@@ -66,9 +69,10 @@ impl Error {
                 "its numbers are big-endian: download another, or convert it with gguf-py's gguf_convert_endian.py",
             ),
             Self::Version { .. } => Some("convert the model again with a current llama.cpp"),
-            Self::Truncated { .. } | Self::Damaged { .. } | Self::TensorType { .. } => {
+            Self::Truncated { .. } | Self::Damaged { .. } | Self::TooMany { .. } => {
                 Some("download or copy the file again")
             }
+            Self::TensorType { .. } => Some("download the file again, or convert the model with llama.cpp's own tools"),
             Self::Split { .. } => {
                 Some("keep the files of a split model in one folder under their names, and name the first")
             }

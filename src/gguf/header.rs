@@ -5,10 +5,14 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
-use super::tensors::{self, Tensor};
+use super::tensors::{self, MAX_LAYERS, MAX_TENSORS_PER_LAYER, Tensor};
 use super::{Error, Value};
 
-const DEFAULT_ALIGNMENT: u64 = 32;
+/// GGUF's alignment where the file does not tell, and the least that llama.cpp's buffers take: mapped weights stand in
+/// them as they stand in the file.
+const ALIGNMENT: u64 = 32;
+/// llama.cpp compares each key with all before it. It names some four hundred, and a model card brings a few dozens.
+const MAX_KEYS: u64 = 10_000;
 
 /// What a model's file, or its first file and those that it is split into, declares before its data.
 #[derive(Debug)]
@@ -44,6 +48,9 @@ impl Header {
         }
         let n_tensors = reader.u64("the number of tensors")?;
         let n_metadata = reader.u64("the number of metadata entries")?;
+        if n_metadata > MAX_KEYS {
+            return Err(Error::TooMany { path: path.to_path_buf(), what: "keys", n: n_metadata, most: MAX_KEYS });
+        }
         // The shortest entry: an empty key, its length, a type and one byte.
         reader.expect(n_metadata, 8 + 4 + 1, "the metadata")?;
         let mut metadata = BTreeMap::new();
@@ -58,12 +65,25 @@ impl Header {
         let path = path.to_path_buf();
         let mut header = Self { path, metadata, metadata_bytes, tensors: Vec::new(), n_files: 1, n_bytes: size };
         let alignment = match header.get("general.alignment") {
-            None => DEFAULT_ALIGNMENT,
-            Some(Value::Unsigned(n)) if n.is_power_of_two() && u32::try_from(*n).is_ok() => *n,
-            Some(_) => return Err(header.unusable("general.alignment", "a power of two")),
+            None => ALIGNMENT,
+            Some(Value::Unsigned(n)) if n.is_power_of_two() && *n >= ALIGNMENT && u32::try_from(*n).is_ok() => *n,
+            Some(_) => return Err(header.unusable("general.alignment", "a power of two, 32 or more")),
         };
+        header.check_n_tensors(n_tensors)?;
         header.tensors = tensors::read(&mut reader, n_tensors, alignment)?;
         Ok(header)
+    }
+
+    /// Refuses more tensors than a model of so many layers has.
+    pub(super) fn check_n_tensors(&self, n: u64) -> Result<(), Error> {
+        // Further files of a split model, and adapters, do not say how many layers there are.
+        let n_layer = self.integer(&format!("{}.block_count", self.architecture()));
+        let n_layer = n_layer.map_or(MAX_LAYERS, |n| n.clamp(0, MAX_LAYERS));
+        let most = (n_layer.unsigned_abs() + 1) * MAX_TENSORS_PER_LAYER;
+        if n > most {
+            return Err(Error::TooMany { path: self.path.clone(), what: "tensors", n, most });
+        }
+        Ok(())
     }
 
     /// The tensors in the order of their data. A vocabulary alone has none.

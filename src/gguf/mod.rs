@@ -7,15 +7,18 @@ pub mod adapter;
 pub mod error;
 mod foreign;
 pub mod header;
+mod layers;
 mod model;
 mod preflight;
 mod quantisation;
 mod reader;
+mod rotation;
 pub mod split;
 pub mod tensors;
 #[cfg(feature = "inspect")]
 pub mod typed;
 mod value;
+mod weights;
 
 pub use error::Error;
 pub use header::Header;

@@ -1,11 +1,10 @@
 //! Values in well-formed metadata on which llama.cpp ends the process: `GGML_ASSERT` in
-//! `llama_model_base::load_hparams`, and what its kernels ask of their parameters.
+//! `llama_model_base::load_hparams`.
 
-use super::tensors::Tensor;
-use super::{Error, Header, Value};
+use super::tensors::MAX_LAYERS;
+use super::{Error, Header, Value, layers, rotation, weights};
 
-/// `LLAMA_MAX_LAYERS`, `LLAMA_MAX_EXPERTS`
-const MAX_LAYERS: i64 = 512;
+/// `LLAMA_MAX_EXPERTS`
 const MAX_EXPERTS: i64 = 1024;
 const ROPE_SCALING_TYPES: [&str; 4] = ["none", "linear", "yarn", "longrope"];
 /// Encoders, models that fill in gaps, and parts of other models: none continues a text.
@@ -41,23 +40,6 @@ const OF_EXPERTS: [&str; 5] = ["bailingmoe2", "glm4moe", "grovemoe", "smallthink
 /// llama.cpp asserts that the state of these is twice as wide as the model.
 const DOUBLE_STATE: [&str; 2] = ["jamba", "granitehybrid"];
 
-/// Types that ggml computes with and does not keep weights in; its kernels abort on them.
-pub(super) const NOT_FOR_WEIGHTS: [&str; 2] = ["q8_1", "q8_K"];
-fn check_tensors(header: &Header) -> Result<(), Error> {
-    for Tensor { name, shape, kind, .. } in header.tensors() {
-        // What is multiplied with or added to activations, which are f32.
-        let is_vector = shape.len() <= 1 && ["norm.weight", "bias"].into_iter().any(|end| name.ends_with(end));
-        let allowed = !NOT_FOR_WEIGHTS.contains(&kind.name)
-            && (!is_vector || kind.name == "f32")
-            && (shape.len() > 1 || !kind.is_quantised());
-        if !allowed {
-            let (path, name) = (header.path().to_path_buf(), name.clone());
-            return Err(Error::TensorType { path, name, found: kind.name });
-        }
-    }
-    Ok(())
-}
-
 pub(super) fn check(header: &Header) -> Result<(), Error> {
     const ARCHITECTURE: &str = "general.architecture";
     const TYPE: &str = "general.type";
@@ -91,18 +73,9 @@ pub(super) fn check(header: &Header) -> Result<(), Error> {
         require(known, "rope.scaling.type", "none, linear, yarn or longrope")?;
     }
 
-    let n_embd_head = number("attention.key_length").or_else(|| {
-        let n_head = number("attention.head_count").filter(|n| *n > 0)?;
-        number("embedding_length").map(|n_embd| n_embd / n_head)
-    });
-    if let (Some(n_rot), Some(n_embd_head)) = (number("rope.dimension_count"), n_embd_head) {
-        // Positions turn the front of a head, pair by pair; ggml never ends where there is nothing to turn. Models
-        // with a state may do without.
-        let may_be_none = header.entries().any(|(key, _)| key.contains(".ssm."));
-        let holds = n_rot <= n_embd_head && n_rot % 2 == 0 && (n_rot > 0 || may_be_none);
-        require(holds, "rope.dimension_count", "an even number within a head")?;
-    }
-    check_tensors(header)?;
+    rotation::check(header)?;
+    layers::check(header)?;
+    weights::check(header)?;
 
     for (name, value) in header.entries() {
         if name.ends_with("_epsilon") && !matches!(value, Value::Float(x) if *x >= 0.0 && x.is_finite()) {

@@ -49,6 +49,7 @@ pub(super) fn follow(header: &mut Header) -> Result<(), Error> {
             return Err(refused(&part, what));
         }
         header.n_bytes = header.n_bytes.saturating_add(part.n_bytes);
+        header.check_n_tensors((header.tensors.len() + part.tensors.len()) as u64)?;
         header.tensors.extend(part.tensors);
         header.n_files += 1;
     }

@@ -9,6 +9,12 @@ use super::reader::Reader;
 /// Longest tensor name and most dimensions that ggml takes (`GGML_MAX_NAME` with its NUL, `GGML_MAX_DIMS`).
 const MAX_NAME_BYTES: u64 = 63;
 const MAX_DIMS: u32 = 4;
+/// `LLAMA_MAX_LAYERS`
+pub(super) const MAX_LAYERS: i64 = 512;
+/// Most tensors for each layer, and for what stands around the layers. Of the architectures that llama.cpp knows none
+/// has more than 53 with everything that is optional (`step35` with experts; a test of the corpus counts them). ggml
+/// compares the name of each tensor with all before it, so that 60,000 tensors take it a minute.
+pub(super) const MAX_TENSORS_PER_LAYER: u64 = 64;
 
 /// One tensor as the file declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]

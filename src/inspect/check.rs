@@ -72,6 +72,13 @@ pub fn check(
                 source.adapters.clear();
             }
             model.probed = Some(probe(model.role, &source));
+            let mut known = vec![source.adapters];
+            for (role, source) in plan.sources().filter(|(_, other)| facts.is_ok() && other.path == model.path) {
+                if !known.contains(&source.adapters) {
+                    model.with_other_adapters.push((role, probe(role, source)));
+                    known.push(source.adapters.clone());
+                }
+            }
         }
     }
     let both = || models.iter().zip(sources.iter().copied());

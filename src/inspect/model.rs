@@ -19,6 +19,8 @@ pub struct Model {
     pub file: Result<File, gguf::Error>,
     /// Not asked for where the file is refused.
     pub probed: Option<Result<Probed, String>>,
+    /// The same for further roles that have adapters of their own.
+    pub with_other_adapters: Vec<(Role, Result<Probed, String>)>,
     /// Sequences that it decodes, and contexts that they live in.
     pub n_lanes: usize,
     pub n_contexts: usize,
@@ -43,7 +45,15 @@ impl Model {
             let typed = Typed::of(&header);
             Ok(File { header, vocabulary, typed })
         });
-        Self { role, path: source.path.clone(), file, probed: None, n_lanes: 1, n_contexts: 1 }
+        Self {
+            role,
+            path: source.path.clone(),
+            file,
+            probed: None,
+            with_other_adapters: Vec::new(),
+            n_lanes: 1,
+            n_contexts: 1,
+        }
     }
 
     /// llama.cpp's answers, where it gave any.

@@ -3,6 +3,7 @@
 use super::finding::{Finding, Level};
 use super::memory::{CPU, Device};
 use super::model::{File, Model};
+use super::probe::Probed;
 use crate::arithmetic::units;
 use crate::llama::context::{ContextParams, FlashAttention};
 use crate::llama::invariance::{self, Difference, Invariance};
@@ -128,13 +129,23 @@ impl Findings {
             );
             return;
         }
-        let report = match &model.probed {
-            None => return,
-            Some(Err(reason)) => {
+        let dependent = invariance::dependent(&file.header);
+        let first = model.probed.as_ref().map(|probed| (model.role, probed));
+        let others = model.with_other_adapters.iter().map(|(role, probed)| (*role, probed));
+        for (role, probed) in first.into_iter().chain(others) {
+            self.probed(role, probed, is_deterministic, &dependent);
+        }
+    }
+
+    /// What llama.cpp makes of a file, with the adapters of a role. The rest as for [`Self::batch`].
+    fn probed(&mut self, of: Role, probed: &Result<Probed, String>, is_deterministic: bool, dependent: &[&str]) {
+        let role = Some(of);
+        let report = match probed {
+            Err(reason) => {
                 self.tell(Level::Refused, "load", role, reason, "-v shows all that llama.cpp says");
                 return;
             }
-            Some(Ok(report)) => report,
+            Ok(report) => report,
         };
         let refusal = report.vocabulary.as_ref().err().or(report.layout.as_ref().err());
         match (refusal, &report.decoded) {
@@ -148,7 +159,7 @@ impl Findings {
             }
             (None, Some(Ok(invariance))) => {
                 self.ok("weights", role, "all weights are finite, and a token was decoded");
-                self.batch(model.role, invariance, is_deterministic, &invariance::dependent(&file.header));
+                self.batch(of, invariance, is_deterministic, dependent);
             }
             (None, None) => self.ok("file", role, "well-formed, and llama.cpp can lay it out"),
         }
@@ -311,6 +322,10 @@ impl Findings {
         for (role, source) in plan.sources().filter(|(_, source)| !source.adapters.is_empty()) {
             let n = source.adapters.len();
             self.ok("adapter", Some(role), format!("{n} of its own, made for this model"));
+        }
+        for left_out in &facts.left_out {
+            let advice = "the adapter acts by its other tensors alone; merge it into the model to have all of it";
+            self.tell(Level::Warning, "adapter", Some(left_out.role), left_out.to_string(), advice);
         }
         for (i, pair) in plan.pairs.iter().enumerate() {
             let sides = [(Role::Expert(i), &pair.expert), (Role::Antiexpert(i), &pair.antiexpert)];

@@ -1,5 +1,6 @@
 //! What the files of a plan say before the first one is loaded.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +32,29 @@ pub struct Facts {
     ids: Vec<(PathBuf, Option<IdMap>)>,
     /// How every role that there is sees a conversation.
     views: Vec<(Role, prompt::View)>,
+    /// Tensors of a role's adapters that llama.cpp does not apply.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Tensors of an adapter that llama.cpp does not apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    pub role: Role,
+    pub adapter: PathBuf,
+    pub tensors: Vec<String>,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const N_SHOWN: usize = 3;
+        let Self { adapter, tensors, .. } = self;
+        let shown: Vec<_> = tensors.iter().take(N_SHOWN).map(|name| format!("`{name}`")).collect();
+        write!(f, "llama.cpp does not apply what {} has for {}", adapter.display(), shown.join(", "))?;
+        match tensors.len().saturating_sub(N_SHOWN) {
+            0 => Ok(()),
+            n => write!(f, " and {n} more tensors"),
+        }
+    }
 }
 
 impl Facts {
@@ -50,7 +74,14 @@ impl Plan {
     /// Reads every file's header: that it is a model that llama.cpp survives, that its tokens are the base's, that
     /// adapters fit it; and compiles the templates that the views ask for.
     pub fn check(&self) -> Result<Facts, Error> {
-        let mut facts = Facts { n_ctx_train: usize::MAX, host: None, n_vocab: 0, ids: Vec::new(), views: Vec::new() };
+        let mut facts = Facts {
+            n_ctx_train: usize::MAX,
+            host: None,
+            n_vocab: 0,
+            ids: Vec::new(),
+            views: Vec::new(),
+            left_out: Vec::new(),
+        };
         let mut files: Vec<File> = Vec::new();
         if let Base::Host(host) = &self.base {
             self.check_beside(host)?;
@@ -75,8 +106,13 @@ impl Plan {
                 files.push(file);
             }
             if let Some(file) = files.iter().find(|file| file.header.path() == path) {
-                let fits = |lora: &Lora| gguf::adapter::check(&lora.path, &file.header);
-                adapters.iter().try_for_each(fits).map_err(|source| Error::Adapter { role, source })?;
+                for Lora { path: adapter, .. } in adapters {
+                    let tensors = gguf::adapter::check(adapter, &file.header);
+                    let tensors = tensors.map_err(|source| Error::Adapter { role, source })?;
+                    if !tensors.is_empty() {
+                        facts.left_out.push(LeftOut { role, adapter: adapter.clone(), tensors });
+                    }
+                }
             }
         }
         let find = |path: &Path| files.iter().find(|file| file.header.path() == path);

@@ -6,6 +6,8 @@
 mod gguf;
 #[path = "../support/hub_server.rs"]
 mod hub_server;
+#[path = "../support/hostile/mod.rs"]
+mod strangers;
 
 mod alone;
 mod alongside;
@@ -20,6 +22,7 @@ mod download;
 mod engine;
 mod faults;
 mod features;
+mod gate;
 mod guidance;
 mod hostile;
 mod hub;

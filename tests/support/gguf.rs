@@ -2,7 +2,7 @@
 //! purpose. Shared by tests and benches.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::Path;
 
 /// A llama-architecture model to write.
@@ -74,6 +74,12 @@ pub enum Kind {
     Q4_1,
     Q5_0,
     Q5_1,
+    /// Another of ggml's types, by its number, with the elements and the bytes of a block. All of its bytes are 0.
+    Other {
+        id: u32,
+        block: usize,
+        bytes: usize,
+    },
 }
 
 impl Kind {
@@ -81,7 +87,7 @@ impl Kind {
     /// one, and for its weights.
     fn block(self) -> (f32, [usize; 2]) {
         match self {
-            Self::F32 => unreachable!("it is not quantised"),
+            Self::F32 | Self::Other { .. } => unreachable!("its numbers are not drawn"),
             Self::Q8_0 => (256.0, [2, 32]),
             Self::Q4_0 => (16.0, [2, 16]),
             Self::Q4_1 => (16.0, [4, 16]),
@@ -195,7 +201,8 @@ impl Spec {
         Ok(name(0))
     }
 
-    fn write_part(&self, path: &Path, metadata: &[(String, Value)], tensors: &[Tensor]) -> io::Result<Vec<usize>> {
+    /// Writes a file with just this metadata and these tensors, whatever else the model is.
+    pub fn write_part(&self, path: &Path, metadata: &[(String, Value)], tensors: &[Tensor]) -> io::Result<Vec<usize>> {
         let mut out = Counted { inner: BufWriter::with_capacity(1 << 20, File::create(path)?), n: 0 };
         out.write_all(b"GGUF")?;
         out.write_all(&3_u32.to_le_bytes())?;
@@ -242,7 +249,7 @@ impl Spec {
         Ok(ends)
     }
 
-    fn metadata(&self) -> Vec<(String, Value)> {
+    pub fn metadata(&self) -> Vec<(String, Value)> {
         let arch = &self.architecture;
         let tokens: Vec<_> = match &self.order {
             Some(order) => order.iter().map(|&id| self.tokens[id].clone()).collect(),
@@ -286,7 +293,7 @@ impl Spec {
         entries
     }
 
-    fn tensors(&self) -> Vec<Tensor> {
+    pub fn tensors(&self) -> Vec<Tensor> {
         let (n_embd, n_ff, n_vocab) = (self.n_embd, self.n_ff, self.tokens.len() as u32);
         let n_kv = n_embd / self.n_head * self.n_head_kv;
         let matrix = |name: String, columns, rows| Tensor { name, dims: vec![columns, rows], kind: self.kind };
@@ -364,10 +371,12 @@ const ALIGNMENT: usize = 32;
 /// Weights per block of a quantised type.
 const BLOCK: usize = 32;
 
-struct Tensor {
-    name: String,
-    dims: Vec<u32>,
-    kind: Kind,
+/// A tensor to write, with its elements along each dimension, the fastest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    pub name: String,
+    pub dims: Vec<u32>,
+    pub kind: Kind,
 }
 
 impl Tensor {
@@ -383,12 +392,14 @@ impl Tensor {
             Kind::Q5_0 => 6,
             Kind::Q5_1 => 7,
             Kind::Q8_0 => 8,
+            Kind::Other { id, .. } => id,
         }
     }
 
     fn n_bytes(&self) -> usize {
         match self.kind {
             Kind::F32 => self.n_weights() * 4,
+            Kind::Other { block, bytes, .. } => self.n_weights() / block * bytes,
             kind => self.n_weights() / BLOCK * kind.block().1.iter().sum::<usize>(),
         }
     }
@@ -405,6 +416,7 @@ impl Tensor {
                     out.write_all(&weight.to_le_bytes())?;
                 }
             }
+            Kind::Other { .. } => io::copy(&mut io::repeat(0).take(self.n_bytes() as u64), out).map(|_| ())?,
             kind => {
                 let (n_steps, [n_head, n_rest]) = kind.block();
                 let scale = std / (n_steps / 12.0_f32.sqrt());

@@ -112,9 +112,7 @@ fn a_host_of_an_earlier_version_may_know_less() {
 #[test]
 fn a_file_that_ends_llama_cpp_ends_the_probe() {
     let files = Files::new();
-    let proxytune = crate::plugin::path().with_file_name("proxytune");
-    let proxytune = if proxytune.is_file() { proxytune } else { crate::plugin::path().with_file_name("../proxytune") };
-    assert!(proxytune.is_file(), "`cargo build` makes proxytune beside the plugin");
+    let proxytune = crate::plugin::proxytune();
     let with = |path| files.params().with(|p| &mut p.probe, path);
     drop(pair(&with(&proxytune)).expect("they survive"));
     assert_refused(&with(Path::new("no/such/program")), LOAD, "could not be asked");
@@ -158,6 +156,15 @@ fn files_that_are_missing_or_damaged() {
     assert_refused(&params, LOAD, "damaged.gguf");
     let params = files.params().with(|p| &mut p.base_path, &files.path("missing"));
     assert_refused(&params, LOAD, "base: ");
+    // What would end the host at the first token is refused by its header, without a probe.
+    let mut tensors = Spec::tiny().tensors();
+    tensors[1].kind = crate::gguf::Kind::Other { id: 24, block: 1, bytes: 1 };
+    let integers = files.path("integers");
+    Spec::tiny().write_part(&integers, &Spec::tiny().metadata(), &tensors).expect("writable");
+    let unaligned = files.write("unaligned", &Spec::tiny().with("general.alignment", Value::U32(4)));
+    for (path, reason) in [(integers, "which llama.cpp does not compute with"), (unaligned, "32 or more")] {
+        assert_refused(&files.params().with(|p| &mut p.expert, &path), LOAD, reason);
+    }
 }
 
 #[test]

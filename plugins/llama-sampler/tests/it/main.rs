@@ -7,6 +7,9 @@
 #[allow(dead_code, reason = "the library's tests write more kinds of files")]
 #[path = "../../../../tests/support/gguf.rs"]
 mod gguf;
+#[allow(dead_code, reason = "the library's tests try more kinds of files")]
+#[path = "../../../../tests/support/hostile/mod.rs"]
+mod strangers;
 
 mod arguments;
 mod c_host;
@@ -14,6 +17,7 @@ mod contract;
 mod cycles;
 mod header;
 mod host;
+mod hostile;
 mod plugin;
 mod sequences;
 mod symbols;

@@ -37,6 +37,12 @@ pub fn path() -> PathBuf {
         .expect("the plugin is built")
 }
 
+/// The program, which answers what a file ends: `cargo build` makes it beside the plugin.
+pub fn proxytune() -> PathBuf {
+    let program = ["proxytune", "../proxytune"].map(|name| path().with_file_name(name));
+    program.into_iter().find(|path| path.is_file()).expect("`cargo build` makes proxytune beside the plugin")
+}
+
 pub fn plugin() -> &'static Plugin {
     static PLUGIN: OnceLock<Plugin> = OnceLock::new();
     PLUGIN.get_or_init(|| unsafe {

@@ -7,24 +7,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::gguf::{Spec, TokenType, Value};
+use crate::strangers::random::{one_of, random};
+
+mod models;
+mod trial;
 
 /// Damaged files in a normal run.
 const N_FILES: u64 = 200;
 const WATCHDOG: Duration = Duration::from_secs(60);
 const MAX_RESIDENT_KB: u64 = 512 << 10;
-
-/// splitmix64: a number for a seed and a place.
-fn random(seed: u64, place: u64) -> u64 {
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(place.wrapping_mul(0xbf58_476d_1ce4_e5b9));
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-/// One of `items`.
-fn one_of<T: Clone>(items: &[T], seed: u64, place: u64) -> T {
-    items[random(seed, place) as usize % items.len()].clone()
-}
 
 /// A well-formed file, where the entries of its header end, and ends of keys with a number of four bytes.
 struct Whole {
@@ -255,7 +246,7 @@ fn resident_kb(child: &Child) -> u64 {
 
 #[test]
 fn damaged_files_end_in_a_message() {
-    let seeds = seeds();
+    let seeds = seeds(N_FILES);
     let n_files = seeds.end - seeds.start;
     let mut folder = tempfile::tempdir().expect("a temporary folder");
     let wholes = [Spec::tiny(), Spec::sentence_piece(), Spec::gemma()].map(|spec| Whole::of(&spec, folder.path()));
@@ -315,7 +306,7 @@ fn damaged_adapters_end_in_a_message() {
     });
     let path = folder.path().join("damaged.gguf");
     let mut complaints = Vec::new();
-    for seed in seeds().step_by(4) {
+    for seed in seeds(N_FILES).step_by(4) {
         std::fs::write(&path, damaged(&wholes, seed / 4)).expect("writable");
         let lora = path.to_str().expect("UTF-8");
         let args = ["generate", "-m", model, "-me", model, "--expert-lora", lora, "-ma", model];
@@ -328,8 +319,8 @@ fn damaged_adapters_end_in_a_message() {
 }
 
 /// `PROXYTUNE_HOSTILE=2000` tries so many, `PROXYTUNE_HOSTILE=478..480` those alone.
-fn seeds() -> std::ops::Range<u64> {
-    let asked = std::env::var("PROXYTUNE_HOSTILE").unwrap_or_else(|_| N_FILES.to_string());
+fn seeds(n_files: u64) -> std::ops::Range<u64> {
+    let asked = std::env::var("PROXYTUNE_HOSTILE").unwrap_or_else(|_| n_files.to_string());
     let (from, to) = asked.split_once("..").unwrap_or(("0", &asked));
     let number = |text: &str| text.parse().expect("PROXYTUNE_HOSTILE is a number or a range");
     number(from)..number(to)
