@@ -109,6 +109,7 @@ impl Error {
             ),
             Self::Device { .. } => Some("`proxytune devices` lists them"),
             Self::Rpc { .. } => Some("start llama.cpp's rpc-server there, of the version that proxytune is built with"),
+            Self::Tokenize { .. } => Some("give a shorter text, or a model whose vocabulary has its characters"),
             Self::NotFinite { .. } => Some("`proxytune check --deep` tells whether the file is damaged"),
             Self::NothingToChoose => Some("the grammar, a logit bias or the samplers leave no token"),
             Self::Overflow { .. } => Some("biases, penalties and temperatures this extreme do not go together"),

@@ -29,6 +29,7 @@ mod gumbel;
 pub mod invariance;
 pub mod log;
 pub mod model;
+mod parts;
 mod pieces;
 pub mod probe;
 pub mod rpc;
@@ -37,6 +38,9 @@ mod spelling;
 pub mod stage;
 mod table;
 pub mod text;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use llama_cpp_sys_2 as sys;
 
 use super::model::Model;
-use super::specials::{Special, Specials, overlap};
+use super::specials::{Found, Special, Specials};
 use super::text::Flags;
 use super::{Error, Token};
 use crate::prompt::Piece;
@@ -47,42 +47,62 @@ impl Model {
         Ok(tokens)
     }
 
-    /// Control tokens; and of those that a file has on top of its tokenizer's (`USER_DEFINED`), the ones that mark up a
-    /// conversation: others are words, such as runs of spaces or HTML.
+    /// All names that llama.cpp looks for in texts.
+    pub(super) fn specials(&self) -> &Specials {
+        self.specials.get_or_init(|| self.read_specials())
+    }
+
+    /// What marks up a conversation: control tokens; and of those that a file has on top of its tokenizer's
+    /// (`USER_DEFINED`) the ones that look it. Others are words, such as runs of spaces or HTML.
     fn read_specials(&self) -> Specials {
         let template = self.chat_template().unwrap_or_default();
         let special = |token: Token| {
             // SAFETY: the vocabulary is valid, the id is one of its own.
             let attributes = unsafe { sys::llama_vocab_get_attr(self.vocab(), token) };
-            let name = std::str::from_utf8(self.raw_text(token)).ok().filter(|name| !name.is_empty())?;
-            let is_control = attributes & (sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN) != 0;
-            let is_always_read = attributes & sys::LLAMA_TOKEN_ATTR_USER_DEFINED != 0;
+            let has = |attribute| attributes & attribute != 0;
+            let is_control = has(sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN);
+            let is_always_read = !is_control && has(sys::LLAMA_TOKEN_ATTR_USER_DEFINED);
+            if !is_control && !is_always_read {
+                return None;
+            }
+            let name = std::str::from_utf8(self.raw_text(token)).ok()?;
             let looks_it = name.starts_with("<|") || name.starts_with("<｜") || template.contains(name);
-            let marks_up = is_always_read && !name.trim().is_empty() && (looks_it || self.is_eog(token));
-            (is_control || marks_up).then(|| Special { name: name.to_owned(), token, is_always_read })
+            let special = Special {
+                token,
+                is_always_read,
+                marks_up: is_control || (!name.trim().is_empty() && (looks_it || self.is_eog(token))),
+                strips_left: has(sys::LLAMA_TOKEN_ATTR_LSTRIP),
+                strips_right: has(sys::LLAMA_TOKEN_ATTR_RSTRIP),
+            };
+            Some((name.to_owned(), special))
         };
-        Specials::new((0..self.n_vocab() as Token).filter_map(special).collect())
+        Specials::new((0..self.n_vocab() as Token).filter_map(special))
     }
 
     fn append_run(&self, Stretch { text, content }: Stretch, tokens: &mut Vec<Token>) -> Result<(), Error> {
-        let specials = self.specials.get_or_init(|| self.read_specials());
-        let is_text = |place: &Range<usize>| content.iter().any(|content| overlap(content, place));
-        if specials.find(&text, is_text).is_empty() {
+        let specials = self.specials();
+        let is_text = |place: &Range<usize>| {
+            // The ranges of content are in order: the first that ends behind the place's beginning.
+            let n = content.partition_point(|content| content.end <= place.start);
+            content.get(n).is_some_and(|content| content.start < place.end)
+        };
+        let is_typed = |(place, special): &Found| special.marks_up && is_text(place);
+        if specials.find(&text, is_typed).is_empty() {
             // Nobody wrote a token's name: llama.cpp finds those of the template by itself.
             return self.append_text(&text, true, tokens);
         }
         // The template's tokens, and cuts through names that llama.cpp would read in what somebody wrote.
-        let tokens_at = specials.find(&text, |place| !is_text(place)).into_iter();
+        let tokens_at = specials.find(&text, |(place, special)| special.marks_up && !is_text(place)).into_iter();
         let tokens_at = tokens_at.map(|(place, special)| (place, Some(special.token)));
-        let cut = |(place, special): (Range<usize>, &Special)| {
-            let within = place.start + special.name.chars().next().map_or(0, char::len_utf8);
-            special.is_always_read.then_some((within..within, None))
-        };
-        let cuts_at = specials.find(&text, is_text).into_iter().filter_map(cut);
-        let mut places: Vec<_> = tokens_at.chain(cuts_at).collect();
-        places.sort_by_key(|(place, _)| place.start);
+        let cuts = specials.cuts(&text, |found| is_typed(found) && found.1.is_always_read);
+        let mut places: Vec<_> = tokens_at.chain(cuts.into_iter().map(|at| (at..at, None))).collect();
+        places.sort_by_key(|(place, _)| (place.start, place.end));
         let mut end = 0;
         for (place, token) in places {
+            // A cut through a name that reaches into one of the template's.
+            if place.start < end {
+                continue;
+            }
             self.append_text(&text[end..place.start], false, tokens)?;
             tokens.extend(token);
             end = place.end;

@@ -5,9 +5,14 @@ use std::ffi::{CStr, c_char};
 use llama_cpp_sys_2 as sys;
 
 use super::model::Model;
+use super::parts::{LIMITS, parts};
+use super::specials::Found;
 use super::spelling::Spelling;
 use super::{Error, Token};
 use crate::vocab::Vocabulary;
+
+/// Characters of one part that are spelled byte by byte; only odd vocabularies leave more than one part can hold.
+const MAX_SPELLED: usize = 16 << 10;
 
 impl Model {
     /// Size of the vocabulary, padding included: the length of a row of logits.
@@ -52,6 +57,25 @@ impl Model {
     pub(super) fn tokenize_as(&self, text: &str, flags: Flags) -> Result<Vec<Token>, Error> {
         self.refuse_missing_specials()?;
         self.refuse_unspellable(text)?;
+        let is_read = |(_, special): &Found| special.is_always_read || flags.parse_special;
+        let mut tokens = Vec::new();
+        let mut flags = flags;
+        for part in parts(text, self.specials(), is_read, self.spelling(), LIMITS) {
+            self.refuse_byte_by_byte(part.text)?;
+            match part.front {
+                None => tokens.append(&mut self.tokenize_part(part.text, flags)?),
+                Some(front) => {
+                    // Nothing merges with it: its tokens stand in front of those of the part.
+                    let n = self.tokenize_part(front, flags)?.len();
+                    tokens.extend(self.tokenize_part(&format!("{front}{}", part.text), flags)?.drain(n..));
+                }
+            }
+            flags.add_special = false;
+        }
+        Ok(tokens)
+    }
+
+    fn tokenize_part(&self, text: &str, flags: Flags) -> Result<Vec<Token>, Error> {
         // llama.cpp splits some vocabularies with a recursive std::regex: about 320 bytes of stack a character of the
         // longest match. Long ones go to a thread whose stack can hold them.
         let stack_bytes = longest_match(text).saturating_mul(512);
@@ -95,8 +119,7 @@ impl Model {
         if kind != sys::LLAMA_VOCAB_TYPE_SPM && kind != sys::LLAMA_VOCAB_TYPE_PLAMO2 {
             return Ok(());
         }
-        let texts = || (0..self.n_vocab() as Token).map(|token| self.raw_text(token));
-        let spelling = self.spelling.get_or_init(|| Spelling::of(texts()));
+        let spelling = self.any_spelling();
         // A space is put in front.
         match std::iter::once(' ').chain(text.chars()).find(|&c| !spelling.has(c)) {
             None => Ok(()),
@@ -107,7 +130,31 @@ impl Model {
         }
     }
 
-    fn tokenize_here(&self, text: &str, flags: Flags) -> Result<Vec<Token>, Error> {
+    fn any_spelling(&self) -> &Spelling {
+        let texts = || (0..self.n_vocab() as Token).map(|token| self.raw_text(token));
+        self.spelling.get_or_init(|| Spelling::of(texts()))
+    }
+
+    /// What a SentencePiece vocabulary can spell.
+    pub(super) fn spelling(&self) -> Option<&Spelling> {
+        // SAFETY: the vocabulary is valid.
+        let kind = unsafe { sys::llama_vocab_type(self.vocab()) };
+        (kind == sys::LLAMA_VOCAB_TYPE_SPM).then(|| self.any_spelling())
+    }
+
+    /// For each character that llama.cpp spells byte by byte it copies all tokens of the part.
+    fn refuse_byte_by_byte(&self, part: &str) -> Result<(), Error> {
+        let n = self.spelling().map_or(0, |spelling| part.chars().filter(|&c| !spelling.has_token(c)).count());
+        if n > MAX_SPELLED {
+            let path = self.path().display();
+            let reason =
+                format!("{n} characters in a row have no token of their own in {path}, expected at most {MAX_SPELLED}");
+            return Err(Error::Tokenize { reason });
+        }
+        Ok(())
+    }
+
+    pub(super) fn tokenize_here(&self, text: &str, flags: Flags) -> Result<Vec<Token>, Error> {
         let too_long = || Error::Tokenize { reason: format!("{} bytes are too many at once", text.len()) };
         let n_text = i32::try_from(text.len()).map_err(|_| too_long())?;
         let mut tokens: Vec<Token> = vec![0; text.len() / 3 + 8];

@@ -97,6 +97,48 @@ fn names_of_added_tokens_that_mark_up_are_text_in_texts_too() {
     assert_eq!(both.iter().filter(|&&token| token == inst).count(), 1);
 }
 
+/// What cannot be cut is left to llama.cpp, and cuts that lie in one another do no harm.
+#[test]
+fn names_of_one_character_and_names_in_names_are_read_without_harm() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("odd.gguf");
+    let mut spec = Spec::tiny();
+    let n = spec.tokens.len() as Token;
+    for name in ["語", "<|a|>", "|>$", "a|><|"] {
+        spec.tokens.push((name.to_owned(), TokenType::UserDefined));
+    }
+    let dollar = spec.tokens.iter().position(|(text, _)| text == "$").expect("a byte");
+    spec.tokens[dollar].1 = TokenType::UserDefined;
+    let template = Value::Text("$ 語 |>$ a|><| {{ messages[0].content }}".to_owned());
+    spec.with("tokenizer.chat_template", template).write(&path).expect("writable");
+    let model = model(&path);
+    let parts = ["$", "語", "<|a|>", "|>$", "a|><|", "<|", "a", ">"];
+    for (i, first) in parts.iter().enumerate() {
+        for second in parts {
+            for third in parts {
+                let kinds = [marked(first), text(second), if i % 2 == 0 { marked(third) } else { text(third) }];
+                let shown: String = pieces(&model, &kinds)[1..].iter().map(|&token| model.piece(token)).collect();
+                assert_eq!(shown, format!("{first}{second}{third}"));
+            }
+        }
+    }
+    let typed = pieces(&model, &[text("<|a|>$")]);
+    assert!(typed.iter().all(|&token| token < n) && typed.contains(&(dollar as Token)), "{typed:?}");
+}
+
+/// Each name once took a look at all others.
+#[test]
+fn many_names_in_one_text_are_read() {
+    let model = model(&file("base"));
+    let typed = text(&"<|eos|>".repeat(40_000));
+    let tokens = pieces(&model, &[marked("<|eos|>"), typed.clone(), marked("<|eos|>"), typed]);
+    assert_eq!(tokens.iter().filter(|&&token| token == 1).count(), 2);
+    let template = pieces(&model, &[marked(&"<|eos|>".repeat(40_000))]);
+    assert_eq!(template.len(), 40_001);
+    let both: Vec<_> = (0..4_000).flat_map(|_| [marked("<|eos|>"), text("<|eos|>")]).collect();
+    assert_eq!(pieces(&model, &both).iter().filter(|&&token| token == 1).count(), 4_000);
+}
+
 #[test]
 fn the_first_token_stands_in_front_exactly_once() {
     let model = model(&file("base"));
