@@ -4,8 +4,25 @@
 
 #[path = "../../src/arithmetic/mod.rs"]
 pub mod arithmetic;
+#[path = "../../src/contained.rs"]
+pub mod contained;
 #[path = "../../src/gguf/mod.rs"]
 pub mod gguf;
+/// The part of the boundary to llama.cpp that is plain Rust.
+pub mod llama {
+    pub type Token = i32;
+
+    #[path = "../../../src/llama/parts.rs"]
+    mod parts;
+    #[path = "../../../src/llama/specials.rs"]
+    mod specials;
+    #[path = "../../../src/llama/spelling.rs"]
+    mod spelling;
+
+    pub mod pieces;
+}
+#[path = "../../src/prompt/mod.rs"]
+pub mod prompt;
 #[path = "../../src/vocab/mod.rs"]
 pub mod vocab;
 
