@@ -259,6 +259,15 @@ impl Model {
         unsafe { sys::llama_model_size(self.raw.as_ptr()) }
     }
 
+    /// Whether most of its weights are K-quants or i-quants, in blocks of 256.
+    #[must_use]
+    pub fn has_blocks_of_256(&self) -> bool {
+        // SAFETY: the model is valid.
+        let kind = unsafe { sys::llama_model_ftype(self.raw.as_ptr()) } & !sys::LLAMA_FTYPE_GUESSED;
+        (sys::LLAMA_FTYPE_MOSTLY_Q2_K..=sys::LLAMA_FTYPE_MOSTLY_IQ1_M).contains(&kind)
+            && kind != sys::LLAMA_FTYPE_MOSTLY_IQ4_NL
+    }
+
     /// Architecture, size and quantisation in llama.cpp's words, as llama-bench names models.
     #[must_use]
     pub fn description(&self) -> String {

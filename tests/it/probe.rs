@@ -88,7 +88,7 @@ fn a_cache_that_cannot_be_used_does_no_harm() {
     std::fs::create_dir(&garbage).expect("writable");
     std::fs::write(garbage.join("survived.jsonl"), b"\xff\xfe\0[]\n{}").expect("writable");
     for cache in [a_file, garbage] {
-        let args = ["generate", "-m", base, "-me", base, "-ma", "none", "-p", "x", "-n", "1", "-t", "1"];
+        let args = ["generate", "-m", base, "-me", base, "-ma", "none", "-p", "x", "-n", "1", "-t", "1", "--no-perf"];
         let output = proxytune(&cache, &args);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
