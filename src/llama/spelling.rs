@@ -36,7 +36,8 @@ impl Spelling {
     }
 
     pub fn has(&self, c: char) -> bool {
-        self.has_token(c) || c.encode_utf8(&mut [0; 4]).bytes().all(|byte| self.bytes[usize::from(byte)])
+        let c = written(c);
+        self.characters.contains(&c) || c.encode_utf8(&mut [0; 4]).bytes().all(|byte| self.bytes[usize::from(byte)])
     }
 
     /// Whether a character is a token of its own.
@@ -63,6 +64,8 @@ mod tests {
     fn a_character_is_a_token_or_all_its_bytes_are() {
         let tokens: [&[u8]; 6] = ["▁".as_bytes(), "é".as_bytes(), b"ab", b"<0xC3>", b"<0xA8>", b"<0xbf>"];
         let spelling = Spelling::of(tokens);
+        // A space is spelled as what llama.cpp makes of it.
+        assert!(!Spelling::of([b"<0x20>".as_slice()]).has(' '));
         for (c, expected) in [(' ', true), ('é', true), ('è', true), ('a', false), ('ÿ', false)] {
             assert_eq!(spelling.has(c), expected, "{c:?}");
         }
