@@ -157,20 +157,22 @@ fn a_hint_about_batches_is_true() {
     let folder = Folder::new();
     let [f32, q8_0] = [("f32", Kind::F32), ("q8_0", Kind::Q8_0)]
         .map(|(name, kind)| folder.write(name, &Spec { kind, n_ctx: 1024, ..Spec::tiny() }));
-    // Without flash attention even these weights' logits do.
-    for (args, hint) in [
-        (&["-m", &f32][..], "--draft off, which --deterministic takes for these weights"),
-        (&["-m", &f32, "--deterministic"], "--draft off, which --deterministic takes for these weights"),
-        (&["-m", &q8_0, "-fa", "off"], "with --deterministic it would be the same"),
+    // Two threads share out a cache in F16, and round otherwise then.
+    let checked =
+        |rest: &[&str]| crate::command_line::json(&[&["check", "--deep", "--json", "-t", "2"], rest].concat());
+    for (model, hint) in [
+        (&f32, "--draft off, which --deterministic takes for these weights"),
+        (&q8_0, "with --deterministic it would be the same"),
     ] {
-        let object = json(&[&["--deep", "-c", "1024"], args].concat());
-        let finding =
-            object["findings"].as_array().expect("findings").iter().find(|finding| finding["topic"] == "batch");
-        let finding = finding.expect("one of the batch");
+        let object = checked(&["-c", "1024", "-m", model]);
+        let findings = object["findings"].as_array().expect("findings");
+        let finding = findings.iter().find(|finding| finding["topic"] == "batch").expect("one of the batch");
         assert_eq!(finding["level"], "note", "{finding}");
         assert!(finding["hint"].as_str().is_some_and(|text| text.starts_with(hint)), "{finding}");
+        let object = checked(&["-c", "1024", "-m", model, "--deterministic"]);
+        assert!(!object.to_string().contains("with --deterministic"), "{object}");
     }
-    let object = json(&["--deep", "-c", "1024", "-m", &q8_0, "--deterministic"]);
+    let object = checked(&["-c", "1024", "-m", &q8_0, "--deterministic"]);
     assert!(findings(&object, "ok").iter().any(|line| line.contains("drafts do not change the text")), "{object}");
 }
 
