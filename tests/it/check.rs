@@ -389,7 +389,11 @@ fn what_llama_cpp_does_not_survive_is_refused_with_its_key() {
         (family("t5"), "general.architecture"),
         (family("clip"), "general.architecture"),
         (family("grovemoe"), "grovemoe.expert_count"),
-        (family("jamba").with(".ssm.inner_size", u32s(64)), "jamba.ssm.inner_size"),
+        (family("jamba"), "jamba.attention.head_count_kv"),
+        (
+            family("jamba").with(".attention.head_count_kv", Value::I32s(vec![0, 2])).with(".ssm.inner_size", u32s(64)),
+            "jamba.ssm.inner_size",
+        ),
         (Spec { tokenizer: "none", ..Spec::tiny() }, "tokenizer.ggml.model"),
         (Spec { tokenizer: "t5", ..Spec::tiny() }, "tokenizer.ggml.model"),
         (Spec::tiny().without("tokenizer.ggml.model"), "tokenizer.ggml.model"),
