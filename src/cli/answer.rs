@@ -32,7 +32,9 @@ pub fn run(
     let (mut started, mut read) = (Instant::now(), Duration::ZERO);
     engine.run(request, stopped, answer, |event, text| match event {
         Event::Started(Started { notes, n_prompt, n_cached, .. }) => {
-            notes.iter().for_each(|note| say!("note: {note}"));
+            for note in notes {
+                say!("note: {note}");
+            }
             started = Instant::now();
             reading.begin(*n_prompt, *n_cached);
             Ok(())

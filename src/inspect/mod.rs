@@ -20,10 +20,12 @@ pub mod model;
 pub mod probe;
 #[cfg(feature = "inspect")]
 mod rules;
+#[cfg(feature = "inspect")]
 mod weights;
 
 #[cfg(feature = "inspect")]
 pub use check::{Inspection, check};
 #[cfg(feature = "inspect")]
 pub use finding::{Finding, Level};
+#[cfg(feature = "inspect")]
 pub use rules::{CANCELLED_BASE, CANCELLED_BASE_HINT};
