@@ -14,7 +14,7 @@
 //! `unsafe`; [`prompt`] is what each role sees of a conversation; [`vocab`] compares vocabularies; [`recipe`] holds what is
 //! asked for, and [`sampling`] how tokens are chosen; [`hub`] downloads; [`gguf`] reads a file's header; [`parameter`] is
 //! the error for a value out of range; [`text_file`] reads what people write, [`mod@plain`] makes words fit for a terminal,
-//! and `contained` ends the panics of foreign code; [`arithmetic`] is the formula.
+//! `contained` ends the panics of foreign code, and `remembered` tells a file from what it was; [`arithmetic`] is the formula.
 //!
 //! Where to begin: [`engine::Engine`] and [`generate::Request`]; `examples/steer.rs` is a whole program.
 
@@ -35,6 +35,7 @@ pub mod parameter;
 pub mod plain;
 pub mod prompt;
 pub mod recipe;
+mod remembered;
 pub mod sampling;
 pub mod steer;
 pub mod text_file;

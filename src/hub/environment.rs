@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::remembered;
 use crate::text_file;
 
 const ENDPOINT: &str = "https://huggingface.co";
@@ -33,7 +34,7 @@ pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, E
 
     let home = folder(if cfg!(windows) { "USERPROFILE" } else { "HOME" }).or_else(std::env::home_dir);
     let caches = folder("XDG_CACHE_HOME").or_else(|| Some(home?.join(".cache")));
-    let notes = caches.as_ref().map(|caches| caches.join("proxytune/verified"));
+    let notes = remembered::folder(var).map(|folder| folder.join("verified"));
     let hf_home = folder("HF_HOME").or_else(|| Some(caches?.join("huggingface")));
     let named = ["LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(folder);
     let cache = named.or_else(|| Some(hf_home.as_ref()?.join("hub")));

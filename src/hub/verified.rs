@@ -4,11 +4,12 @@
 //! What was found is noted in a folder of our own, since the cache's layout belongs to all its tools: a file for each of
 //! theirs, named by the hash of its path, with the SHA-256 and what a file system says of a file that nobody touched.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::progress::{Listener, Stage};
 use super::{Error, hash};
+use crate::remembered::Identity;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Verified {
@@ -23,9 +24,9 @@ impl Verified {
 
     /// The SHA-256 of a file if it is another than `expected`. Reads the file unless that was done before.
     pub fn differs(&self, path: &Path, expected: &str, report: &mut Listener) -> Result<Option<String>, Error> {
-        let path = path.canonicalize().map_err(Error::io(path))?;
+        let before = Identity::of(path).map_err(Error::io(path))?;
+        let path = before.path.clone();
         let mut file = File::open(&path).map_err(Error::io(&path))?;
-        let before = file.metadata().map_err(Error::io(&path))?;
         let note = note(expected, &before);
         if self.record(&path).is_some_and(|record| fs::read_to_string(record).is_ok_and(|noted| noted == note)) {
             return Ok(None);
@@ -41,10 +42,8 @@ impl Verified {
 
     /// Notes that a file was found to be what it is called.
     pub fn note(&self, path: &Path, sha256: &str) {
-        if let Ok(path) = path.canonicalize()
-            && let Ok(about) = fs::metadata(&path)
-        {
-            self.remember(&path, &note(sha256, &about));
+        if let Ok(identity) = Identity::of(path) {
+            self.remember(&identity.path, &note(sha256, &identity));
         }
     }
 
@@ -62,23 +61,6 @@ impl Verified {
     }
 }
 
-/// Who writes into a file, or puts another in its place, changes one of these.
-#[cfg(unix)]
-fn note(sha256: &str, about: &Metadata) -> String {
-    use std::os::unix::fs::MetadataExt;
-    let (modified, changed) = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
-    format!(
-        "{sha256} {} {}.{:09} {}.{:09} {}\n",
-        about.size(),
-        modified.0,
-        modified.1,
-        changed.0,
-        changed.1,
-        about.ino()
-    )
-}
-
-#[cfg(not(unix))]
-fn note(sha256: &str, about: &Metadata) -> String {
-    format!("{sha256} {} {:?} {:?}\n", about.len(), about.modified().ok(), about.created().ok())
+fn note(sha256: &str, identity: &Identity) -> String {
+    serde_json::to_string(&(sha256, identity)).unwrap_or_default()
 }

@@ -36,9 +36,9 @@ const ORDER: [&[&str]; 11] = [
     &["prompt", "vocab", "recipe"],
     &["sampling"],
     &["gguf", "parameter"],
-    &["arithmetic", "contained", "plain", "text_file"],
+    &["arithmetic", "contained", "plain", "remembered", "text_file"],
 ];
-/// Stands beside the others: `cli` alone uses it, and of them it uses the reader of text files alone.
+/// Stands beside the others: `cli` alone uses it, and of them it uses what reads text files and what tells files apart.
 const HUB: &str = "hub";
 
 const LIBRARY: &str = "proxytune";
@@ -56,7 +56,7 @@ fn may_use(from: &str, to: &str) -> bool {
     match (from, to) {
         (from, to) if from == to => true,
         (from, HUB) => from == "cli",
-        (HUB, to) => to == "text_file",
+        (HUB, to) => ["remembered", "text_file"].contains(&to),
         (from, to) => rank(from) < rank(to),
     }
 }

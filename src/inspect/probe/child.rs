@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Probed, Request, verdicts};
 use crate::llama::context::Sequences;
+use crate::remembered;
 use crate::steer::{Facts, ModelSource, Plan, Role};
 
 /// llama.cpp needs a moment to lay a model out. Loading weights takes as long as it takes.
@@ -109,7 +110,7 @@ impl Prober {
     ///
     /// `stopped` is asked whether to give up.
     pub fn admit(&self, plan: &Plan, facts: &Facts, stopped: &(dyn Fn() -> bool + Sync)) -> Result<(), Refused> {
-        let folder = verdicts::folder();
+        let folder = remembered::folder(&|name| std::env::var_os(name));
         let contexts = plan.contexts(facts);
         let ask = |(role, source, sequences): &(Role, &ModelSource, Sequences)| {
             // Adapters are not part of a layout.

@@ -3,41 +3,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-
-use serde::Serialize;
+use std::path::Path;
 
 use super::Request;
 use crate::gguf::split;
+use crate::remembered::Identity;
 
 const FILE: &str = "survived.jsonl";
 /// Some hundreds of lines; the older half goes when there are more.
 const MAX_BYTES: u64 = 256 << 10;
-
-/// Tells a file from what it was before, and from others.
-#[derive(Debug, PartialEq, Serialize)]
-struct Identity {
-    path: PathBuf,
-    n_bytes: u64,
-    modified: Option<std::time::SystemTime>,
-    /// Device, inode and the time of its last change, which nobody can set back.
-    place: [i64; 4],
-}
-
-impl Identity {
-    fn of(path: &Path) -> io::Result<Self> {
-        let path = path.canonicalize()?;
-        let metadata = path.metadata()?;
-        #[cfg(unix)]
-        let place = {
-            use std::os::unix::fs::MetadataExt;
-            [metadata.dev() as i64, metadata.ino() as i64, metadata.ctime(), metadata.ctime_nsec()]
-        };
-        #[cfg(not(unix))]
-        let place = [0; 4];
-        Ok(Self { path, n_bytes: metadata.len(), modified: metadata.modified().ok(), place })
-    }
-}
 
 /// The line for a request that `program` answers. `None` where a file cannot be looked at: it is asked about then.
 pub(super) fn line(program: &Path, request: &Request) -> Option<String> {
@@ -45,13 +19,6 @@ pub(super) fn line(program: &Path, request: &Request) -> Option<String> {
     let files = split::files(&request.source.path);
     let files = files.iter().map(|path| Identity::of(path)).collect::<io::Result<Vec<_>>>().ok()?;
     serde_json::to_string(&(program, files, request)).ok()
-}
-
-/// Where lines are kept: `PROXYTUNE_CACHE`, or `proxytune` where the system's caches are.
-pub(super) fn folder() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches = || folder("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")));
-    folder("PROXYTUNE_CACHE").or_else(|| Some(caches()?.join("proxytune")))
 }
 
 /// Whether a line was kept.
@@ -97,17 +64,5 @@ mod tests {
         assert!(!has(&folder, &line(0)) && has(&folder, &line(200)) && !has(&folder, "200"));
         assert!(folder.join(FILE).metadata().expect("there").len() <= MAX_BYTES + 2000);
         assert_eq!(fs::read_dir(&folder).expect("there").count(), 1);
-    }
-
-    #[test]
-    fn another_file_is_another_identity() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("a");
-        fs::write(&path, "one").expect("writable");
-        let before = Identity::of(&path).expect("there");
-        assert_eq!(before, Identity::of(&path).expect("there"));
-        fs::write(folder.path().join("b"), "two").expect("writable");
-        fs::rename(folder.path().join("b"), &path).expect("writable");
-        assert_ne!(before, Identity::of(&path).expect("there"));
     }
 }
