@@ -79,7 +79,7 @@ pub fn tell_perf(answer: &Answer, read: Duration, seed: Option<u32>) {
 fn perf(answer: &Answer, read: Duration, seed: Option<u32>) -> String {
     let speed = |n: usize, seconds: f64| {
         let tokens = if n == 1 { "token" } else { "tokens" };
-        if n > 0 && seconds > 0.0 {
+        if n > 1 && seconds > 0.0 {
             format!("{n} {tokens} at {:.2} tokens/s", n as f64 / seconds)
         } else {
             format!("{n} {tokens}")
