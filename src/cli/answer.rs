@@ -102,7 +102,9 @@ fn perf(answer: &Answer, read: Duration, seed: Option<u32>) -> String {
 /// Tells where the answer ended for want of room, and not because it was long enough.
 pub fn note_where_full(answer: &Answer) {
     if answer.is_full {
-        say!("note: the context is full, and the answer ends there; -c gives more room");
+        // The text stands on the same line of a terminal.
+        let behind = if std::io::stderr().is_terminal() && !answer.text.ends_with('\n') { "\n" } else { "" };
+        say!("{behind}note: the context is full, and the answer ends there; -c gives more room");
     }
 }
 

@@ -38,7 +38,7 @@ impl Args {
             Command::Bench(args) => args.models.verbose,
             Command::Check(args) => args.models.verbose,
             Command::Recipe(_) | Command::Pull(_) | Command::Devices => false,
-            Command::Probe { verbose } => *verbose,
+            Command::Probe { verbose, .. } => *verbose,
         }
     }
 }
@@ -55,23 +55,24 @@ pub enum Command {
     Perplexity(Perplexity),
     /// How fast it is and where the time goes: each model alone, steered in lockstep, and steered with drafts.
     ///
-    /// They take turns, prompt by prompt, so that ratios are of neighbours in time. Sampling is greedy unless flags say
-    /// otherwise: neither a recipe's sampling nor llama.cpp's defaults are used, and no text ends before its time.
+    /// Runs are interleaved, prompt by prompt, so that each ratio compares adjacent runs. Sampling is greedy unless flags say
+    /// otherwise: neither a recipe's sampling nor llama.cpp's defaults are used, and EOS is ignored.
     Bench(Bench),
-    /// Tell before loading whether files can work together, and what memory they take.
+    /// Check before loading whether files fit together, and how much memory they need.
     Check(Check),
-    /// Look at recipes: what there is, what one says, whether its files are there.
+    /// List, show and validate recipes.
     #[command(subcommand)]
     Recipe(RecipeCommand),
     /// Download what a recipe names, or a model of the Hugging Face hub.
     Pull(Pull),
     /// List the devices that layers can be moved to.
     Devices,
-    /// What runs in a process of its own before files are loaded: a request on stdin, a report on stdout.
+    /// What runs in a process of its own before files are loaded: a request in, an answer on stdout.
     #[command(name = probe::COMMAND, hide = true)]
     Probe {
         #[arg(short, long)]
         verbose: bool,
+        request: String,
     },
 }
 
@@ -319,8 +320,8 @@ pub struct Prompt {
     pub no_escape: bool,
     #[arg(short, long, hide = true)]
     pub escape: bool,
-    /// Take names of special tokens in a plain prompt, as <|fim_prefix|>, for text; without this they are the tokens. In a
-    /// chat template they are text in any case
+    /// Treat the names of special tokens in a plain prompt (<|fim_prefix|>) as ordinary text; within a chat template they
+    /// always are
     #[arg(long, overrides_with = "parse_special")]
     pub no_parse_special: bool,
     #[arg(long, hide = true)]
@@ -333,7 +334,7 @@ pub struct Prompt {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Prompt")]
 pub struct End {
-    /// Most tokens to generate; -1 until the model ends or the context is full
+    /// Maximum number of tokens to generate; -1 until the model ends or the context is full
     #[arg(short = 'n', long = "predict", alias = "n-predict", value_name = "N", default_value_t = -1,
           value_parser = clap::value_parser!(i64).range(-2..), allow_negative_numbers = true)]
     pub n_predict: i64,

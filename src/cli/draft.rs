@@ -13,9 +13,9 @@ use crate::steer::Plan;
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Drafting")]
 pub struct DraftArgs {
-    /// Tokens to draft at each step, so that the base decodes several at once: `off`, a number, `auto` for as many as pay
-    /// by what steps usually cost, or `timed` for as many as pay by what steps are measured to cost. With `timed` the same
-    /// seed may give another text on the next run, where logits depend on how many tokens are decoded at once
+    /// How many tokens to draft at each step and decode at once: `auto` chooses from typical costs, `timed` from costs
+    /// measured while it runs, a number from 0 to 15, or `off`. With `timed` the same seed may give another text on the next
+    /// run, where logits depend on the batch size
     #[arg(
         long,
         visible_alias = "draft-max",
@@ -25,7 +25,7 @@ pub struct DraftArgs {
         allow_negative_numbers = true
     )]
     pub draft: String,
-    /// A draft token that is less probable to its model ends the draft; 0 for none
+    /// Stop drafting when the drafter's probability of its token falls below P; 0 never stops
     #[arg(
         long,
         aliases = ["draft-p-min", "spec-draft-p-min"],

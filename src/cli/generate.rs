@@ -22,6 +22,11 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     }
     let plan = resolved.plan.clone();
     let mut engine = resolved.load(&plan)?;
+    // llama.cpp's chat would apply it.
+    let has_template = engine.ensemble().model(0).chat_template().is_some();
+    if plan.pairs.is_empty() && plan.view.template.is_none() && has_template {
+        say!("note: the prompt is continued as it is; --base-template model puts it into the model's chat template");
+    }
 
     let mut out = std::io::stdout().lock();
     if args.display_prompt && !json {

@@ -59,7 +59,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Recipe(command) => recipe::run(command),
         Command::Pull(args) => download::run(args),
         Command::Devices => devices::run(),
-        Command::Probe { .. } => probe::run(),
+        Command::Probe { request, .. } => probe::run(request),
     };
     match done {
         Ok(Done::Fine) => ExitCode::SUCCESS,

@@ -44,11 +44,11 @@ pub struct Models {
     /// -hff: its file in the repository
     #[arg(long, value_name = "FILE", requires = "hf_repo")]
     pub hf_file: Option<String>,
-    /// -me: the expert, a small model tuned for the manner; `base` or `none` are possible. In a recipe of
-    /// several pairs the first one's
+    /// -me: the expert, the small tuned model; also `base` or `none`. With several pairs in a recipe it replaces the
+    /// first pair's
     #[arg(long, value_name = "FNAME")]
     pub expert: Option<PathBuf>,
-    /// -ma: the antiexpert, the expert before its tuning; `base` or `none` are possible
+    /// -ma: the antiexpert, the expert before its tuning; also `base` or `none`
     #[arg(long, value_name = "FNAME")]
     pub antiexpert: Option<PathBuf>,
     /// A recipe file, or the name of a bundled one; flags override it
@@ -62,16 +62,16 @@ pub struct Models {
     #[arg(long, value_name = "FNAME:SCALE,…", value_delimiter = ',', value_parser = lora_scaled)]
     pub lora_scaled: Vec<Lora>,
 
-    /// Take small models whose special tokens are not all the base's; ordinary tokens must be the same
+    /// Accept small models whose special tokens differ from the base's; ordinary tokens must be the same
     #[arg(long)]
     pub allow_vocab_drift: bool,
 
-    /// Tokens that the context holds, prompt and answer; 0 for what the models were trained on
-    /// [default: that, at most 4096; perplexity: windows of 512; bench: what its tests need]
+    /// Tokens that the context holds, prompt and answer; 0 for what the models were trained on [default: what they were
+    /// trained on, at most 4096; perplexity: windows of 512; bench: what its tests need]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_TOKENS),
           allow_negative_numbers = true, help_heading = "Computing")]
     pub ctx_size: Option<u32>,
-    /// Most tokens in one decode of a prompt
+    /// Maximum number of prompt tokens in one decode
     #[arg(short, long, value_name = "N", default_value_t = 2048, help_heading = "Computing",
           value_parser = clap::value_parser!(u32).range(1..=MAX_TOKENS), allow_negative_numbers = true)]
     pub batch_size: u32,
@@ -93,8 +93,8 @@ pub struct Models {
     /// -ctv: type of the V cache [default: f16]
     #[arg(long, value_name = "TYPE", help_heading = "Computing")]
     pub cache_type_v: Option<CacheType>,
-    /// The text that decoding token by token writes, whatever is drafted: the CPU alone, flash attention and a KV cache in
-    /// q8_0. Drafts are for weights in q4_0, q4_1, q5_0, q5_1 and q8_0, on x86-64; with others nothing is drafted
+    /// Make the text independent of drafting: the CPU alone, flash attention and a KV cache in q8_0. Drafting stays on only
+    /// for weights in q4_0, q4_1, q5_0, q5_1 and q8_0, on x86-64
     #[arg(long, help_heading = "Computing")]
     pub deterministic: bool,
     /// -nkvo: keep the KV cache in main memory
@@ -136,10 +136,10 @@ pub struct Models {
     #[arg(long, value_delimiter = ',', value_name = "PATTERN=BUFFER,…", value_parser = tensor_override,
           help_heading = "Devices")]
     pub override_tensor: Vec<TensorOverride>,
-    /// -cmoe: keep the experts of mixtures of experts in main memory
+    /// -cmoe: keep all MoE expert weights in main memory (not those of the --expert model)
     #[arg(long, help_heading = "Devices")]
     pub cpu_moe: bool,
-    /// -ncmoe: the same of the first N layers
+    /// -ncmoe: the same for the first N layers only
     #[arg(long, value_name = "N", help_heading = "Devices", value_parser = clap::value_parser!(u32).range(0..=MAX_LAYERS),
           allow_negative_numbers = true)]
     pub n_cpu_moe: Option<u32>,
@@ -158,8 +158,8 @@ pub struct Models {
     pub expert_flags: ExpertFlags,
     #[command(flatten)]
     pub antiexpert_flags: AntiexpertFlags,
-    /// What every role sees that does not have its own: a template by llama.cpp's name (chatml, gemma, llama3, phi3,
-    /// zephyr), its Jinja source, or a word or file as below
+    /// The template of every role without one of its own: a name of llama.cpp's (chatml, gemma, llama3, phi3, zephyr), Jinja
+    /// source, plain, model, expert, or a file
     #[arg(long, value_name = "TEMPLATE", help_heading = "Roles", allow_hyphen_values = true)]
     pub chat_template: Option<String>,
     /// The same from a file

@@ -34,7 +34,10 @@ impl Pace {
         if step >= SAME_STEP {
             self.steps.push(step);
         }
-        let slowdown = slowdown(&self.steps).filter(|_| !self.is_told)?;
+        if self.is_told || step < FAST_ENOUGH {
+            return None;
+        }
+        let slowdown = slowdown(&self.steps)?;
         self.is_told = true;
         Some(slowdown)
     }

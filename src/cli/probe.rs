@@ -9,8 +9,8 @@ use crate::plain::plain;
 use crate::steer::Plan;
 
 /// What a child answers.
-pub fn run() -> Result<Done> {
-    probe::serve(std::io::stdin().lock(), std::io::stdout().lock())?;
+pub fn run(request: &str) -> Result<Done> {
+    probe::serve(request)?;
     Ok(Done::Fine)
 }
 
@@ -18,7 +18,8 @@ pub fn run() -> Result<Done> {
 /// plan goes on.
 pub fn admit(plan: &Plan, rpc: &[String]) -> Result<()> {
     let facts = plan.check()?;
-    let note = |ended: &Ended| say!("note: {ended}; a damaged file may end this one");
+    let note =
+        |ended: &Ended| say!("note: {ended}; the files are loaded without, and a damaged one may end this process");
     match this_program(false) {
         Err(error) => note(&error.into()),
         Ok(prober) => match prober.with_rpc(rpc).admit(plan, &facts, &interrupt::stopped) {

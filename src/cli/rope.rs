@@ -33,26 +33,28 @@ pub struct RopeArgs {
     /// YaRN: factor on the magnitude of attention
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub yarn_attn_factor: Option<f32>,
-    /// YaRN: rotations below which is interpolated
+    /// YaRN: high correction dim, or alpha
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub yarn_beta_slow: Option<f32>,
-    /// YaRN: rotations above which is extrapolated
+    /// YaRN: low correction dim, or beta
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub yarn_beta_fast: Option<f32>,
 }
 
 impl RopeArgs {
     pub fn get(&self) -> Rope {
+        // llama.cpp's own defaults, which are the file's values.
+        let unless = |default: f32, value: Option<f32>| value.filter(|value| *value != default);
         Rope {
             scaling: self.rope_scaling,
             scale: self.rope_scale,
-            freq_base: self.rope_freq_base,
-            freq_scale: self.rope_freq_scale,
+            freq_base: unless(0.0, self.rope_freq_base),
+            freq_scale: unless(0.0, self.rope_freq_scale),
             yarn_orig_ctx: self.yarn_orig_ctx,
-            yarn_ext_factor: self.yarn_ext_factor,
-            yarn_attn_factor: self.yarn_attn_factor,
-            yarn_beta_slow: self.yarn_beta_slow,
-            yarn_beta_fast: self.yarn_beta_fast,
+            yarn_ext_factor: unless(-1.0, self.yarn_ext_factor),
+            yarn_attn_factor: unless(-1.0, self.yarn_attn_factor),
+            yarn_beta_slow: unless(-1.0, self.yarn_beta_slow),
+            yarn_beta_fast: unless(-1.0, self.yarn_beta_fast),
         }
     }
 }

@@ -22,8 +22,7 @@ pub struct SamplingArgs {
     /// The same by llama.cpp's letters; `P` is proxy, `g` is gumbel
     #[arg(long, alias = "sampling-seq", value_name = "LETTERS", conflicts_with = "samplers")]
     pub sampler_seq: Option<String>,
-    /// Keep tokens of at least N times the best one's probability to the base, where `proxy` stands and before the
-    /// offset is added; 0 keeps all [default: 0]
+    /// Drop tokens below N times the base's top probability, before the offset is added; 0 drops none [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub plausibility: Option<f32>,
     /// Seed of the random numbers; -1 for a new one each time
@@ -116,7 +115,7 @@ pub struct SamplingArgs {
     /// -jf: a file with such a schema
     #[arg(long, value_name = "FILE", conflicts_with_all = ["grammar", "grammar_file", "json_schema"])]
     pub json_schema_file: Option<PathBuf>,
-    /// Never end by the model's choice
+    /// Ignore end-of-generation tokens and go on
     #[arg(long)]
     pub ignore_eos: bool,
 }

@@ -60,11 +60,11 @@ fn assumed(ensemble: &Ensemble) -> Assumed {
     let models = || (0..ensemble.lanes().len()).map(|lane| ensemble.model(lane));
     let all: f64 = models().map(|model| model.n_bytes() as f64).sum();
     let lanes: Vec<f64> = models().map(|model| model.n_bytes() as f64 / all).collect();
-    let on_cpu = |model: &Model| if model.has_blocks_of_256() { FURTHER_IN_BLOCKS_OF_256 } else { EXPECTED_COST };
-    let further = if ensemble.use_devices() {
-        FURTHER_ON_DEVICES
-    } else {
-        lanes.iter().zip(models()).map(|(share, model)| share * on_cpu(model)).sum()
+    let of = |model: &Model| match (model.uses_devices(), model.has_blocks_of_256()) {
+        (true, _) => FURTHER_ON_DEVICES,
+        (false, true) => FURTHER_IN_BLOCKS_OF_256,
+        (false, false) => EXPECTED_COST,
     };
+    let further = lanes.iter().zip(models()).map(|(share, model)| share * of(model)).sum();
     Assumed { lanes, further }
 }

@@ -51,6 +51,11 @@ pub(super) fn check(header: &Header) -> Result<(), Error> {
     if architecture == LLAMA_4.0 && count("attention.sliding_window") != Some(0) {
         require(n >= LLAMA_4.1, "block_count", "4 or more layers")?;
     }
+    // The first layers attend to everything; the others choose, if they have an indexer.
+    if architecture == "minimax-m3" {
+        let n_dense = count("leading_dense_block_count").unwrap_or(0);
+        require(n_dense < n, "leading_dense_block_count", "fewer than there are layers")?;
+    }
     // Layers that do not feed forward are left out altogether.
     if architecture == "deci" {
         require(forward.iter().any(|n| *n != 0), "feed_forward_length", "more than 0 for some layers")?;

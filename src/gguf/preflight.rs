@@ -102,7 +102,7 @@ pub(super) fn check(header: &Header) -> Result<(), Error> {
     if DOUBLE_STATE.contains(&architecture.as_str())
         && let (Some(n_embd), Some(n_inner)) = (number("embedding_length"), number("ssm.inner_size"))
     {
-        require(n_inner == 2 * n_embd, "ssm.inner_size", "twice the embedding length")?;
+        require(n_embd.checked_mul(2) == Some(n_inner), "ssm.inner_size", "twice the embedding length")?;
     }
     if n_expert == 0 {
         require(n_used == 0 || forgets_one, "expert_used_count", "0, as there are no experts")?;

@@ -58,6 +58,11 @@ pub(super) fn check(header: &Header) -> Result<(), Error> {
             return Err(header.found(&key(name), "an even number within a head", found));
         }
     }
+    // Its layers without a window turn half as much.
+    if architecture == "step35" && n_rot % 4 != 0 {
+        let found = format!("{n_rot}, of which half is turned");
+        return Err(header.found(&key("rope.dimension_count"), "a multiple of 4", found));
+    }
     sections(header, &key("rope.dimension_sections"), head, IN_SECTIONS.contains(&architecture.as_str()))
 }
 

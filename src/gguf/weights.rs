@@ -11,6 +11,8 @@ const NOT_FOR_WEIGHTS: [&str; 2] = ["q8_1", "q8_K"];
 /// them in f32.
 const ELEMENTWISE: [&str; 7] =
     ["_norm", "conv1d", "shortconv.conv", "time_mix_lerp", "time_mix_first", "time_mix_r_k", "_res_score"];
+/// The gate of a shared expert.
+const ONE_ROW: &str = "ffn_gate_inp_shexp.weight";
 /// A table of numbers of experts, by token.
 const EXPERTS_BY_TOKEN: &str = "tid2eid.weight";
 
@@ -46,6 +48,10 @@ fn is_multiplied(tensor: &Tensor) -> bool {
 
 /// Whether activations are multiplied with a tensor, or rows looked up in it, by its name and shape.
 pub(super) fn is_matrix(Tensor { name, shape, .. }: &Tensor) -> bool {
+    // A matrix of one row, which converters stored in bf16 and f16.
+    if name.ends_with(ONE_ROW) {
+        return true;
+    }
     let is_named_so = [".weight", ".lora_a", ".lora_b"].into_iter().any(|end| name.ends_with(end));
     let is_vector = shape.iter().filter(|&&n| n > 1).count() <= 1;
     is_named_so && !is_vector && !ELEMENTWISE.into_iter().any(|part| name.contains(part))

@@ -67,7 +67,7 @@ impl Hub {
     /// `HF_HOME`/hub, `XDG_CACHE_HOME`/huggingface/hub, ~/.cache/huggingface/hub. Hub: `MODEL_ENDPOINT`, `HF_ENDPOINT`,
     /// huggingface.co. Token: `HF_TOKEN`, else the file `HF_TOKEN_PATH`, else `token` in `HF_HOME` unless
     /// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set. `HF_HUB_OFFLINE`. What was hashed is noted in
-    /// `XDG_CACHE_HOME`/proxytune/verified, by default under ~/.cache.
+    /// `verified` of `PROXYTUNE_CACHE`, `XDG_CACHE_HOME`/proxytune or ~/.cache/proxytune.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_settings(environment::read(&|name| std::env::var_os(name))?)
     }

@@ -17,7 +17,7 @@ use crate::vocab::compare::{self, Verdict, specials};
 pub const CANCELLED_BASE: &str = "the base has no say: its own weight and those of the sides that are the base come to 0, and \
                                   it is computed all the same";
 pub const CANCELLED_BASE_HINT: &str =
-    "an α below 1 (--alpha 0.5) keeps a part of the base; the expert alone is cheaper, with -m";
+    "an α below 1 (--alpha 0.5) keeps a part of the base; what is left of the sum is cheaper by itself, with -m";
 
 /// Every finding, in the order of what decides first.
 pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], devices: &[Device]) -> Vec<Finding> {
@@ -45,7 +45,7 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
     for (i, pair) in plan.pairs.iter().enumerate() {
         let is_same = match facts {
             Ok(facts) => facts.view(Role::Expert(i)) == facts.view(Role::Antiexpert(i)),
-            Err(_) => true,
+            Err(_) => false,
         };
         let adapters = |side: &Option<SidePlan>| side.as_ref()?.source.as_ref().map(|source| source.adapters.clone());
         let is_same = is_same && adapters(&pair.expert) == adapters(&pair.antiexpert);
@@ -374,12 +374,15 @@ impl Findings {
             self.add(Level::Note, "alpha", Some(Role::Expert(i)), "α is 0: this pair changes nothing");
         }
         let (Some(expert), Some(antiexpert)) = (expert, antiexpert) else {
-            let (role, text) = if expert.is_some() {
-                (Role::Expert(i), "it has no antiexpert: its logits are added as they are, a product of experts")
+            if expert.is_some() {
+                let text = "it has no antiexpert: its logits are added as they are, a product of experts";
+                self.add(Level::Note, "pair", Some(Role::Expert(i)), text);
             } else {
-                (Role::Antiexpert(i), "it has no expert: its logits are taken away, contrastive decoding")
-            };
-            self.add(Level::Note, "pair", Some(role), text);
+                let text = "it has no expert: its logits are taken away, contrastive decoding";
+                let advice =
+                    "--plausibility 0.1 cuts off what the base finds implausible; without a cut the text is noise";
+                self.tell(Level::Note, "pair", Some(Role::Antiexpert(i)), text, advice);
+            }
             return;
         };
         if expert.path == antiexpert.path && !is_same {

@@ -160,8 +160,9 @@ impl Model {
         let n = self.spelling().map_or(0, |spelling| part.chars().filter(|&c| !spelling.has_token(c)).count());
         if n > MAX_SPELLED {
             let path = self.path().display();
-            let reason =
-                format!("{n} characters in a row have no token of their own in {path}, expected at most {MAX_SPELLED}");
+            let reason = format!(
+                "{n} characters of a stretch that cannot be divided have no token of their own in {path}, expected at most {MAX_SPELLED}"
+            );
             return Err(Error::Tokenize { reason });
         }
         Ok(())

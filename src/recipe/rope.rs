@@ -92,8 +92,8 @@ impl Rope {
             ("rope-freq-base", self.freq_base, f32::MIN_POSITIVE, f32::MAX, positive),
             ("rope-freq-scale", self.freq_scale, 1e-6, 1e3, positive),
             ("yarn-attn-factor", self.yarn_attn_factor, f32::MIN_POSITIVE, 1e3, positive),
-            // Below 0 llama.cpp takes them from the file.
-            ("yarn-ext-factor", self.yarn_ext_factor, -1.0, 1e3, "a number from 0 on, or -1 for the file's"),
+            // Below 0 llama.cpp takes the file's.
+            ("yarn-ext-factor", self.yarn_ext_factor, 0.0, 1e3, "a number from 0 on"),
             ("yarn-beta-slow", self.yarn_beta_slow, f32::MIN_POSITIVE, 1e6, positive),
             ("yarn-beta-fast", self.yarn_beta_fast, f32::MIN_POSITIVE, 1e6, positive),
         ];

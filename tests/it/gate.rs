@@ -64,6 +64,19 @@ fn types_that_no_kernel_takes_are_refused() {
     }
 }
 
+/// Converters stored it as it was trained, and a vector is not quantised.
+#[test]
+fn the_gate_of_a_shared_expert_is_multiplied() {
+    let spec = Spec::tiny();
+    for (id, bytes) in [(1, 2), (30, 2)] {
+        for dims in [vec![64], vec![64, 1]] {
+            let kind = Kind::Other { id, block: 1, bytes };
+            let gate = Tensor { name: "blk.0.ffn_gate_inp_shexp.weight".to_owned(), dims, kind };
+            assert!(read(&spec, &[spec.tensors(), vec![gate]].concat()).is_ok(), "{id}");
+        }
+    }
+}
+
 #[test]
 fn tables_of_experts_are_integers() {
     let table = |kind| Tensor { name: "blk.0.ffn_gate_tid2eid.weight".to_owned(), dims: vec![2, 300], kind };
@@ -111,6 +124,10 @@ fn positions_turn_an_even_part_of_a_head() {
         let refusal = refusal(read(&spec, &spec.tensors()));
         assert!(refusal.contains(&format!("`qwen3.{key}`: expected ")) && refusal.contains(words), "{refusal}");
     }
+    // Half of it is turned.
+    let step35 = Spec { architecture: "step35".to_owned(), ..Spec::tiny() };
+    let refusal = refusal(read(&step35.with(".rope.dimension_count", n(6)), &Spec::tiny().tensors()));
+    assert!(refusal.contains("expected a multiple of 4, got 6"), "{refusal}");
     // Architectures without such positions may have heads of any size.
     let gpt2 = Spec { architecture: "gpt2".to_owned(), ..Spec::tiny() }.with(".attention.key_length", n(7));
     for spec in [sections(&[8, 8, 8, 0]), gpt2.without(".rope.dimension_count"), Spec::mamba()] {
@@ -136,6 +153,7 @@ fn families_of_two_kinds_of_layers_have_both() {
         (of("qwen3next"), "block_count"),
         (of("qwen35").with(".full_attention_interval", Value::U32(1)), "full_attention_interval"),
         (of("llama4"), "block_count"),
+        (of("minimax-m3").with(".leading_dense_block_count", Value::U32(2)), "leading_dense_block_count"),
         (of("deci").with(".feed_forward_length", Value::U32(0)), "feed_forward_length"),
         (
             of("mamba2").with(".ssm.time_step_rank", Value::U32(4)).with(".ssm.group_count", Value::U32(32)),

@@ -88,6 +88,11 @@ pub struct pt_params {
 /// The size of the first version, which ends in front of `probe`.
 const FIRST_SIZE: usize = std::mem::offset_of!(pt_params, probe);
 
+/// Whether a struct of this size ends between two fields.
+fn is_known_size(size: usize) -> bool {
+    size == FIRST_SIZE || (size_of::<pt_params>()..=MAX_SIZE).contains(&size)
+}
+
 impl pt_params {
     pub fn defaults() -> Self {
         Self {
@@ -120,7 +125,7 @@ impl pt_params {
         if params.is_null() || !params.is_aligned() {
             return Err(Error::argument("params", "NULL or misaligned", "a pt_params"));
         }
-        if !(FIRST_SIZE..=MAX_SIZE).contains(&size) {
+        if !is_known_size(size) {
             return Err(Error::argument("size", size, size_of::<Self>()));
         }
         let filled = Self { size, ..Self::defaults() };
@@ -143,7 +148,7 @@ impl pt_params {
         }
         // SAFETY: the size comes first in every version.
         let size = unsafe { params.cast::<usize>().read() };
-        if !(FIRST_SIZE..=MAX_SIZE).contains(&size) {
+        if !is_known_size(size) {
             let expected = format!("{}; see pt_default_params()", size_of::<Self>());
             return Err(Error::argument("params.size", size, expected));
         }

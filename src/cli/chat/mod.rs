@@ -44,6 +44,8 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     // the cells hold, in room of its own.
     let texts = if args.models.deterministic { Texts::apart(2) } else { Texts::sharing(2, 1) };
     let plan = Plan { texts, ..resolved.plan.clone() };
+    // A probe or a load in progress is ended in order.
+    interrupt::listen();
     let engine = resolved.load(&plan)?;
     let mut session = Session::new(engine, conversation, request, !args.perf.no_perf);
     if let Some(path) = &args.load {

@@ -1,7 +1,7 @@
 //! What only llama.cpp knows about a file, asked in a process that it may end.
 //!
 //! ```text
-//! Prober::admit(plan) ─ for each context, unless remembered ─► child: proxytune @@ ─► Request on stdin
+//! Prober::admit(plan) ─ for each context, unless remembered ─► child: proxytune @@ REQUEST          
 //!         │                                                        │   lays the model out without its weights
 //!         ▼                                                        ▼
 //! nothing, or Refused { role, path, … } ◄────── it answered, or how it ended ──── Probed on stdout
@@ -13,7 +13,7 @@
 mod child;
 mod verdicts;
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
@@ -69,9 +69,17 @@ pub fn run(backend: &Backend, request: &Request) -> Probed {
     Probed { vocabulary, layout, decoded }
 }
 
-/// Answers one request as a child does: the request is read from `input`, the answer goes to `output`, both in JSON.
-pub fn serve(input: impl Read, output: impl Write) -> std::io::Result<()> {
-    let request: Request = serde_json::from_reader(input)?;
+/// Answers one request as a child does: `request` is the last argument that the program was given, and the answer is one
+/// line on stdout. Ends the process when stdin is closed: nobody waits for the answer then.
+pub fn serve(request: &str) -> std::io::Result<()> {
+    let request: Request = serde_json::from_str(request)?;
+    std::thread::Builder::new().spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        std::process::exit(1);
+    })?;
     let backend = backend::shared().map_err(std::io::Error::other)?;
-    Ok(serde_json::to_writer(output, &run(&backend, &request))?)
+    let answer = serde_json::to_string(&run(&backend, &request))?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "\n{answer}")?;
+    stdout.flush()
 }

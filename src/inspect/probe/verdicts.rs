@@ -1,6 +1,7 @@
 //! What survived before and need not be asked again: a line for each request, with the identities of the files and of
 //! the program that answered.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -13,12 +14,19 @@ const FILE: &str = "survived.jsonl";
 /// Some hundreds of lines; the older half goes when there are more.
 const MAX_BYTES: u64 = 256 << 10;
 
-/// The line for a request that `program` answers. `None` where a file cannot be looked at: it is asked about then.
-pub(super) fn line(program: &Path, request: &Request) -> Option<String> {
-    let program = Identity::of(program).ok()?;
+/// What decides which devices llama.cpp sees and how it uses them.
+const VARIABLES: [&str; 5] = ["CUDA_", "GGML_", "HIP_", "ROCR_", "VK_"];
+
+/// The line for a request that `program` answers when it is started with `args`. `None` where a file cannot be looked at:
+/// it is asked about then.
+pub(super) fn line(program: &Path, args: &[OsString], request: &Request) -> Option<String> {
+    let program = (Identity::of(program).ok()?, args);
+    let is_ours = |name: &OsString| VARIABLES.iter().any(|start| name.to_string_lossy().starts_with(start));
+    let mut variables: Vec<_> = std::env::vars_os().filter(|(name, _)| is_ours(name)).collect();
+    variables.sort();
     let files = split::files(&request.source.path);
     let files = files.iter().map(|path| Identity::of(path)).collect::<io::Result<Vec<_>>>().ok()?;
-    serde_json::to_string(&(program, files, request)).ok()
+    serde_json::to_string(&(program, variables, files, request)).ok()
 }
 
 /// Whether a line was kept.

@@ -105,8 +105,10 @@ fn a_host_of_an_earlier_version_may_know_less() {
     let mut pair = null_mut();
     assert_eq!(unsafe { (plugin().pair_new)(&raw const raw, &raw mut pair) }, 0, "{}", words());
     unsafe { (plugin().pair_free)(pair) };
-    room.raw.size = EARLIER - 1;
-    assert_refused(&room, ARGUMENT, "params.size is");
+    for size in [EARLIER - 1, EARLIER + 4] {
+        room.raw.size = size;
+        assert_refused(&room, ARGUMENT, "params.size is");
+    }
 }
 
 #[test]
