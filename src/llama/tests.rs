@@ -86,6 +86,6 @@ fn characters_that_merge_and_are_no_tokens_are_counted() {
     let model = written(&spec);
     assert!(model.tokenize(&"é".repeat(100)).is_ok());
     let error = model.tokenize(&"é".repeat(20_000)).expect_err("too many");
-    assert!(error.to_string().contains("20000 characters in a row"), "{error}");
+    assert!(error.to_string().contains("20000 characters of a stretch"), "{error}");
     assert!(error.hint().is_some());
 }

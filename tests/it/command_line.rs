@@ -127,6 +127,9 @@ fn positions_are_stretched_as_llama_cpp_stretches_them() {
     };
     let plain = probs(&[]);
     assert_eq!(probs(&["--rope-scale", "1", "--rope-freq-base", "10000"]), plain, "the file's own values");
+    let defaults =
+        ["--rope-freq-base", "0", "--yarn-ext-factor", "-1", "--yarn-attn-factor", "-1", "--yarn-beta-fast", "-1"];
+    assert_eq!(probs(&defaults), plain, "llama.cpp's own defaults");
     let linear = probs(&["--rope-scaling", "linear", "--rope-scale", "2"]);
     assert_ne!(linear, plain);
     assert_eq!(probs(&["--rope-scaling", "linear", "--rope-freq-scale", "0.5"]), linear);
