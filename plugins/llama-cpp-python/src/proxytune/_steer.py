@@ -69,7 +69,14 @@ def steer(
         SteeringError: One of its kinds: ArgumentError (also a ValueError), ModelError, VocabularyError, LibraryError.
     """
     _hooks.check_host(llama)
-    paths = {"expert": expert, "antiexpert": antiexpert, "recipe": recipe, "base_path": base, "probe": probe, "library": library}
+    paths = {
+        "expert": expert,
+        "antiexpert": antiexpert,
+        "recipe": recipe,
+        "base_path": base,
+        "probe": probe,
+        "library": library,
+    }
     encoded = {name: _path(name, path) for name, path in paths.items() if path is not None}
     encoded.pop("library", None)
     if alpha is None and recipe is None:
