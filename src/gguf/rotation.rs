@@ -53,10 +53,15 @@ pub(super) fn check(header: &Header) -> Result<(), Error> {
         if may_be_none && number(name).is_none_or(|n| n == 0) {
             continue;
         }
-        if *n_rot <= 0 || n_rot % 2 != 0 || n_rot > head {
+        // Some turn the rear of a head, which then begins at an even place.
+        if *n_rot <= 0 || n_rot % 2 != 0 || n_rot > head || head % 2 != 0 {
             let found = format!("{n_rot} of a head of {head}");
-            return Err(header.found(&key(name), "an even number within a head", found));
+            return Err(header.found(&key(name), "an even number within an even head", found));
         }
+    }
+    let indexer = number("attention.indexer.key_length");
+    if let Some(odd) = indexer.filter(|n| n % 2 != 0) {
+        return Err(header.found(&key("attention.indexer.key_length"), "an even number", odd.to_string()));
     }
     // Its layers without a window turn half as much.
     if architecture == "step35" && n_rot % 4 != 0 {

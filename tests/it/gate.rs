@@ -109,6 +109,13 @@ fn positions_turn_an_even_part_of_a_head() {
         (qwen3().with(".embedding_length", n(63)).with(".attention.head_count", n(9)), "rope.dimension_count", of_head),
         (qwen3().with(".attention.head_count", Value::I32s(vec![9, 2])), "rope.dimension_count", of_head),
         (qwen3().with(".rope.dimension_count", n(0)), "rope.dimension_count", "got 0 of a head of 32"),
+        // Where the rear of a head is turned, it begins behind an even number.
+        (
+            qwen3().with(".attention.key_length", n(23)).with(".rope.dimension_count", n(8)),
+            "rope.dimension_count",
+            "got 8 of a head of 23",
+        ),
+        (qwen3().with(".attention.indexer.key_length", n(7)), "attention.indexer.key_length", "got 7"),
         // Models with a state turn the heads of their other layers.
         (
             qwen3().with(".rope.dimension_count", n(0)).with(".ssm.state_size", n(8)),

@@ -35,6 +35,7 @@ def prompt_of(llama: llama_cpp.Llama, n: int) -> list[int]:
         ({"expert": EXPERT.parent}, proxytune.ModelError, "demo"),
         ({"expert": EXPERT, "base": "missing.gguf"}, proxytune.ModelError, "missing.gguf"),
         ({"expert": BASE}, proxytune.ArgumentError, "the expert is the base"),
+        ({"expert": EXPERT, "probe": "missing"}, proxytune.ModelError, "could not be asked"),
         ({"expert": EXPERT, "recipe": "x.toml"}, proxytune.ArgumentError, "recipe"),
         ({"recipe": "missing.toml"}, proxytune.ModelError, "missing.toml"),
         ({"expert": EXPERT, "alpha": "1"}, TypeError, "alpha is '1', expected a number"),
