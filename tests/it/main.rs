@@ -29,6 +29,7 @@ mod hub;
 mod invariance;
 mod layering;
 mod limits;
+mod llama_cpp_options;
 mod notices;
 mod perplexity;
 mod probe;

@@ -1,12 +1,12 @@
 //! Damaged files through the whole program, each in a child process: a message and an exit code, never a signal, never
 //! a hang, and no more memory than a small model needs.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use self::trial::MAX_RESIDENT_KB;
 use crate::gguf::{Spec, TokenType, Value};
+use crate::strangers::child::run;
 use crate::strangers::random::{one_of, random};
 
 mod models;
@@ -14,8 +14,6 @@ mod trial;
 
 /// Damaged files in a normal run.
 const N_FILES: u64 = 200;
-const WATCHDOG: Duration = Duration::from_secs(60);
-const MAX_RESIDENT_KB: u64 = 512 << 10;
 
 /// A well-formed file, where the entries of its header end, and ends of keys with a number of four bytes.
 struct Whole {
@@ -203,45 +201,8 @@ fn wrong_split(seed: u64, folder: &Path, spec: &Spec) -> PathBuf {
 
 /// Runs `args`; the complaint if it did not end well. What is said, and where, is the command's to choose.
 fn survives(args: &[&str], said_in: fn(&str) -> bool) -> Result<(), String> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_proxytune"))
-        .args(args)
-        .env("GGML_NO_BACKTRACE", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let began = Instant::now();
-    let mut resident = 0;
-    let status = loop {
-        resident = resident.max(resident_kb(&child));
-        match child.try_wait().expect("it can be asked") {
-            Some(status) => break status,
-            None if began.elapsed() > WATCHDOG => {
-                child.kill().expect("it can be ended");
-                return Err(format!("still running after {WATCHDOG:?}"));
-            }
-            None => std::thread::sleep(Duration::from_millis(2)),
-        }
-    };
-    let mut said = String::new();
-    let _ = std::io::Read::read_to_string(&mut child.stdout.take().expect("a pipe"), &mut said);
-    let _ = std::io::Read::read_to_string(&mut child.stderr.take().expect("a pipe"), &mut said);
-    if resident > MAX_RESIDENT_KB {
-        return Err(format!("{resident} kB of memory"));
-    }
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(1) if said_in(&said) && !said.contains("panicked") => Ok(()),
-        code => Err(format!("code {code:?}, signal {:?}: {said}", status.signal())),
-    }
-}
-
-/// The most memory that a process had so far; 0 where the system does not tell.
-fn resident_kb(child: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    let (outcome, said) = run(Command::new(env!("CARGO_BIN_EXE_proxytune")).args(args), MAX_RESIDENT_KB, said_in);
+    if outcome.is_fine() { Ok(()) } else { Err(format!("{outcome}: {said}")) }
 }
 
 #[test]
