@@ -5,8 +5,7 @@ use anyhow::Result;
 use super::terminal::say;
 use super::{Done, interrupt};
 use crate::inspect::probe::{self, Ended, Probed, Prober, Request};
-use crate::plain::plain;
-use crate::steer::Plan;
+use crate::steer::{Facts, Plan};
 
 /// What a child answers.
 pub fn run(request: &str) -> Result<Done> {
@@ -16,13 +15,12 @@ pub fn run(request: &str) -> Result<Done> {
 
 /// Refuses a plan with a file that llama.cpp does not survive. Where no child can be started, a note says so and the
 /// plan goes on.
-pub fn admit(plan: &Plan, rpc: &[String]) -> Result<()> {
-    let facts = plan.check()?;
+pub fn admit(plan: &Plan, facts: &Facts, rpc: &[String]) -> Result<()> {
     let note =
         |ended: &Ended| say!("note: {ended}; the files are loaded without, and a damaged one may end this process");
     match this_program(false) {
         Err(error) => note(&error.into()),
-        Ok(prober) => match prober.with_rpc(rpc).admit(plan, &facts, &interrupt::stopped) {
+        Ok(prober) => match prober.with_rpc(rpc).admit(plan, facts, &interrupt::stopped) {
             Err(refused) if matches!(refused.ended, Ended::NotAsked(_)) => note(&refused.ended),
             admitted => admitted?,
         },
@@ -35,7 +33,7 @@ pub fn ask(request: &Request, verbose: bool) -> Result<Probed, String> {
     let prober = this_program(verbose).map_err(|error| Ended::from(error).to_string())?;
     let answer = prober.ask(request, &interrupt::stopped);
     if verbose {
-        eprint!("{}", plain(&answer.log));
+        say!("{}", answer.log.trim_end());
     }
     answer.probed.map_err(|ended| ended.to_string())
 }

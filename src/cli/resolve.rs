@@ -115,13 +115,14 @@ impl Resolved {
 
     /// Loads what the plan needs, with a bar for each file on a terminal.
     pub fn ensemble(&mut self, plan: &Plan) -> Result<Ensemble> {
-        probe::admit(plan, &self.rpc)?;
+        let facts = plan.check()?;
+        probe::admit(plan, &facts, &self.rpc)?;
         let mut bars = progress::Loading::default();
-        let ensemble = Ensemble::load(&self.backend, plan, &mut self.models, &mut |role, path, share| {
+        let mut report = |role, path: &Path, share| {
             bars.report(role, path, share);
             !super::interrupt::stopped()
-        });
-        Ok(ensemble?)
+        };
+        Ok(Ensemble::load_checked(&self.backend, plan, &facts, &mut self.models, &mut report)?)
     }
 
     /// The same, for a text at a time.

@@ -57,13 +57,23 @@ impl Ensemble {
         models: &mut Models,
         progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
     ) -> Result<Self, Error> {
-        let facts = plan.check()?;
+        Self::load_checked(backend, plan, &plan.check()?, models, progress)
+    }
+
+    /// The same for a plan whose files were checked, with what that found.
+    pub fn load_checked(
+        backend: &Backend,
+        plan: &Plan,
+        facts: &Facts,
+        models: &mut Models,
+        progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
+    ) -> Result<Self, Error> {
         let lanes = match &plan.base {
             Base::Model(base) => {
-                with_base(base, plan, &facts, &mut |role, source| models.source(backend, role, source, progress))?
+                with_base(base, plan, facts, &mut |role, source| models.source(backend, role, source, progress))?
             }
             Base::Host(host) => {
-                beside(host, plan, &facts, &mut |role, source| models.source(backend, role, source, progress))?
+                beside(host, plan, facts, &mut |role, source| models.source(backend, role, source, progress))?
             }
         };
         let n_vocab = match &plan.base {

@@ -36,10 +36,11 @@ impl LoadedPair {
         let (init, n_stages_max, plausibility) = (wanted.init, wanted.n_stages, wanted.recipe.sampling.plausibility);
         let prober = wanted.prober.clone();
         let plan = wanted.plan(&backend)?;
+        let facts = plan.check()?;
         if let Some(prober) = prober {
-            prober.admit(&plan, &plan.check()?, &|| false)?;
+            prober.admit(&plan, &facts, &|| false)?;
         }
-        let ensemble = Ensemble::load(&backend, &plan, &mut Models::default(), &mut |_, _, _| true)?;
+        let ensemble = Ensemble::load_checked(&backend, &plan, &facts, &mut Models::default(), &mut |_, _, _| true)?;
         let topology = ensemble.topology().clone();
         let (messages, inbox) = unbounded();
         let thread = std::thread::Builder::new()
