@@ -100,11 +100,11 @@ pub struct Run {
     pub for_one_answer: ForOneAnswer,
 }
 
-/// Whether the speed of an answer is told.
+/// Whether the speed of an answer is printed.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Output")]
 pub struct Perf {
-    /// Leave out the line on stderr that tells how fast the answer was, and its seed
+    /// Leave out the line on stderr with the speed of the answer and its seed
     #[arg(long, alias = "no-show-timings", overrides_with = "perf")]
     pub no_perf: bool,
     #[arg(long, alias = "show-timings", hide = true)]

@@ -65,8 +65,8 @@ fn elsewhere(spec: &ModelSpec) -> Option<String> {
     Some(format!("has a cache in {kind}"))
 }
 
-/// What is to be drafted. Where no draft may change the text that is as typed for weights that round one token and several
-/// alike, and nothing for others, which is told, or refused where a length was typed.
+/// What is to be drafted. `--deterministic` keeps what was typed for weights whose logits do not depend on the batch size.
+/// For others it drafts nothing and prints a note, and refuses a length that was typed.
 pub fn drafts(args: &Models, typed: &DraftArgs, plan: &Plan) -> Result<Draft> {
     let mut draft = typed.get()?;
     if !args.deterministic || draft.n_step() == 1 {

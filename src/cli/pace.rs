@@ -8,7 +8,7 @@ const SAME_STEP: Duration = Duration::from_micros(200);
 /// Steps that are looked at, and how many more must have been seen.
 const N_RECENT: usize = 8;
 const N_SEEN: usize = 16;
-/// How many times slower is told, and what is fast enough for anybody.
+/// How many times slower a step must become for a note, and what is fast enough for anybody.
 const FACTOR: u32 = 10;
 const FAST_ENOUGH: Duration = Duration::from_millis(20);
 

@@ -84,7 +84,7 @@ pub fn tokens(len: usize) -> ProgressBar {
     bar(len as u64, "{wide_bar} {pos} of {len} tokens, {eta} left")
 }
 
-/// What is measured; a bar once it is known how long that takes, which is told beforehand.
+/// What is measured: a spinner, then a bar once the duration is known, which a note gives beforehand.
 #[derive(Default)]
 pub struct Measuring(Option<(ProgressBar, Option<Instant>)>);
 
