@@ -1,5 +1,6 @@
 //! The recipe file and where bundled ones are found.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,8 @@ use crate::parameter::OutOfRange;
 use crate::sampling::Sampling;
 use crate::text_file;
 
+/// Longest name of a pair, in bytes.
+const MAX_NAME: usize = 64;
 /// A longer file is no recipe.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -33,6 +36,8 @@ pub struct Recipe {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairSpec {
+    /// What a request calls the pair; by default its number, from 1 on.
+    pub name: Option<String>,
     #[serde(default)]
     pub alpha: Schedule,
     pub expert: Option<ModelSpec>,
@@ -108,6 +113,7 @@ impl Recipe {
                 return Err(OutOfRange::new("a pair", "empty", "an expert, an antiexpert or both"));
             }
         }
+        self.check_names()?;
         self.models().try_for_each(ModelSpec::validate)?;
         let asks = |spec: &Option<ModelSpec>| {
             spec.as_ref().is_some_and(|spec| spec.view.template == Some(TemplateName::Expert))
@@ -121,6 +127,24 @@ impl Recipe {
             return Err(OutOfRange::new("a template", "\"expert\"", expected));
         }
         self.sampling.validate()
+    }
+
+    /// Refuses names of pairs that cannot be told apart, or hardly typed.
+    fn check_names(&self) -> Result<(), OutOfRange> {
+        let mut names = BTreeSet::new();
+        for (i, pair) in self.pairs.iter().enumerate() {
+            let name = pair.name.clone().unwrap_or_else(|| (i + 1).to_string());
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+            if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
+                let expected = format!("1 to {MAX_NAME} of the characters A-Z, a-z, 0-9, _, . and -");
+                return Err(OutOfRange::new("a pair's name", format!("{name:?}"), expected));
+            }
+            if !names.insert(name.clone()) {
+                let expected = "another one for each pair, where one without a name has its number";
+                return Err(OutOfRange::new("a pair's name", format!("{name:?} twice"), expected));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -187,6 +211,7 @@ mod tests {
         gpu_layers = "all"
         cache_type_k = "q8_0"
         [[pair]]
+        name = "style_1.0-b"
         alpha = "1@0..0.5@64"
         expert = { model = "small.gguf", lora = ["tuned.gguf", { path = "more.gguf", scale = 0.5 }], template = "chat.jinja" }
         antiexpert = { model = "small.gguf", template = "expert", system = "", device = ["none"] }
@@ -239,6 +264,10 @@ mod tests {
             "base = 'b'\n[[pair]]\nexpert = { model = 'e', template = 'expert' }",
             "base = 'b'\n[[pair]]\nantiexpert = { model = 'a', template = 'expert' }",
             "base = { model = 'b', lora = ['l', 'l'] }",
+            "base = 'b'\n[[pair]]\nname = ''\nexpert = 'e'",
+            "base = 'b'\n[[pair]]\nname = 'a b'\nexpert = 'e'",
+            "base = 'b'\n[[pair]]\nname = 'a'\nexpert = 'e'\n[[pair]]\nname = 'a'\nexpert = 'f'",
+            "base = 'b'\n[[pair]]\nname = '2'\nexpert = 'e'\n[[pair]]\nexpert = 'f'",
         ] {
             assert!(parse(text).expect("well-formed").validate().is_err(), "{text}");
         }

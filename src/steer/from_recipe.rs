@@ -50,7 +50,7 @@ fn pairs(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<V
     let mut pairs = Vec::new();
     for (i, pair) in recipe.pairs.iter().enumerate() {
         let (expert, antiexpert) = (side(Role::Expert(i), &pair.expert)?, side(Role::Antiexpert(i), &pair.antiexpert)?);
-        pairs.push(PairPlan { alpha: pair.alpha.clone(), expert, antiexpert });
+        pairs.push(PairPlan { name: pair.name.clone(), alpha: pair.alpha.clone(), expert, antiexpert });
     }
     Ok(pairs)
 }

@@ -84,8 +84,10 @@ impl From<ModelSource> for Base {
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PairPlan {
+    /// What requests call it; `None` for its number.
+    pub name: Option<String>,
     pub alpha: Schedule,
     pub expert: Option<SidePlan>,
     pub antiexpert: Option<SidePlan>,

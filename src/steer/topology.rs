@@ -46,9 +46,10 @@ impl Lane {
     }
 }
 
-/// One pair: α as planned, and the lanes of its sides.
+/// One pair: its name, α as planned, and the lanes of its sides.
 #[derive(Debug)]
 pub struct Pair {
+    pub(super) name: String,
     pub(super) alpha: Schedule,
     pub(super) expert: Option<usize>,
     pub(super) antiexpert: Option<usize>,
@@ -93,6 +94,11 @@ impl Topology {
     #[must_use]
     pub fn n_pairs(&self) -> usize {
         self.pairs.len()
+    }
+
+    /// What the pairs are called, in order: by the plan, else by their numbers from 1 on.
+    pub fn pair_names(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|pair| pair.name.as_str())
     }
 
     /// α of every pair as planned, in order.

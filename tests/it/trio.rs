@@ -40,6 +40,7 @@ pub fn model(path: impl Into<PathBuf>) -> Option<SidePlan> {
 
 pub fn plan(base: &str, pairs: &[(f32, Option<SidePlan>, Option<SidePlan>)]) -> Plan {
     let pair = |(alpha, expert, antiexpert): &(f32, Option<SidePlan>, Option<SidePlan>)| PairPlan {
+        name: None,
         alpha: Schedule::constant(*alpha),
         expert: expert.clone(),
         antiexpert: antiexpert.clone(),
@@ -60,8 +61,12 @@ pub fn with_recurrent_pair(folder: &Path) -> Plan {
         source(path)
     };
     let [expert, antiexpert] = [1, 2].map(|seed| write(&format!("mamba-{seed}"), &Spec { seed, ..Spec::mamba() }));
-    let pair =
-        PairPlan { alpha: Schedule::constant(1.0), expert: Some(expert.into()), antiexpert: Some(antiexpert.into()) };
+    let pair = PairPlan {
+        name: None,
+        alpha: Schedule::constant(1.0),
+        expert: Some(expert.into()),
+        antiexpert: Some(antiexpert.into()),
+    };
     Plan { pairs: vec![pair], ..Plan::alone(write("base", &Spec::tiny())) }
 }
 
