@@ -39,6 +39,7 @@ pub fn run(
             reading.begin(*n_prompt, *n_cached);
             Ok(())
         }
+        Event::Prompt(_) => Ok(()),
         Event::Read { n } => {
             read = started.elapsed();
             reading.report(*n);
@@ -114,7 +115,7 @@ pub fn done(answer: &Answer) -> Done {
 
 /// `text`, `tokens`, `finish_reason`, `prompt_tokens`, `timings`, `generation` and, where they were asked for, `probs`.
 pub fn json(answer: &Answer) -> Map<String, Value> {
-    let prompts = answer.started.prompts.iter().map(|(role, tokens)| (role.to_string(), json!(tokens)));
+    let prompts = answer.started.prompts.iter().map(|prompt| (prompt.role.to_string(), json!(prompt.tokens)));
     let timings = answer.timings.iter().map(|(role, timing)| (role.to_string(), self::timing(*timing)));
     let mut object = Map::new();
     object.insert("text".to_owned(), json!(answer.text));

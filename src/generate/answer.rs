@@ -1,7 +1,7 @@
 //! A generation's events gathered into what it gave.
 
 use super::draft::Stats;
-use super::event::{Done, Event, Failed, Failure, Finish, Generated, Started};
+use super::event::{Done, Event, Failed, Failure, Finish, Generated, Started, StopReason};
 use super::probs::Position;
 use crate::llama::Token;
 use crate::llama::context::Timings;
@@ -14,9 +14,12 @@ pub struct Answer {
     pub tokens: Vec<Token>,
     /// One for each token, where they were asked for.
     pub positions: Vec<Position>,
+    /// One for each token of the prompt behind its first, where they were asked for.
+    pub prompt_positions: Vec<Position>,
     pub started: Started,
     /// `None` while it goes on, and where it failed.
     pub finish: Option<Finish>,
+    pub stopped_by: Option<StopReason>,
     pub is_full: bool,
     pub failure: Option<Failure>,
     pub stats: Stats,
@@ -40,12 +43,17 @@ impl Answer {
                 String::new()
             }
             Event::Read { .. } => String::new(),
+            Event::Prompt(positions) => {
+                self.prompt_positions.extend(positions);
+                String::new()
+            }
             Event::Token(Generated { token, text, position }) => {
                 self.tokens.push(token);
                 self.positions.extend(position);
                 text
             }
-            Event::Done(Done { finish, is_full, text, stats, seconds, timings }) => {
+            Event::Done(Done { finish, stopped_by, is_full, text, stats, seconds, timings }) => {
+                self.stopped_by = stopped_by;
                 (self.finish, self.is_full, self.seconds) = (Some(finish), is_full, seconds);
                 (self.stats, self.timings) = (stats, timings);
                 text

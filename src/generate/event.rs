@@ -8,7 +8,7 @@ use crate::llama::Token;
 use crate::llama::context::Timings;
 use crate::steer::{self, Role};
 
-/// In order: started, read for each piece of the prompts, tokens, and one of done and failed. A request that never got a
+/// In order: started, read for each piece of the prompts and what was seen in it, tokens, and one of done and failed. A request that never got a
 /// slot has the last one only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -18,6 +18,8 @@ pub enum Event {
     Read {
         n: usize,
     },
+    /// The next tokens of the prompt that is sampled from behind its first, where they were asked for.
+    Prompt(Vec<Position>),
     Token(Generated),
     Done(Done),
     Failed(Failed),
@@ -34,13 +36,23 @@ impl Event {
 /// A text has its place.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Started {
-    /// What every role is given, by its own ids.
-    pub prompts: Vec<(Role, Vec<Token>)>,
+    /// What every role is given; the first one is what tokens are chosen for.
+    pub prompts: Vec<RolePrompt>,
     /// Tokens of the prompts, all lanes together, and those of them that the lanes hold already.
     pub n_prompt: usize,
     pub n_cached: usize,
     /// What is not done as it was asked for.
     pub notes: Vec<String>,
+}
+
+/// What one role is given to continue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolePrompt {
+    pub role: Role,
+    /// By the role's own ids.
+    pub tokens: Vec<Token>,
+    /// The first tokens, which its lane holds already.
+    pub n_cached: usize,
 }
 
 /// One generated token.
@@ -63,6 +75,18 @@ pub enum Finish {
     Cancelled,
 }
 
+/// What ended a text with [`Finish::Stop`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// An end-of-generation token, by the ids of the lane that is sampled from.
+    Eog(Token),
+    /// A stop string.
+    Text(String),
+    /// A grammar is complete, and the model has no token that could follow.
+    Grammar,
+}
+
 impl Finish {
     /// As `OpenAI`'s and llama.cpp's APIs spell it.
     #[must_use]
@@ -79,6 +103,8 @@ impl Finish {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     pub finish: Finish,
+    /// Where it is [`Finish::Stop`].
+    pub stopped_by: Option<StopReason>,
     /// The context has no room for another token.
     pub is_full: bool,
     /// Text that was held back until it was known that nothing more comes.

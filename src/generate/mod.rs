@@ -20,6 +20,6 @@ pub mod text;
 
 pub use answer::Answer;
 pub use draft::Draft;
-pub use event::{Event, Failure, Finish};
+pub use event::{Event, Failure, Finish, StopReason};
 pub use request::{Input, Request};
 pub use task::Task;

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::draft::Draft;
 use crate::llama::Token;
 use crate::parameter::OutOfRange;
-use crate::prompt::Conversation;
+use crate::prompt::{Conversation, Piece};
 use crate::recipe::View;
 use crate::sampling::{Sampling, check_list};
-use crate::steer::{Role, Sampled, WeightsRequest};
+use crate::steer::{Ensemble, Error, Prompts, Role, Sampled, WeightsRequest};
 
 /// What a text is to continue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,8 +16,30 @@ use crate::steer::{Role, Sampled, WeightsRequest};
 pub enum Input {
     /// Every lane is given what its view makes of it.
     Conversation(Conversation),
-    /// The same on every lane, by the ids of the lane that is sampled from.
+    /// A text that nobody puts into a template, as llama-server's `/completion` takes it: pieces of text, and tokens by the ids of
+    /// the lane that is sampled from. Every lane is given its own view's prefix in front of it, and its view's prompt in its
+    /// place. The token that a model wants in front of a text is put there unless the first piece is tokens.
+    Raw(Vec<Piece>),
+    /// The same on every lane, whatever the views, by the ids of the lane that is sampled from.
     Tokens(Vec<Token>),
+}
+
+impl Input {
+    /// A text as it is; names of special tokens in it are tokens.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Raw(vec![Piece::Raw(text.into())])
+    }
+
+    /// What every lane in use is given.
+    pub fn prompts(&self, ensemble: &Ensemble, sampled: Sampled, views: &[(Role, View)]) -> Result<Prompts, Error> {
+        match (self, views.first()) {
+            (Self::Conversation(conversation), _) => ensemble.prompts(sampled, conversation, views),
+            (Self::Raw(pieces), _) => ensemble.raw(sampled, pieces, views),
+            (Self::Tokens(tokens), None) => ensemble.same(sampled, tokens),
+            (Self::Tokens(_), Some((role, _))) => Err(Error::OwnView { role: *role }),
+        }
+    }
 }
 
 impl Default for Input {
@@ -45,6 +67,9 @@ pub struct Request {
     /// Candidates to report at each position; 0 looks at the chosen token and the base's top token alone, `None` at
     /// nothing.
     pub n_probs: Option<usize>,
+    /// The same for every token of the prompt behind the first: how probable it is where the answer would begin there. Every
+    /// lane in use has to be given the same tokens.
+    pub prompt_probs: Option<usize>,
     /// How tokens are drafted, as far as the contexts have room for their rows.
     pub draft: Draft,
 }
@@ -63,12 +88,12 @@ impl Request {
             let expected = format!("at most one for each of the {n_vocab} tokens");
             return Err(OutOfRange::new("logit-bias", format!("{n_biases} biases"), expected));
         }
-        match self.n_probs {
-            Some(n) if n > n_vocab => {
-                Err(OutOfRange::new("n-probs", n, format!("at most the {n_vocab} tokens of the vocabulary")))
+        for (name, n) in [("n-probs", self.n_probs), ("prompt-probs", self.prompt_probs)] {
+            if let Some(n) = n.filter(|&n| n > n_vocab) {
+                return Err(OutOfRange::new(name, n, format!("at most the {n_vocab} tokens of the vocabulary")));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// Continues a single message.

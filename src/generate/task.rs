@@ -2,9 +2,9 @@
 
 use super::ahead::Ahead;
 use super::draft::{Drafting, Policy, Share};
-use super::event::{Done, Event, Failed, Failure, Finish, Generated, Started};
+use super::event::{Done, Event, Failed, Failure, Finish, Generated, RolePrompt, Started, StopReason};
 use super::probs::Position;
-use super::request::{Input, Request};
+use super::request::Request;
 use super::text::TextStream;
 use crate::llama::chain::Chain;
 use crate::llama::context::Outputs;
@@ -56,10 +56,7 @@ impl Task {
         let sampled = request.sampled;
         let lane = if let Sampled::Alone(role) = sampled { ensemble.lane(role) } else { None }.unwrap_or(0);
         request.validate(ensemble.model(lane).n_vocab())?;
-        let prompts = match &request.input {
-            Input::Conversation(conversation) => ensemble.prompts(sampled, conversation, &request.views)?,
-            Input::Tokens(tokens) => ensemble.same(sampled, tokens)?,
-        };
+        let prompts = request.input.prompts(ensemble, sampled, &request.views)?;
         ensemble.check_room(&prompts, sampled)?;
         let weights = ensemble.topology().weights(&request.weights)?;
         let ends = ensemble.ends(sampled)?;
@@ -114,7 +111,11 @@ impl Task {
         self.sequence = Some(sequence);
         begun?;
         let roles = self.roles(ensemble);
-        let prompt = |role: Role| (role, self.prompts.lane(ensemble.lane(role).unwrap_or(0)).to_vec());
+        let prompt = |role: Role| {
+            let lane = ensemble.lane(role).unwrap_or(0);
+            let n_cached = self.sequence.as_ref().map_or(0, |sequence| sequence.n_held(lane));
+            RolePrompt { role, tokens: self.prompts.lane(lane).to_vec(), n_cached }
+        };
         events.push(Event::Started(Started {
             prompts: roles.into_iter().map(prompt).collect(),
             n_prompt: self.prompts.n_tokens(),
@@ -292,7 +293,7 @@ impl Task {
             }
             self.is_writing = true;
             if self.n_left == 0 {
-                self.finish(Finish::Length, ensemble, events);
+                self.finish(Finish::Length, None, ensemble, events);
                 return Ok(Taken { has_ended: true, ..Taken::default() });
             }
         }
@@ -300,17 +301,19 @@ impl Task {
         let by_model = self.drafting.drafter().is_some();
         let mut taken = Taken { by_model, n_drafted, ..Taken::default() };
         let n_before = self.n_chosen;
-        let (next, finish) = loop {
-            let Some((token, position)) = self.choose(ensemble)? else { break (None, Some(Finish::Stop)) };
+        let (next, end) = loop {
+            let Some((token, position)) = self.choose(ensemble)? else {
+                break (None, Some((Finish::Stop, Some(StopReason::Grammar))));
+            };
             let text = self.append(token, ensemble)?;
             self.n_left -= 1;
             self.n_chosen += 1;
             taken.n_tokens += 1;
             events.push(Event::Token(Generated { token, text, position }));
             let draft = self.drafting.drafts().get(self.n_chosen - n_before - 1).copied();
-            let finish = self.has_ended(token, ensemble, n_before);
-            if finish.is_some() || draft != Some(token) {
-                break (Some(token), finish);
+            let end = self.end_with(token, ensemble, n_before);
+            if end.is_some() || draft != Some(token) {
+                break (Some(token), end);
             }
         };
         // All drafts that were drawn but the last token, whose row nobody has asked for.
@@ -321,11 +324,11 @@ impl Task {
         self.settle(ensemble, policy, n_accept, next);
         // Until the next round begins it counts for the one token that it is going to bring.
         self.n_wanted = 1;
-        match finish {
+        match end {
             None => self.pending = next,
-            Some(finish) => {
+            Some((finish, stopped_by)) => {
                 taken.has_ended = true;
-                self.finish(finish, ensemble, events);
+                self.finish(finish, stopped_by, ensemble, events);
             }
         }
         Ok(taken)
@@ -370,17 +373,20 @@ impl Task {
     }
 
     /// Why the text ends with a token, if it does. `n_before`: positions that were chosen before this round.
-    fn has_ended(&self, token: Token, ensemble: &Ensemble, n_before: usize) -> Option<Finish> {
+    fn end_with(&self, token: Token, ensemble: &Ensemble, n_before: usize) -> Option<(Finish, Option<StopReason>)> {
         let sequence = self.sequence.as_ref()?;
-        if ensemble.ends_of(sequence).is_eog(token) || self.text.stopped() {
-            return Some(Finish::Stop);
+        if ensemble.ends_of(sequence).is_eog(token) {
+            return Some((Finish::Stop, Some(StopReason::Eog(token))));
+        }
+        if let Some(stop) = self.text.stopped_by() {
+            return Some((Finish::Stop, Some(StopReason::Text(stop.to_owned()))));
         }
         let n_behind = n_before + self.drafting.drafts().len() + 1 - self.n_chosen;
         let is_full = ensemble.n_left(sequence) + n_behind == 0;
-        (self.n_left == 0 || is_full).then_some(Finish::Length)
+        (self.n_left == 0 || is_full).then_some((Finish::Length, None))
     }
 
-    fn finish(&mut self, finish: Finish, ensemble: &Ensemble, events: &mut Vec<Event>) {
+    fn finish(&mut self, finish: Finish, stopped_by: Option<StopReason>, ensemble: &Ensemble, events: &mut Vec<Event>) {
         let is_full = finish == Finish::Length && self.n_left > 0;
         let timings = self.sequence.as_ref().map_or_else(Vec::new, |sequence| {
             let of = |role| {
@@ -391,6 +397,7 @@ impl Task {
         });
         events.push(Event::Done(Done {
             finish,
+            stopped_by,
             is_full,
             text: self.text.finish(),
             stats: self.drafting.stats().clone(),
@@ -401,12 +408,12 @@ impl Task {
 
     /// Ends it since other texts have taken the room for its next token.
     pub fn end_for_want_of_room(&mut self, ensemble: &Ensemble, events: &mut Vec<Event>) {
-        self.finish(Finish::Length, ensemble, events);
+        self.finish(Finish::Length, None, ensemble, events);
     }
 
     /// Ends it where it stands.
     pub fn cancel(&mut self, ensemble: &Ensemble, events: &mut Vec<Event>) {
-        self.finish(Finish::Cancelled, ensemble, events);
+        self.finish(Finish::Cancelled, None, ensemble, events);
     }
 
     /// Ends it with what went wrong.

@@ -6,7 +6,8 @@ pub struct TextStream {
     stop: Vec<Vec<u8>>,
     /// Bytes that were not given out yet.
     held: Vec<u8>,
-    stopped: bool,
+    /// The stop string that came, by its place.
+    stopped_by: Option<usize>,
 }
 
 impl TextStream {
@@ -14,7 +15,7 @@ impl TextStream {
     #[must_use]
     pub fn new(stop: &[String]) -> Self {
         let stop = stop.iter().filter(|stop| !stop.is_empty()).map(|stop| stop.clone().into_bytes()).collect();
-        Self { stop, held: Vec::new(), stopped: false }
+        Self { stop, held: Vec::new(), stopped_by: None }
     }
 
     /// Whether no text can stop it.
@@ -26,17 +27,24 @@ impl TextStream {
     /// Whether a stop string came; the text ends before it.
     #[must_use]
     pub fn stopped(&self) -> bool {
-        self.stopped
+        self.stopped_by.is_some()
+    }
+
+    /// The stop string that came: of several the earliest, of those that begin together the first.
+    #[must_use]
+    pub fn stopped_by(&self) -> Option<&str> {
+        self.stopped_by.and_then(|which| str::from_utf8(&self.stop[which]).ok())
     }
 
     /// Takes the bytes of a token; gives out the text that no later byte can change.
     pub fn push(&mut self, bytes: &[u8]) -> String {
-        if self.stopped {
+        if self.stopped() {
             return String::new();
         }
         self.held.extend_from_slice(bytes);
-        if let Some(at) = self.stop.iter().filter_map(|stop| find(&self.held, stop)).min() {
-            self.stopped = true;
+        let found = self.stop.iter().enumerate().filter_map(|(which, stop)| Some((find(&self.held, stop)?, which)));
+        if let Some((at, which)) = found.min() {
+            self.stopped_by = Some(which);
             self.held.truncate(at);
             return self.finish();
         }
@@ -89,7 +97,7 @@ mod tests {
         let mut text = TextStream::new(&stop.iter().map(|&stop| stop.to_owned()).collect::<Vec<_>>());
         let mut out: Vec<_> = pieces.iter().map(|piece| text.push(piece)).collect();
         out.push(text.finish());
-        (out, text.stopped)
+        (out, text.stopped())
     }
 
     #[test]
@@ -110,6 +118,18 @@ mod tests {
             (["one ", "", "", ""].map(str::to_owned).to_vec(), true)
         );
         assert_eq!(stream(&["END"], &[b"one E", b"N", b"ough"]).0, ["one ", "", "ENough", ""]);
+    }
+
+    #[test]
+    fn the_stop_string_that_came_is_told() {
+        let told = |stop: &[&str], text: &str| {
+            let mut stream = TextStream::new(&stop.iter().map(|&stop| stop.to_owned()).collect::<Vec<_>>());
+            stream.push(text.as_bytes());
+            stream.stopped_by().map(str::to_owned)
+        };
+        assert_eq!(told(&["", "ab", "xa"], "xab").as_deref(), Some("xa"));
+        assert_eq!(told(&["ab", "a"], "xab").as_deref(), Some("ab"), "of those that begin together the first");
+        assert_eq!(told(&["ab", "a"], "xb"), None);
     }
 
     #[test]

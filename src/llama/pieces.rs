@@ -23,6 +23,29 @@ impl Model {
     /// Tokenises what a view rendered, for continuing it: with the token the model wants in front of a text exactly
     /// once, whether or not the template brings it.
     pub fn tokenize_pieces(&self, pieces: &[Piece]) -> Result<Vec<Token>, Error> {
+        let mut tokens = self.tokens_of(pieces)?;
+        let is_raw = pieces.iter().any(|piece| matches!(piece, Piece::Raw(_)));
+        // A template may write something in front of it. Where it is typed, it may begin a second text behind the first.
+        let has_bos = |bos: &Token| if is_raw { tokens.first() == Some(bos) } else { tokens.contains(bos) };
+        if let Some(bos) = self.leading_bos().filter(|bos| !has_bos(bos)) {
+            tokens.insert(0, bos);
+        }
+        Ok(tokens)
+    }
+
+    /// Tokenises a text that is given as it is, for continuing it: where it begins with text, the token that the model wants
+    /// in front of one stands there exactly once; where it begins with tokens, they are the beginning.
+    pub fn tokenize_raw(&self, pieces: &[Piece]) -> Result<Vec<Token>, Error> {
+        let mut tokens = self.tokens_of(pieces)?;
+        let begins_with_text = !matches!(pieces.first(), Some(Piece::Tokens(_)));
+        if let Some(bos) = self.leading_bos().filter(|bos| begins_with_text && tokens.first() != Some(bos)) {
+            tokens.insert(0, bos);
+        }
+        Ok(tokens)
+    }
+
+    /// The tokens of pieces, with nothing in front of them.
+    fn tokens_of(&self, pieces: &[Piece]) -> Result<Vec<Token>, Error> {
         let mut tokens = Vec::new();
         let mut run = Stretch::default();
         for piece in pieces {
@@ -40,12 +63,6 @@ impl Model {
             }
         }
         self.append_run(run, &mut tokens)?;
-        let is_raw = pieces.iter().any(|piece| matches!(piece, Piece::Raw(_)));
-        // A template may write something in front of it. Where it is typed, it may begin a second text behind the first.
-        let has_bos = |bos: &Token| if is_raw { tokens.first() == Some(bos) } else { tokens.contains(bos) };
-        if let Some(bos) = self.leading_bos().filter(|bos| !has_bos(bos)) {
-            tokens.insert(0, bos);
-        }
         Ok(tokens)
     }
 

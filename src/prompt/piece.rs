@@ -2,10 +2,13 @@
 
 use std::mem;
 
+use serde::{Deserialize, Serialize};
+
 use super::Generated;
 
 /// What a role is given, in order; neighbouring pieces of text are tokenised together as one text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Piece {
     /// Text of the template: special tokens in it are tokens.
     Template(String),
@@ -13,7 +16,7 @@ pub enum Piece {
     Content(String),
     /// Text that was typed for the model as it is: special tokens in it are tokens.
     Raw(String),
-    /// Tokens of an earlier answer, by the base's ids, kept as they were generated.
+    /// Tokens as they are: of an earlier answer, by the base's ids.
     Tokens(Vec<i32>),
 }
 

@@ -29,6 +29,17 @@ impl View {
         }
     }
 
+    /// What this role is given of a text that nobody puts into a template: its own prefix stands in front of it and its own
+    /// prompt in its place, and there is no system message. Names of special tokens in those are tokens.
+    #[must_use]
+    pub fn render_raw(&self, pieces: &[Piece]) -> Vec<Piece> {
+        let prefix = self.prefix.iter().filter(|prefix| !prefix.is_empty()).cloned().map(Piece::Raw);
+        match &self.prompt {
+            None => prefix.chain(pieces.iter().cloned()).collect(),
+            Some(prompt) => prefix.chain(Some(Piece::Raw(prompt.clone())).filter(|_| !prompt.is_empty())).collect(),
+        }
+    }
+
     /// The conversation with the view's own system message, prefix and prompt put in.
     fn turns<'a>(&'a self, conversation: &'a Conversation) -> Vec<Turn<'a>> {
         let mut turns: Vec<_> = conversation

@@ -89,6 +89,15 @@ pub enum Error {
 
     #[error("the {role} is asked for another template, expected a system prompt, a prefix or a prompt")]
     OwnTemplate { role: Role },
+
+    #[error("the {role} is asked for another system prompt, and a text that is given as it is has none")]
+    OwnSystem { role: Role },
+
+    #[error("the {role} is asked for a view of its own, and tokens are given to every role as they are")]
+    OwnView { role: Role },
+
+    #[error("the {role} is given other tokens than the {sampled}, so that no token of the prompt has one probability")]
+    OtherTokens { role: Role, sampled: Role },
 }
 
 impl Error {
@@ -101,7 +110,10 @@ impl Error {
             | Self::Alphas { .. }
             | Self::NoLane { .. }
             | Self::SharedLane { .. }
-            | Self::OwnTemplate { .. } => true,
+            | Self::OwnTemplate { .. }
+            | Self::OwnSystem { .. }
+            | Self::OwnView { .. }
+            | Self::OtherTokens { .. } => true,
             _ => false,
         }
     }
@@ -141,6 +153,10 @@ impl Error {
             Self::NoExpert { .. } => Some("the template may be plain, model, or a file"),
             Self::Alphas { .. } => Some("give one for all pairs, or one for each"),
             Self::EmptyPrompt { .. } => Some("give a prompt with -p TEXT or -f FILE"),
+            Self::OwnView { .. } => Some("give the tokens as part of a text"),
+            Self::OtherTokens { .. } => Some(
+                "give the prompt as tokens, or as a text that every role sees alike: no template, prefix or prompt of its own",
+            ),
             Self::PromptTooLong { .. } => Some("shorten the prompt, or give more room with -c"),
             // Their words say what to do already, or there is nothing to do.
             Self::NotHere { .. }
@@ -152,7 +168,8 @@ impl Error {
             | Self::InUse
             | Self::NoLane { .. }
             | Self::SharedLane { .. }
-            | Self::OwnTemplate { .. } => None,
+            | Self::OwnTemplate { .. }
+            | Self::OwnSystem { .. } => None,
         }
     }
 }

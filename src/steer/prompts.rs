@@ -7,12 +7,42 @@ use crate::llama::Token;
 use crate::prompt::{self, Conversation, Piece};
 use crate::recipe;
 
+/// What lanes make their prompts of.
+#[derive(Debug, Clone, Copy)]
+enum Given<'a> {
+    Conversation(&'a Conversation),
+    /// `is_own`: tokens in it are by the ids of the only lane in use, else by the base's.
+    Raw {
+        pieces: &'a [Piece],
+        is_own: bool,
+    },
+}
+
 impl Ensemble {
     /// What every lane in use is given of a conversation; `views` are those that differ from the lanes' own.
     pub fn prompts(
         &self,
         sampled: Sampled,
         conversation: &Conversation,
+        views: &[(Role, recipe::View)],
+    ) -> Result<Prompts, Error> {
+        self.seen_by_all(sampled, Given::Conversation(conversation), views)
+    }
+
+    /// What every lane in use is given of a text as it is, tokens in it by the ids of the lane that is sampled from: neither
+    /// template nor system prompt, but the prefix and the prompt of each lane's view.
+    pub fn raw(&self, sampled: Sampled, pieces: &[Piece], views: &[(Role, recipe::View)]) -> Result<Prompts, Error> {
+        if let Some((role, _)) = views.iter().find(|(_, view)| view.system.is_some()) {
+            return Err(Error::OwnSystem { role: *role });
+        }
+        let is_own = matches!(sampled, Sampled::Alone(_));
+        self.seen_by_all(sampled, Given::Raw { pieces, is_own }, views)
+    }
+
+    fn seen_by_all(
+        &self,
+        sampled: Sampled,
+        given: Given<'_>,
         views: &[(Role, recipe::View)],
     ) -> Result<Prompts, Error> {
         let alone = self.alone(sampled)?;
@@ -28,17 +58,12 @@ impl Ensemble {
         let mut lanes = vec![Vec::new(); self.lanes().len()];
         for lane in alone.map_or(0..lanes.len(), |lane| lane..lane + 1) {
             let asked = views.iter().find(|(role, _)| self.lane(*role) == Some(lane)).map(|(_, view)| view);
-            lanes[lane] = self.prompt(lane, conversation, asked)?;
+            lanes[lane] = self.prompt(lane, given, asked)?;
         }
         Ok(Prompts { lanes, sampled: alone.unwrap_or(0) })
     }
 
-    fn prompt(
-        &self,
-        index: usize,
-        conversation: &Conversation,
-        asked: Option<&recipe::View>,
-    ) -> Result<Vec<Token>, Error> {
+    fn prompt(&self, index: usize, given: Given<'_>, asked: Option<&recipe::View>) -> Result<Vec<Token>, Error> {
         let mut view = self.lanes()[index].view.clone();
         if let Some(asked) = asked {
             let over = |own: &mut Option<String>, asked: &Option<String>| *own = asked.clone().or(own.take());
@@ -46,7 +71,7 @@ impl Ensemble {
             over(&mut view.prefix, &asked.prefix);
             over(&mut view.prompt, &asked.prompt);
         }
-        let tokens = self.seen(index, &view, conversation)?;
+        let tokens = self.seen(index, &view, given)?;
         if !tokens.is_empty() || view.prompt.is_none() {
             return Ok(tokens);
         }
@@ -55,21 +80,33 @@ impl Ensemble {
         if let Some(bos) = self.model(index).declared_bos() {
             return Ok(vec![bos]);
         }
-        let mut tokens = self.seen(index, &prompt::View { prompt: None, ..view }, conversation)?;
+        let mut tokens = self.seen(index, &prompt::View { prompt: None, ..view }, given)?;
         Ok(tokens.split_off(tokens.len().saturating_sub(1)))
     }
 
-    /// A conversation under a view, by a lane's own ids.
-    fn seen(&self, index: usize, view: &prompt::View, conversation: &Conversation) -> Result<Vec<Token>, Error> {
-        let lane = &self.lanes()[index];
+    /// What is given under a view, by a lane's own ids.
+    fn seen(&self, index: usize, view: &prompt::View, given: Given<'_>) -> Result<Vec<Token>, Error> {
+        let (lane, model) = (&self.lanes()[index], self.model(index));
         let role = lane.role;
-        let mut pieces = view.render(conversation).map_err(|source| Error::Prompt { role, source })?;
+        let (mut pieces, is_own) = match given {
+            Given::Conversation(conversation) => {
+                (view.render(conversation).map_err(|source| Error::Prompt { role, source })?, false)
+            }
+            Given::Raw { pieces, is_own } => (view.render_raw(pieces), is_own),
+        };
         for piece in &mut pieces {
-            if let Piece::Tokens(tokens) = piece {
+            let Piece::Tokens(tokens) = piece else { continue };
+            if is_own {
+                tokens.iter().try_for_each(|&token| model.check(token)).map_err(in_lane(role))?;
+            } else {
                 tokens.iter_mut().try_for_each(|token| lane.own(*token).map(|own| *token = own))?;
             }
         }
-        self.model(index).tokenize_pieces(&pieces).map_err(in_lane(role))
+        let tokens = match given {
+            Given::Conversation(_) => model.tokenize_pieces(&pieces),
+            Given::Raw { .. } => model.tokenize_raw(&pieces),
+        };
+        tokens.map_err(in_lane(role))
     }
 
     /// The same tokens for every lane in use, by the ids of the lane that is sampled from.
