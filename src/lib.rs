@@ -37,6 +37,8 @@ pub mod prompt;
 pub mod recipe;
 mod remembered;
 pub mod sampling;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod steer;
 pub mod text_file;
 pub mod vocab;

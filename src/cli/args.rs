@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::draft::DraftArgs;
-use super::llama_cpp::{Accepted, ForOneAnswer, InAConversation};
+use super::llama_cpp::{Accepted, ForOneAnswer, ForOneText, InAConversation};
 use super::models::{HubArgs, Models};
 use super::sampling::SamplingArgs;
 use super::text::escaped;
@@ -37,6 +37,8 @@ impl Args {
             Command::Perplexity(args) => args.models.verbose,
             Command::Bench(args) => args.models.verbose,
             Command::Check(args) => args.models.verbose,
+            #[cfg(feature = "server")]
+            Command::Serve(args) => args.models.verbose,
             Command::Recipe(_) | Command::Pull(_) | Command::Devices => false,
             Command::Probe { verbose, .. } => *verbose,
         }
@@ -58,6 +60,9 @@ pub enum Command {
     /// Runs are interleaved, prompt by prompt, so that each ratio compares adjacent runs. Sampling is greedy unless flags say
     /// otherwise: neither a recipe's sampling nor llama.cpp's defaults are used, and EOS is ignored.
     Bench(Bench),
+    /// Serve recipes over HTTP, to clients of llama.cpp, OpenAI, Anthropic and Ollama.
+    #[cfg(feature = "server")]
+    Serve(Box<super::serve::Serve>),
     /// Check before loading whether files fit together, and how much memory they need.
     Check(Check),
     /// List, show and validate recipes.
@@ -96,6 +101,8 @@ pub struct Run {
     pub perf: Perf,
     #[command(flatten)]
     pub accepted: Accepted,
+    #[command(flatten)]
+    pub for_one_text: ForOneText,
     #[command(flatten)]
     pub for_one_answer: ForOneAnswer,
 }
@@ -166,6 +173,8 @@ pub struct Chat {
     pub perf: Perf,
     #[command(flatten)]
     pub accepted: Accepted,
+    #[command(flatten)]
+    pub for_one_text: ForOneText,
     #[command(flatten)]
     pub in_a_conversation: InAConversation,
 }

@@ -19,7 +19,7 @@ enum Takes {
 use Takes::{Any, Nothing, Only, Perhaps};
 
 /// Options that ask for what is done anyway, or for what only llama.cpp's own output depends on.
-const ACCEPTED: [(&str, Takes); 49] = [
+const ACCEPTED: [(&str, Takes); 46] = [
     // There is no run that only warms up.
     ("warmup", Nothing),
     ("no-warmup", Nothing),
@@ -49,11 +49,8 @@ const ACCEPTED: [(&str, Takes); 49] = [
     ("no-log-jsonl", Nothing),
     ("verbosity", Any),
     // One text is generated at a time, and its prompt is kept as long as the program runs.
-    ("parallel", Only(&["1"])),
     ("cont-batching", Nothing),
     ("no-cont-batching", Nothing),
-    ("kv-unified", Nothing),
-    ("no-kv-unified", Nothing),
     ("cache-ram", Any),
     ("ctx-checkpoints", Any),
     // Text alone is read.
@@ -82,6 +79,21 @@ const ACCEPTED: [(&str, Takes); 49] = [
 
 /// Options of commands that answer one prompt: there is no conversation to leave.
 const ACCEPTED_FOR_ONE_ANSWER: [(&str, Takes); 2] = [("no-conversation", Nothing), ("single-turn", Nothing)];
+/// Options of commands that write one text at a time.
+const ACCEPTED_FOR_ONE_TEXT: [(&str, Takes); 3] =
+    [("parallel", Only(&["1"])), ("kv-unified", Nothing), ("no-kv-unified", Nothing)];
+/// Options of llama-server that ask for what is done anyway.
+#[cfg(feature = "server")]
+const ACCEPTED_BY_SERVER: [(&str, Takes); 8] = [
+    ("cache-prompt", Nothing),
+    ("cache-reuse", Any),
+    ("slot-prompt-similarity", Any),
+    ("threads-http", Any),
+    ("no-webui", Nothing),
+    ("no-ui", Nothing),
+    ("prefill-assistant", Nothing),
+    ("no-display-prompt", Nothing),
+];
 /// Options of commands that hold a conversation.
 const ACCEPTED_IN_A_CONVERSATION: [(&str, Takes); 2] = [("conversation", Nothing), ("no-display-prompt", Nothing)];
 
@@ -117,6 +129,17 @@ accepted!(
     /// What every command accepts that writes text.
     Accepted,
     ACCEPTED
+);
+accepted!(
+    /// What commands accept that write one text at a time.
+    ForOneText,
+    ACCEPTED_FOR_ONE_TEXT
+);
+#[cfg(feature = "server")]
+accepted!(
+    /// What `serve` accepts beside.
+    AcceptedByServer,
+    ACCEPTED_BY_SERVER
 );
 accepted!(
     /// What the commands for one prompt accept beside.

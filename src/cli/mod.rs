@@ -28,6 +28,8 @@ mod resolve;
 mod roles;
 mod rope;
 mod sampling;
+#[cfg(feature = "server")]
+mod serve;
 mod spelling;
 mod terminal;
 mod text;
@@ -56,6 +58,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Perplexity(args) => perplexity::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Check(args) => check::run(args),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => serve::run(args),
         Command::Recipe(command) => recipe::run(command),
         Command::Pull(args) => download::run(args),
         Command::Devices => devices::run(),

@@ -51,9 +51,9 @@ pub struct Models {
     /// -ma: the antiexpert, the expert before its tuning; also `base` or `none`
     #[arg(long, value_name = "FNAME")]
     pub antiexpert: Option<PathBuf>,
-    /// A recipe file, or the name of a bundled one; flags override it
+    /// A recipe file, or the name of a bundled one; flags override it. `serve` takes several
     #[arg(short = 'R', long, value_name = "FILE|NAME")]
-    pub recipe: Option<String>,
+    pub recipe: Vec<String>,
 
     /// A LoRA adapter for the base; several between commas
     #[arg(long, value_name = "FNAME,…", value_delimiter = ',', value_parser = lora)]
@@ -294,6 +294,17 @@ role_flags!(
 );
 
 impl Models {
+    /// Whether models are named one by one.
+    pub fn names_models(&self) -> bool {
+        let (expert, antiexpert) = (self.expert_flags.get(), self.antiexpert_flags.get());
+        self.model.is_some()
+            || self.hf_repo.is_some()
+            || self.expert.is_some()
+            || self.antiexpert.is_some()
+            || expert.hub.is_some()
+            || antiexpert.hub.is_some()
+    }
+
     /// Where the base runs.
     pub fn placement(&self) -> Placement {
         Placement {

@@ -15,10 +15,16 @@ use crate::recipe::view::TemplateName;
 use crate::recipe::{ModelName, ModelSpec, PairSpec, Recipe, Schedule, View};
 
 /// The recipe that is used when no model is named.
-const DEMO: &str = "demo";
+pub const DEMO: &str = "demo";
 
 /// `escape`: texts of the flags are unescaped. `alphas` are one for each pair, or one for all; none leaves the recipe's.
 pub fn recipe(args: &Models, alphas: &[Schedule], escape: bool) -> Result<Recipe> {
+    // As with any option that is given twice, the last one counts.
+    recipe_named(args, args.recipe.last().map(String::as_str), alphas, escape)
+}
+
+/// The same with the recipe of that name, or none.
+pub fn recipe_named(args: &Models, name: Option<&str>, alphas: &[Schedule], escape: bool) -> Result<Recipe> {
     let (expert, antiexpert) = (args.expert_flags.get(), args.antiexpert_flags.get());
     let has_expert = args.expert.is_some() || expert.hub.is_some();
     let has_antiexpert = args.antiexpert.is_some() || antiexpert.hub.is_some();
@@ -30,7 +36,7 @@ pub fn recipe(args: &Models, alphas: &[Schedule], escape: bool) -> Result<Recipe
     }
     let hub = args.hf_repo.clone().map(|repo| ModelName::Hub { repo, file: args.hf_file.clone() });
     let base = args.model.clone().map(ModelName::File).or(hub);
-    let mut recipe = match (&args.recipe, &base) {
+    let mut recipe = match (name, &base) {
         (Some(name), _) => Recipe::open(name)?,
         (None, Some(base)) => Recipe::bare(base.clone().into()),
         (None, None) if !has_expert && !has_antiexpert => Recipe::open(DEMO)
@@ -44,7 +50,7 @@ pub fn recipe(args: &Models, alphas: &[Schedule], escape: bool) -> Result<Recipe
         recipe.base.model = base;
     }
     if has_expert || has_antiexpert {
-        if args.recipe.is_none() && !(has_expert && has_antiexpert) {
+        if name.is_none() && !(has_expert && has_antiexpert) {
             let (given, missing, flag) =
                 if has_expert { ("-me", "antiexpert", "-ma") } else { ("-ma", "expert", "-me") };
             return Err(BadUsage(format!("{given} is given without {flag}, the {missing}")))

@@ -82,7 +82,7 @@ impl Ensemble {
             Base::Model(_) => lanes.wanted[0].source.model.n_vocab(),
         };
         let pairs = plan.pairs.iter().enumerate().map(|(i, pair)| Pair {
-            name: pair.name.clone().unwrap_or_else(|| (i + 1).to_string()),
+            name: pair.name_at(i),
             alpha: pair.alpha.clone(),
             expert: lanes.of(Role::Expert(i)),
             antiexpert: lanes.of(Role::Antiexpert(i)),

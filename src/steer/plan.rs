@@ -119,6 +119,14 @@ impl ModelSource {
     }
 }
 
+impl PairPlan {
+    /// What requests call the pair that is the `i`th of its plan.
+    #[must_use]
+    pub fn name_at(&self, i: usize) -> String {
+        self.name.clone().unwrap_or_else(|| (i + 1).to_string())
+    }
+}
+
 impl From<ModelSource> for SidePlan {
     fn from(source: ModelSource) -> Self {
         Self { source: Some(source), view: View::default() }
@@ -155,6 +163,18 @@ impl Plan {
     #[must_use]
     pub fn alone(base: ModelSource) -> Self {
         Self { base: base.into(), view: View::default(), pairs: Vec::new(), allow_drift: false, texts: Texts::ONE }
+    }
+
+    /// The same with one more pair behind the others: the base, and the base under a prompt that a request gives in place of its
+    /// own, at α = 0 until a request asks for more. That is classifier-free guidance of scale 1 + α.
+    #[must_use]
+    pub fn guided(&self) -> Self {
+        let unprompted = View { prompt: Some(String::new()), ..View::default() };
+        let (expert, antiexpert) = (Some(SidePlan::base()), Some(SidePlan::base().seen_as(unprompted)));
+        let guide = PairPlan { name: None, alpha: Schedule::constant(0.0), expert, antiexpert };
+        let mut plan = self.clone();
+        plan.pairs.push(guide);
+        plan
     }
 
     /// Pairs beside a base that a host decodes.

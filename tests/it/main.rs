@@ -6,6 +6,8 @@
 mod gguf;
 #[path = "../support/hub_server.rs"]
 mod hub_server;
+#[path = "../support/server.rs"]
+mod server_process;
 #[path = "../support/hostile/mod.rs"]
 mod strangers;
 
@@ -36,6 +38,7 @@ mod probe;
 mod prompts;
 mod raw_prompts;
 mod rpc;
+mod server;
 mod speculation;
 mod steering;
 mod texts;

@@ -1,0 +1,234 @@
+//! `proxytune serve`: recipes behind HTTP.
+
+mod args;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::args::{Serve, ServerArgs};
+use super::report::{BadUsage, Hinted};
+use super::resolve::{self, Resolved};
+use super::terminal::say;
+use super::text::read_text;
+use super::{Done, deterministic, draft, probe, roles, there};
+use crate::engine::process::{Child, Setup};
+use crate::engine::{self, Handle, State};
+use crate::recipe::view::TemplateName;
+use crate::recipe::{ModelName, Recipe, Schedule};
+use crate::server::catalog::Defaults;
+use crate::server::{self, App, Catalog, Served, Settings};
+use crate::steer::{Plan, Texts};
+
+/// Texts at the same time, where nobody says.
+const N_PARALLEL: usize = 4;
+/// Rows that a step has room for in every text's context: prompts are scored so many tokens at a time.
+const N_ROWS: usize = 16;
+
+pub fn run(args: &Serve) -> Result<Done> {
+    let settings = settings(&args.server)?;
+    let (served, setup) = recipes(args, settings.n_slots)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(listen(args, settings, Catalog::new(served), setup));
+    // What still runs beside is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+fn settings(args: &ServerArgs) -> Result<Settings> {
+    let mut api_keys = args.api_key.clone();
+    if let Some(path) = &args.api_key_file {
+        api_keys.extend(read_text(path)?.lines().map(|line| line.trim().to_owned()));
+    }
+    let is_asked = !api_keys.is_empty();
+    api_keys.retain(|key| !key.is_empty());
+    if is_asked && api_keys.is_empty() {
+        return Err(BadUsage("API keys are asked for, and none is given".to_owned())).hint("give one with --api-key KEY");
+    }
+    let prefix = args.api_prefix.trim_end_matches('/');
+    if !(prefix.is_empty() || prefix.starts_with('/')) {
+        return Err(BadUsage(format!("--api-prefix is {prefix:?}"))).hint("it begins with a slash, as in /api");
+    }
+    Ok(Settings {
+        n_slots: usize::try_from(args.parallel).ok().filter(|n| *n > 0).unwrap_or(N_PARALLEL),
+        api_keys,
+        prefix: prefix.to_owned(),
+        cors_origins: args.cors_origins.clone(),
+        metrics: args.metrics,
+        slots: !args.no_slots,
+        read_timeout: Duration::from_secs(args.timeout),
+        sse_ping: u64::try_from(args.sse_ping_interval).ok().filter(|n| *n > 0).map(Duration::from_secs),
+        ..Settings::default()
+    })
+}
+
+/// Every recipe that is named as a model of its own, and what the engine is to load for them.
+fn recipes(args: &Serve, n_slots: usize) -> Result<(Vec<Served>, Setup)> {
+    let names: Vec<Option<&str>> = match args.models.recipe.as_slice() {
+        [] => vec![None],
+        names => names.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    if names.len() > 1 && (!args.server.alias.is_empty() || args.models.names_models()) {
+        return Err(BadUsage("several recipes are given beside models or an alias".to_owned()))
+            .hint("models and --alias are for one recipe; each of several is listed by its own name");
+    }
+    let alphas = args.alpha.schedules()?;
+    let (mut plans, mut served) = (Vec::new(), Vec::<Served>::new());
+    for name in names {
+        let recipe = roles::recipe_named(&args.models, name, &alphas, true)?;
+        there::check(&recipe)?;
+        let (one, plan) = serve_one(args, recipe, name, n_slots, served.len())?;
+        if served.iter().any(|other| other.name == one.name) {
+            return Err(BadUsage(format!("two recipes are called {:?}", one.name)))
+                .hint("a recipe is listed by the name of its file: rename one of them");
+        }
+        served.push(one);
+        plans.push(plan);
+    }
+    // Guidance has contexts of its own, which are opened when the first request asks for it.
+    let n = plans.len();
+    for (i, one) in served.iter_mut().enumerate() {
+        one.guided = n + i;
+    }
+    let guided: Vec<_> = plans.iter().map(Plan::guided).collect();
+    let settings = engine::Settings {
+        n_slots,
+        n_queue: args.server.queue,
+        watchdog: Some(Duration::from_secs(args.server.watchdog)),
+        ..engine::Settings::default()
+    };
+    let lazy = |(plan, is_lazy)| engine::process::Planned { plan, lazy: is_lazy };
+    let plans = plans.into_iter().map(|plan| (plan, false)).chain(guided.into_iter().map(|plan| (plan, true)));
+    let setup = Setup { plans: plans.map(lazy).collect(), settings, rpc: args.models.rpc.clone(), verbose: args.models.verbose };
+    Ok((served, setup))
+}
+
+/// A recipe as it is served, and its plan.
+fn serve_one(args: &Serve, recipe: Recipe, name: Option<&str>, n_slots: usize, ensemble: usize) -> Result<(Served, Plan)> {
+    let mut resolved = Resolved::of(recipe, &args.models)?;
+    // As in llama-server, a model by itself is asked as it was tuned.
+    if resolved.plan.pairs.is_empty() {
+        resolved.plan.view.template.get_or_insert(TemplateName::Auto);
+    }
+    let draft = deterministic::drafts(&args.models, &args.draft, &resolved.plan)?;
+    let sampling = args.sampling.over(&resolved.recipe.sampling, true)?;
+    // A seed that was drawn here would be every request's.
+    let sampling = crate::sampling::Sampling { seed: args.sampling.seed.and(sampling.seed).or(resolved.recipe.sampling.seed), ..sampling };
+    set_room(args, &mut resolved, n_slots)?;
+    resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(N_ROWS));
+    let plan = resolved.plan.clone();
+    let facts = plan.check()?;
+    resolve::note_cancelled_base(&plan, &facts, &sampling);
+    probe::admit(&plan, &facts, &args.models.rpc)?;
+    let (n_predict, stop) = args.end.limits(true);
+    let recipe = &resolved.recipe;
+    let pairs: Vec<(String, Schedule)> =
+        plan.pairs.iter().enumerate().map(|(i, pair)| (pair.name_at(i), pair.alpha.clone())).collect();
+    let has_expert = plan.pairs.first().and_then(|pair| pair.expert.as_ref()).is_some_and(|side| side.source.is_some());
+    let system = args.server.system_prompt.clone().or_else(|| recipe.system_prompt.clone());
+    let (name, aliases) = match args.server.alias.split_first() {
+        Some((name, others)) => (name.clone(), others.to_vec()),
+        None => (listed_as(recipe, name), Vec::new()),
+    };
+    let served = Served {
+        name,
+        aliases,
+        description: recipe.description.clone(),
+        ensemble,
+        guided: ensemble,
+        pairs,
+        has_expert,
+        defaults: Defaults { sampling, n_predict, stop, draft, system: system.filter(|text| !text.is_empty()) },
+    };
+    Ok((served, plan))
+}
+
+/// How many tokens the texts have, and whether they share them.
+fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<()> {
+    let server = &args.server;
+    let shares = server.kv_unified || !server.no_kv_unified && server.parallel < 0;
+    let shares = shares && !args.models.deterministic;
+    // As in llama-server, --ctx-size is for all slots together.
+    let asked = args.models.ctx_size.map(|n| if shares || n == 0 { n } else { (n / n_slots as u32).max(1) });
+    resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
+    resolved.plan.texts = match (shares, args.models.ctx_size) {
+        (true, Some(n)) if n > 0 => Texts::sharing(n_slots, 1),
+        (true, _) => Texts::sharing(n_slots, n_slots),
+        (false, _) => Texts::apart(n_slots),
+    };
+    Ok(())
+}
+
+/// The recipe's name, or the base's.
+fn listed_as(recipe: &Recipe, name: Option<&str>) -> String {
+    let stem = |path: &std::path::Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match (name, &recipe.base.model) {
+        (Some(name), _) => stem(std::path::Path::new(name)),
+        (None, ModelName::Hub { repo, .. }) => repo.clone(),
+        (None, ModelName::File(path)) if recipe.pairs.is_empty() => stem(path),
+        (None, _) => roles::DEMO.to_owned(),
+    }
+}
+
+async fn listen(args: &Serve, settings: Settings, catalog: Catalog, setup: Setup) -> Result<Done> {
+    let ServerArgs { host, port, .. } = &args.server;
+    let address = (host.as_str(), *port);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {host}:{port}"));
+    let listener = listener.hint("another program may have the port: --port N takes another, --port 0 a free one")?;
+    let address = listener.local_addr()?;
+    warn_if_open(address, &settings);
+    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let engine = Handle::supervise(Child::this_program()?, setup)?;
+    let ids: Vec<_> = catalog.models().map(server::catalog::Model::id).collect();
+    let app = Arc::new(App::new(engine.clone(), catalog, settings));
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(server::serve(listener, app.clone(), async {
+        let _ = ended.await;
+    }));
+    say!("listening on http://{address}");
+    let asked_to_end = async {
+        tokio::select! { _ = signals.0.recv() => {}, _ = signals.1.recv() => {} }
+    };
+    tokio::pin!(asked_to_end);
+    let loaded = tokio::select! {
+        loaded = loaded(&engine, &ids) => loaded,
+        () = &mut asked_to_end => Ok(false),
+    };
+    if loaded? {
+        asked_to_end.await;
+    }
+    say!("ending: answers that are being written go on; ctrl-C again ends them");
+    let _ = end.send(());
+    tokio::select! {
+        _ = serving => {}
+        _ = signals.0.recv() => {}
+        _ = signals.1.recv() => {}
+    }
+    engine.kill();
+    Ok(Done::Fine)
+}
+
+/// Waits until the models are loaded; the error says why they cannot be.
+async fn loaded(engine: &Handle, ids: &[String]) -> Result<bool> {
+    loop {
+        let health = engine.health();
+        match health.state {
+            State::Ready(_) => {
+                say!("ready: {}", ids.join(", "));
+                return Ok(true);
+            }
+            State::Down { failure } if health.has_ended => return Err(failure.into()),
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+fn warn_if_open(address: SocketAddr, settings: &Settings) {
+    if !address.ip().is_loopback() && settings.api_keys.is_empty() {
+        say!("warning: everybody who can reach {address} may use this server; --api-key KEY asks them for a key");
+    }
+}

@@ -1,0 +1,37 @@
+//! The HTTP server: what clients of llama.cpp, `OpenAI`, Anthropic and Ollama send becomes requests to the engine.
+//!
+//! ```text
+//! connection ─ listen (limits, deadlines) ─ auth ─ route ─ body: JSON ─ wire types ─ Job
+//!                                                                                    │ engine::Handle
+//! client ◄─ JSON, SSE or lines ◄─ wire types ◄─ Outcome ◄─ events, as they come ◄────┘
+//! ```
+//!
+//! Every route that writes text makes a [`job::Job`] of what it was sent, and what comes of it out of a
+//! [`running::Running`]; the dialects differ in nothing else. Models, tokens and templates are the engine's, which may be in
+//! another process: nothing here calls llama.cpp, and no name in a request is ever a path. Errors become statuses in
+//! [`error`] alone.
+
+pub mod app;
+mod auth;
+mod body;
+pub mod catalog;
+pub mod error;
+mod job;
+pub mod listen;
+mod metrics;
+mod openapi;
+mod outcome;
+mod routes;
+mod running;
+pub mod settings;
+mod sse;
+mod wire;
+
+pub use app::App;
+pub use catalog::{Catalog, Served};
+pub use error::Error;
+pub use listen::serve;
+pub use settings::Settings;
+
+/// What `system_fingerprint` says: who answered.
+const FINGERPRINT: &str = concat!("proxytune-", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,113 @@
+//! What a request has come to, with the times that clients are told.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::error::Error;
+use super::job::Job;
+use super::running::Running;
+use crate::generate::{Answer, Event, Finish};
+
+/// An answer as it grows.
+#[derive(Debug)]
+pub struct Outcome {
+    pub answer: Answer,
+    began: Instant,
+    /// How long the prompt took to read, once it is read.
+    read: Option<Duration>,
+    wrote: Duration,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self { answer: Answer::default(), began: Instant::now(), read: None, wrote: Duration::ZERO }
+    }
+}
+
+impl Outcome {
+    /// Takes in an event; the text that it adds.
+    pub fn add(&mut self, event: Event) -> String {
+        match event {
+            Event::Started(_) => self.began = Instant::now(),
+            Event::Token(_) if self.read.is_none() => self.read = Some(self.began.elapsed()),
+            Event::Done(_) | Event::Failed(_) => {
+                let all = self.began.elapsed();
+                self.wrote = all.saturating_sub(*self.read.get_or_insert(all));
+            }
+            _ => {}
+        }
+        self.answer.add(event)
+    }
+
+    /// Runs requests to their ends, all of them; the first failure is the error.
+    pub async fn gather(running: Vec<Running>) -> Result<Vec<Self>, Error> {
+        let mut outcomes: Vec<Self> = running.iter().map(|_| Self::default()).collect();
+        let mut events = stream::select_all(running.into_iter().enumerate().map(|(i, one)| one.map(move |event| (i, event))));
+        while let Some((i, event)) = events.next().await {
+            outcomes[i].add(event);
+            if let Some(failure) = outcomes[i].answer.failure.take() {
+                return Err(failure.into());
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Runs jobs to their ends, as many at a time as there are slots, so that a long list of them does not fill the queue.
+    pub async fn gather_few(app: &Arc<App>, jobs: Vec<Job>) -> Result<Vec<Self>, Error> {
+        let run = |job| async { Self::gather(vec![Running::start(app, job)?]).await };
+        let done: Vec<Vec<Self>> = stream::iter(jobs).map(run).buffered(app.n_slots().max(1)).try_collect().await?;
+        Ok(done.into_iter().flatten().collect())
+    }
+
+    /// Tokens of the prompt of the role that is sampled, and how many of them it held already.
+    pub fn prompt(&self) -> (usize, usize) {
+        self.answer.started.prompts.first().map_or((0, 0), |prompt| (prompt.tokens.len(), prompt.n_cached))
+    }
+
+    /// `stop` or `length`.
+    pub fn finish_reason(&self) -> &'static str {
+        self.answer.finish.map_or("stop", Finish::name)
+    }
+
+    /// llama-server's `timings`.
+    pub fn timings(&self) -> Value {
+        let (n_prompt, n_cached) = self.prompt();
+        let (n_read, n_written) = (n_prompt - n_cached.min(n_prompt), self.answer.tokens.len());
+        let per = |n: usize, spent: Duration| {
+            let ms = spent.as_secs_f64() * 1e3;
+            let each = if n > 0 { ms / n as f64 } else { 0.0 };
+            (ms, each, if ms > 0.0 { n as f64 * 1e3 / ms } else { 0.0 })
+        };
+        let (prompt_ms, prompt_each, prompt_speed) = per(n_read, self.read.unwrap_or_default());
+        let (predicted_ms, predicted_each, predicted_speed) = per(n_written, self.wrote);
+        let mut timings = json!({
+            "cache_n": n_cached,
+            "prompt_n": n_read, "prompt_ms": prompt_ms, "prompt_per_token_ms": prompt_each,
+            "prompt_per_second": prompt_speed,
+            "predicted_n": n_written, "predicted_ms": predicted_ms, "predicted_per_token_ms": predicted_each,
+            "predicted_per_second": predicted_speed,
+        });
+        let drafts = self.answer.stats.all();
+        if drafts.n_drafted > 0 {
+            timings["draft_n"] = json!(drafts.n_drafted);
+            timings["draft_n_accepted"] = json!(drafts.n_accept);
+        }
+        timings
+    }
+}
+
+/// `OpenAI`'s `usage` of texts that continue the same prompt, or each its own.
+pub fn usage(outcomes: &[Outcome], n_prompts: usize) -> Value {
+    let every = (outcomes.len() / n_prompts.max(1)).max(1);
+    let prompts = outcomes.iter().step_by(every).map(Outcome::prompt);
+    let (n_prompt, n_cached) = prompts.fold((0, 0), |(n, cached), prompt| (n + prompt.0, cached + prompt.1));
+    let n_written: usize = outcomes.iter().map(|outcome| outcome.answer.tokens.len()).sum();
+    json!({
+        "prompt_tokens": n_prompt, "completion_tokens": n_written, "total_tokens": n_prompt + n_written,
+        "prompt_tokens_details": {"cached_tokens": n_cached},
+    })
+}

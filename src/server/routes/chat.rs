@@ -1,0 +1,239 @@
+//! `POST /v1/chat/completions`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::generate::{Event, Input};
+use crate::recipe::Schedule;
+use crate::server::app::{App, now};
+use crate::server::body::{Object, read};
+use crate::server::error::Error;
+use crate::server::outcome::{Outcome, usage};
+use crate::server::running::Running;
+use crate::server::sse::{self, Dialect, Frame};
+use crate::server::wire::completion::{Asked, asked, count, flag};
+use crate::server::wire::id;
+use crate::server::wire::limits::LimitFields;
+use crate::server::wire::messages::{MessageField, conversation};
+use crate::server::wire::sampling::SamplingFields;
+use crate::server::wire::steering::{SteeringFields, explained};
+use crate::server::wire::{logprobs, response_format};
+
+/// Most choices of one request.
+pub const MAX_CHOICES: usize = 128;
+/// Most candidates for each token.
+pub const MAX_TOP_LOGPROBS: usize = 256;
+
+/// A conversation to be answered. Fields that are not listed are left alone.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChatRequest {
+    /// An id of `/v1/models`; without one the first.
+    pub model: Option<String>,
+    pub messages: Vec<MessageField>,
+    #[serde(default)]
+    pub stream: Option<bool>,
+    #[serde(default)]
+    pub stream_options: Option<StreamOptions>,
+    /// Choices to generate.
+    #[serde(default)]
+    pub n: Option<usize>,
+    #[serde(default)]
+    pub logprobs: Option<bool>,
+    /// Candidates for each token.
+    #[serde(default)]
+    pub top_logprobs: Option<usize>,
+    /// `{"type": "text"}`, `json_object`, or `json_schema` with a schema.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub response_format: Option<Value>,
+    #[serde(flatten)]
+    pub sampling: SamplingFields,
+    #[serde(flatten)]
+    pub limits: LimitFields,
+    #[serde(flatten)]
+    pub steering: SteeringFields,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct StreamOptions {
+    /// Send a last chunk with `usage`.
+    pub include_usage: Option<bool>,
+}
+
+/// The parts of a request that only this route has; flattened fields are read by themselves.
+#[derive(Debug, Deserialize)]
+struct Own {
+    messages: Vec<MessageField>,
+    stream_options: Option<StreamOptions>,
+}
+
+/// Answers a conversation.
+#[utoipa::path(
+    post, path = "/v1/chat/completions", tag = "OpenAI", request_body = ChatRequest,
+    responses((status = 200, description = "The answer, or a stream of its chunks", body = Object), (status = "4XX", body = Object))
+)]
+pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
+    let own: Own = read(&body)?;
+    refuse_tools(&body)?;
+    let n = count(&body, "n", 1, MAX_CHOICES)?.unwrap_or(1);
+    let top = count(&body, "top_logprobs", 0, MAX_TOP_LOGPROBS)?;
+    let with_logprobs = flag(&body, "logprobs")? || top.is_some();
+    let is_stream = flag(&body, "stream")?;
+    let mut asked = asked(&app, &body).await?;
+    response_format::apply(&body, &mut asked.job.request.sampling)?;
+    if with_logprobs {
+        asked.report(top.unwrap_or(0));
+    }
+    let conversation = conversation(&own.messages, asked.model.served.defaults.system.as_ref())?;
+    let jobs = asked.with(Input::Conversation(conversation)).repeated(n);
+    let teller = Teller::new(&asked, with_logprobs);
+    let running = Running::start_all(&app, jobs)?;
+    if is_stream {
+        let include_usage = own.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
+        return sse::respond(running, Chunks::new(teller, n, include_usage), app.settings.sse_ping).await;
+    }
+    let outcomes = Outcome::gather(running).await?;
+    Ok(Json(teller.whole(&outcomes)).into_response())
+}
+
+/// Tools are refused as long as none could be called.
+fn refuse_tools(body: &Value) -> Result<(), Error> {
+    let is_asked = |name: &str| body.get(name).and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
+    let chooses = body.get("tool_choice").is_some_and(|choice| !(choice.is_null() || choice == "none" || choice == "auto"));
+    let name = ["tools", "functions"].into_iter().find(|name| is_asked(name)).or(chooses.then_some("tool_choice"));
+    match name {
+        Some(name) => Err(Error::unsupported(name, "tools cannot be called here")),
+        None => Ok(()),
+    }
+}
+
+/// Puts answers into words.
+struct Teller {
+    id: String,
+    model: String,
+    created: u64,
+    with_logprobs: bool,
+    /// Names of the pairs, where tokens are explained.
+    explain: Option<Vec<(String, Schedule)>>,
+}
+
+impl Teller {
+    fn new(asked: &Asked<'_>, with_logprobs: bool) -> Self {
+        Self {
+            id: id("chatcmpl-"),
+            model: asked.model.id(),
+            created: now(),
+            with_logprobs,
+            explain: asked.explain.then(|| asked.model.served.pairs.clone()),
+        }
+    }
+
+    fn object(&self, kind: &str, choices: Vec<Value>) -> Value {
+        json!({
+            "id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices,
+            "system_fingerprint": crate::server::FINGERPRINT,
+        })
+    }
+
+    fn whole(&self, outcomes: &[Outcome]) -> Value {
+        let choice = |(i, outcome): (usize, &Outcome)| {
+            let answer = &outcome.answer;
+            let logprobs = self.with_logprobs.then(|| {
+                json!({"content": answer.positions.iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
+            });
+            let mut choice = json!({
+                "index": i, "finish_reason": outcome.finish_reason(), "logprobs": logprobs,
+                "message": {"role": "assistant", "content": answer.text},
+            });
+            if let Some(names) = &self.explain {
+                let tokens: Vec<_> = answer.positions.iter().map(|position| explained(position, names)).collect();
+                choice["proxy"] = json!({"tokens": tokens});
+            }
+            choice
+        };
+        let mut whole = self.object("chat.completion", outcomes.iter().enumerate().map(choice).collect());
+        whole["usage"] = usage(outcomes, 1);
+        if let [outcome, ..] = outcomes {
+            whole["timings"] = outcome.timings();
+        }
+        whole
+    }
+}
+
+/// The answer in chunks.
+struct Chunks {
+    teller: Teller,
+    outcomes: Vec<Outcome>,
+    include_usage: bool,
+}
+
+impl Chunks {
+    fn new(teller: Teller, n: usize, include_usage: bool) -> Self {
+        Self { teller, outcomes: (0..n).map(|_| Outcome::default()).collect(), include_usage }
+    }
+
+    fn chunk(&self, choices: Vec<Value>) -> Value {
+        let mut chunk = self.teller.object("chat.completion.chunk", choices);
+        if self.include_usage {
+            chunk["usage"] = Value::Null;
+        }
+        chunk
+    }
+
+    fn delta(&self, i: usize, delta: Value, finish_reason: Option<&str>) -> Value {
+        json!({"index": i, "delta": delta, "finish_reason": finish_reason, "logprobs": null})
+    }
+}
+
+impl Dialect for Chunks {
+    fn event(&mut self, i: usize, event: Event) -> Vec<Frame> {
+        let position = if let Event::Token(token) = &event { token.position.clone() } else { None };
+        let (is_first, is_last) = (matches!(event, Event::Started(_)), event.is_last());
+        let text = self.outcomes[i].add(event);
+        let mut frames = Vec::new();
+        if is_first {
+            let role = self.delta(i, json!({"role": "assistant", "content": null}), None);
+            frames.push(Frame::data(self.chunk(vec![role])));
+        }
+        if !text.is_empty() || position.is_some() {
+            let mut choice = self.delta(i, json!({"content": text}), None);
+            if let Some(position) = &position {
+                if self.teller.with_logprobs {
+                    choice["logprobs"] = json!({"content": [logprobs::content(position)], "refusal": null});
+                }
+                if let Some(names) = &self.teller.explain {
+                    choice["proxy"] = json!({"tokens": [explained(position, names)]});
+                }
+            }
+            frames.push(Frame::data(self.chunk(vec![choice])));
+        }
+        if is_last {
+            let outcome = &self.outcomes[i];
+            let mut chunk = self.chunk(vec![self.delta(i, json!({}), Some(outcome.finish_reason()))]);
+            chunk["timings"] = outcome.timings();
+            frames.push(Frame::data(chunk));
+        }
+        frames
+    }
+
+    fn end(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        if self.include_usage {
+            let mut chunk = self.chunk(Vec::new());
+            chunk["usage"] = usage(&self.outcomes, 1);
+            frames.push(Frame::data(chunk));
+        }
+        frames.push(Frame::data("[DONE]"));
+        frames
+    }
+
+    fn failed(&mut self, error: &Error) -> Vec<Frame> {
+        vec![Frame::data(error.json())]
+    }
+}

@@ -1,0 +1,319 @@
+//! `POST /v1/completions`: raw texts, with the log-probabilities of the older API.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::chat::{MAX_CHOICES, MAX_TOP_LOGPROBS, StreamOptions};
+use crate::engine::{Question, Reply};
+use crate::generate::{Event, Input};
+use crate::prompt::Piece;
+use crate::recipe::Schedule;
+use crate::server::app::{App, now};
+use crate::server::body::{Object, read};
+use crate::server::error::{Error, ErrorKind};
+use crate::server::job::Job;
+use crate::server::outcome::{Outcome, usage};
+use crate::server::running::Running;
+use crate::server::sse::{self, Dialect, Frame};
+use crate::server::wire::completion::{Asked, asked, blocking, count, flag, ids_of};
+use crate::server::wire::id;
+use crate::server::wire::limits::LimitFields;
+use crate::server::wire::logprobs::Legacy;
+use crate::server::wire::sampling::SamplingFields;
+use crate::server::wire::steering::{SteeringFields, explained};
+use crate::steer::{Role, Sampled};
+
+/// Most prompts of one request.
+const MAX_PROMPTS: usize = 1024;
+
+/// Texts to be continued, as they are. Fields that are not listed are left alone.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CompletionRequest {
+    /// An id of `/v1/models`; without one the first.
+    pub model: Option<String>,
+    /// A text, token ids, or a list of either.
+    #[schema(value_type = Object)]
+    pub prompt: Value,
+    pub stream: Option<bool>,
+    pub stream_options: Option<StreamOptions>,
+    /// Choices for each prompt.
+    pub n: Option<usize>,
+    /// Candidates to report for each token; 0 reports the chosen ones alone.
+    pub logprobs: Option<usize>,
+    /// Put the prompt in front of the text, and of `logprobs`.
+    pub echo: Option<bool>,
+    #[serde(flatten)]
+    pub sampling: SamplingFields,
+    #[serde(flatten)]
+    pub limits: LimitFields,
+    #[serde(flatten)]
+    pub steering: SteeringFields,
+}
+
+#[derive(Debug, Deserialize)]
+struct Own {
+    stream_options: Option<StreamOptions>,
+}
+
+/// Continues texts.
+#[utoipa::path(
+    post, path = "/v1/completions", tag = "OpenAI", request_body = CompletionRequest,
+    responses((status = 200, description = "The texts, or a stream of their chunks", body = Object), (status = "4XX", body = Object))
+)]
+pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
+    let own: Own = read(&body)?;
+    let prompts = prompts(&body)?;
+    refuse(&body)?;
+    let n = count(&body, "n", 1, MAX_CHOICES)?.unwrap_or(1);
+    let top = count(&body, "logprobs", 0, MAX_TOP_LOGPROBS)?;
+    let (echo, is_stream) = (flag(&body, "echo")?, flag(&body, "stream")?);
+    let mut asked = asked(&app, &body).await?;
+    if let Some(top) = top {
+        asked.report(top);
+    }
+    let mut echoes = Vec::new();
+    let mut jobs = Vec::new();
+    for prompt in prompts {
+        let (mut job, echoed) = match (echo, top) {
+            (true, _) => echoed(&app, &asked, prompt).await?,
+            (false, _) => (asked.with(Input::Raw(vec![prompt])), Vec::new()),
+        };
+        if echo {
+            job.request.prompt_probs = top;
+        }
+        echoes.push(echoed);
+        jobs.extend(job.repeated(n));
+    }
+    let teller = Teller::new(&asked, top.is_some(), echoes, n);
+    if is_stream {
+        let running = Running::start_all(&app, jobs)?;
+        let include_usage = own.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
+        return sse::respond(running, Chunks::new(teller, include_usage), app.settings.sse_ping).await;
+    }
+    let outcomes = Outcome::gather_few(&app, jobs).await?;
+    Ok(Json(teller.whole(&outcomes)).into_response())
+}
+
+/// Every prompt as one piece.
+fn prompts(body: &Value) -> Result<Vec<Piece>, Error> {
+    let expected = "expected a text, a list of token ids, or a list of either";
+    let refuse = |got: &Value| Error::field("prompt", format!("{got}, {expected}"));
+    let ids = |list: &[Value]| -> Result<Piece, Error> {
+        let id = |id: &Value| id.as_i64().and_then(|id| id.try_into().ok()).ok_or_else(|| refuse(id));
+        Ok(Piece::Tokens(list.iter().map(id).collect::<Result<_, _>>()?))
+    };
+    let one = |prompt: &Value| match prompt {
+        Value::String(text) => Ok(Piece::Raw(text.clone())),
+        Value::Array(list) => ids(list),
+        other => Err(refuse(other)),
+    };
+    let prompts = match body.get("prompt") {
+        None | Some(Value::Null) => return Err(Error::field("prompt", format!("it is missing, {expected}"))),
+        Some(Value::Array(list)) if list.first().is_some_and(Value::is_number) => vec![ids(list)?],
+        Some(Value::Array(list)) => list.iter().map(one).collect::<Result<_, _>>()?,
+        Some(prompt) => vec![one(prompt)?],
+    };
+    match prompts.len() {
+        0 => Err(Error::field("prompt", format!("the list is empty, {expected}"))),
+        n if n > MAX_PROMPTS => Err(Error::field("prompt", format!("{n} prompts, expected at most {MAX_PROMPTS}"))),
+        _ => Ok(prompts),
+    }
+}
+
+fn refuse(body: &Value) -> Result<(), Error> {
+    let suffix = body.get("suffix").and_then(Value::as_str).unwrap_or_default();
+    if !suffix.is_empty() {
+        return Err(Error::unsupported("suffix", "`/infill` fills in between two texts"));
+    }
+    let best_of = count(body, "best_of", 1, usize::MAX)?;
+    match best_of {
+        Some(best_of) if best_of > count(body, "n", 1, MAX_CHOICES)?.unwrap_or(1) => {
+            Err(Error::unsupported("best_of", "`n` texts are generated, and all are returned"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A job for a prompt that is told again: by its tokens, and what each of them is.
+async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Piece) -> Result<(Job, Vec<String>), Error> {
+    let ensemble = asked.model.served.ensemble;
+    let role = if let Sampled::Alone(role) = asked.job.request.sampled { role } else { Role::Base };
+    let app = app.clone();
+    let (tokens, pieces) = blocking(move || {
+        let tokens = match prompt {
+            Piece::Tokens(tokens) => tokens,
+            Piece::Raw(text) | Piece::Template(text) | Piece::Content(text) => ids_of(&app, ensemble, role, &text, true)?,
+        };
+        let question = Question::Pieces { ensemble, role, tokens: tokens.clone() };
+        match app.engine.ask(question)? {
+            Reply::Tokens(pieces) => {
+                let pieces = pieces.into_iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned()).collect();
+                Ok((tokens, pieces))
+            }
+            other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
+        }
+    })
+    .await?;
+    let is_plain = asked.job.request.views.is_empty();
+    let input = if is_plain { Input::Tokens(tokens) } else { Input::Raw(vec![Piece::Tokens(tokens)]) };
+    Ok((asked.with(input), pieces))
+}
+
+/// Puts texts into words.
+struct Teller {
+    id: String,
+    model: String,
+    created: u64,
+    with_logprobs: bool,
+    /// The tokens of each prompt, where they are told again.
+    echoes: Vec<Vec<String>>,
+    /// Choices for each prompt.
+    n: usize,
+    explain: Option<Vec<(String, Schedule)>>,
+}
+
+impl Teller {
+    fn new(asked: &Asked<'_>, with_logprobs: bool, echoes: Vec<Vec<String>>, n: usize) -> Self {
+        let explain = asked.explain.then(|| asked.model.served.pairs.clone());
+        Self { id: id("cmpl-"), model: asked.model.id(), created: now(), with_logprobs, echoes, n, explain }
+    }
+
+    fn n_choices(&self) -> usize {
+        self.echoes.len() * self.n
+    }
+
+    fn object(&self, choices: Vec<Value>) -> Value {
+        json!({
+            "id": self.id, "object": "text_completion", "created": self.created, "model": self.model,
+            "choices": choices, "system_fingerprint": crate::server::FINGERPRINT,
+        })
+    }
+
+    /// The prompt of a choice, as it is told again.
+    fn echo(&self, choice: usize) -> &[String] {
+        self.echoes.get(choice / self.n).map_or(&[], Vec::as_slice)
+    }
+
+    fn whole(&self, outcomes: &[Outcome]) -> Value {
+        let choice = |(i, outcome): (usize, &Outcome)| {
+            let answer = &outcome.answer;
+            let echo = self.echo(i);
+            let mut choice = json!({
+                "index": i, "text": echo.concat() + &answer.text, "finish_reason": outcome.finish_reason(), "logprobs": null,
+            });
+            if self.with_logprobs {
+                let mut lists = Legacy::default();
+                if let Some(first) = echo.first() {
+                    lists.push_first(first);
+                }
+                answer.prompt_positions.iter().chain(&answer.positions).for_each(|position| lists.push(position));
+                choice["logprobs"] = lists.json();
+            }
+            if let Some(names) = &self.explain {
+                let tokens: Vec<_> = answer.positions.iter().map(|position| explained(position, names)).collect();
+                choice["proxy"] = json!({"tokens": tokens});
+            }
+            choice
+        };
+        let mut whole = self.object(outcomes.iter().enumerate().map(choice).collect());
+        whole["usage"] = usage(outcomes, self.echoes.len());
+        if let [outcome] = outcomes {
+            whole["timings"] = outcome.timings();
+        }
+        whole
+    }
+}
+
+/// The texts in chunks.
+struct Chunks {
+    teller: Teller,
+    outcomes: Vec<Outcome>,
+    /// Characters of each choice that are told.
+    n_told: Vec<usize>,
+    include_usage: bool,
+}
+
+impl Chunks {
+    fn new(teller: Teller, include_usage: bool) -> Self {
+        let n = teller.n_choices();
+        Self { teller, outcomes: (0..n).map(|_| Outcome::default()).collect(), n_told: vec![0; n], include_usage }
+    }
+
+    fn chunk(&self, i: usize, text: &str, finish_reason: Option<&str>) -> Value {
+        let choice = json!({"index": i, "text": text, "finish_reason": finish_reason, "logprobs": null});
+        let mut chunk = self.teller.object(vec![choice]);
+        if self.include_usage {
+            chunk["usage"] = Value::Null;
+        }
+        chunk
+    }
+
+    /// The prompt, before the first token of the text.
+    fn echo(&mut self, i: usize) -> Option<Frame> {
+        let echo = self.teller.echo(i);
+        let first = echo.first()?;
+        let text = echo.concat();
+        let mut chunk = self.chunk(i, &text, None);
+        if self.teller.with_logprobs {
+            let mut lists = Legacy::default();
+            lists.push_first(first);
+            self.outcomes[i].answer.prompt_positions.iter().for_each(|position| lists.push(position));
+            chunk["choices"][0]["logprobs"] = lists.json();
+        }
+        self.n_told[i] = text.chars().count();
+        Some(Frame::data(chunk))
+    }
+}
+
+impl Dialect for Chunks {
+    fn event(&mut self, i: usize, event: Event) -> Vec<Frame> {
+        let position = if let Event::Token(token) = &event { token.position.clone() } else { None };
+        let is_last = event.is_last();
+        let begins = self.n_told[i] == 0 && matches!(event, Event::Token(_) | Event::Done(_));
+        let text = self.outcomes[i].add(event);
+        let mut frames: Vec<_> = begins.then(|| self.echo(i)).flatten().into_iter().collect();
+        if !text.is_empty() || position.is_some() {
+            let mut chunk = self.chunk(i, &text, None);
+            let choice = &mut chunk["choices"][0];
+            if let Some(position) = &position {
+                if self.teller.with_logprobs {
+                    let mut lists = Legacy::behind(self.n_told[i]);
+                    lists.push(position);
+                    choice["logprobs"] = lists.json();
+                }
+                if let Some(names) = &self.teller.explain {
+                    choice["proxy"] = json!({"tokens": [explained(position, names)]});
+                }
+            }
+            self.n_told[i] += text.chars().count();
+            frames.push(Frame::data(chunk));
+        }
+        if is_last {
+            let mut chunk = self.chunk(i, "", Some(self.outcomes[i].finish_reason()));
+            chunk["timings"] = self.outcomes[i].timings();
+            frames.push(Frame::data(chunk));
+        }
+        frames
+    }
+
+    fn end(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        if self.include_usage {
+            let mut chunk = self.teller.object(Vec::new());
+            chunk["usage"] = usage(&self.outcomes, self.teller.echoes.len());
+            frames.push(Frame::data(chunk));
+        }
+        frames.push(Frame::data("[DONE]"));
+        frames
+    }
+
+    fn failed(&mut self, error: &Error) -> Vec<Frame> {
+        vec![Frame::data(error.json())]
+    }
+}

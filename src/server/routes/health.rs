@@ -1,0 +1,24 @@
+//! `GET /health`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use crate::engine::State as Engine;
+use crate::server::app::App;
+use crate::server::error::{Error, ErrorKind};
+
+/// Whether requests are answered: 503 while models load, and while the engine is started anew.
+#[utoipa::path(
+    get, path = "/health", tag = "server",
+    responses((status = 200, description = "Ready", body = Object), (status = 503, description = "Not yet, or not now", body = Object))
+)]
+pub async fn health(State(app): State<Arc<App>>) -> Result<Json<Value>, Error> {
+    match app.engine.health().state {
+        Engine::Ready(_) => Ok(Json(json!({"status": "ok"}))),
+        Engine::Loading { .. } => Err(Error::new(ErrorKind::Unavailable, "Loading model")),
+        Engine::Down { failure } => Err(Error::new(ErrorKind::Unavailable, failure.message)),
+    }
+}

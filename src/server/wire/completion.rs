@@ -1,0 +1,136 @@
+//! What every route that writes text reads of its body.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::limits::LimitFields;
+use super::sampling::SamplingFields;
+use super::steering::SteeringFields;
+use crate::engine::{Question, Reply};
+use crate::generate::{Input, Request};
+use crate::server::app::App;
+use crate::server::body::read;
+use crate::server::catalog::Model;
+use crate::server::error::{Error, ErrorKind};
+use crate::server::job::Job;
+use crate::steer::{Role, Sampled};
+
+/// A request for text before its prompt is known.
+pub struct Asked<'a> {
+    pub model: Model<'a>,
+    /// Without its input.
+    pub job: Job,
+    pub explain: bool,
+}
+
+/// Reads the model, sampling, limits and steering. `body` has the fields of the dialect that are named as llama.cpp has them.
+pub async fn asked<'a>(app: &'a Arc<App>, body: &Value) -> Result<Asked<'a>, Error> {
+    let model = app.catalog.find(model_id(body)?)?;
+    let defaults = &model.served.defaults;
+    let (sampling, limits) = (read::<SamplingFields>(body)?, read::<LimitFields>(body)?);
+    let steering: SteeringFields = read(body)?;
+    refuse(body)?;
+    let ensemble = model.served.ensemble;
+    let role = if let Sampled::Alone(role) = model.sampled { role } else { Role::Base };
+    let (app_, defaults_) = (app.clone(), defaults.sampling.clone());
+    let sampling = blocking(move || {
+        let ids = |text: &str| ids_of(&app_, ensemble, role, text, false);
+        sampling.over(&defaults_, &ids)
+    })
+    .await?;
+    let mut request = Request {
+        sampling,
+        n_predict: limits.n_predict(defaults)?,
+        stop: limits.stop(defaults)?,
+        draft: defaults.draft.clone(),
+        ..Request::default()
+    };
+    let explain = steering.explains();
+    request.n_probs = explain.then_some(0);
+    let ensemble = steering.apply(model, &mut request)?;
+    Ok(Asked { model, job: Job { ensemble, request }, explain })
+}
+
+impl Asked<'_> {
+    /// Reports so many candidates for each token.
+    pub fn report(&mut self, n_probs: usize) {
+        self.job.request.n_probs = Some(n_probs);
+    }
+
+    /// The job for an input.
+    pub fn with(&self, input: Input) -> Job {
+        let mut job = self.job.clone();
+        job.request.input = input;
+        job
+    }
+}
+
+/// The `model` of a body, if it names one.
+pub fn model_id(body: &Value) -> Result<Option<&str>, Error> {
+    match body.get("model") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) => Ok(Some(id)),
+        Some(other) => Err(Error::field("model", format!("{other}, expected an id of /v1/models"))),
+    }
+}
+
+/// A number of choices or candidates within bounds.
+pub fn count(body: &Value, name: &str, least: usize, most: usize) -> Result<Option<usize>, Error> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let n = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (least..=most).contains(n));
+            n.map(Some).ok_or_else(|| Error::field(name, format!("{value}, expected a number from {least} to {most}")))
+        }
+    }
+}
+
+/// A switch.
+pub fn flag(body: &Value, name: &str) -> Result<bool, Error> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(is_on)) => Ok(*is_on),
+        Some(other) => Err(Error::field(name, format!("{other}, expected true or false"))),
+    }
+}
+
+/// Fields that change what is written and that nothing here honours.
+fn refuse(body: &Value) -> Result<(), Error> {
+    let is_asked = |name: &str| match body.get(name) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::Array(list)) => !list.is_empty(),
+        Some(_) => true,
+    };
+    const REFUSED: [(&str, &str); 4] = [
+        ("post_sampling_probs", "log-probabilities are those before sampling"),
+        ("lora", "adapters belong to a recipe, and hold for all its requests"),
+        ("grammar_lazy", "a grammar holds from the first token on"),
+        ("backend_sampling", "the stage runs on the CPU, and so does the chain around it"),
+    ];
+    match REFUSED.iter().find(|(name, _)| is_asked(name)) {
+        Some((name, hint)) => Err(Error::unsupported(name, hint)),
+        None => Ok(()),
+    }
+}
+
+/// The tokens of a text by a role's vocabulary. Blocks.
+pub fn ids_of(app: &App, ensemble: usize, role: Role, text: &str, is_prompt: bool) -> Result<Vec<i32>, Error> {
+    let question = Question::Tokenize {
+        ensemble,
+        role,
+        text: text.to_owned(),
+        add_special: is_prompt,
+        parse_special: is_prompt,
+    };
+    match app.engine.ask(question)? {
+        Reply::Tokens(pieces) => Ok(pieces.into_iter().map(|piece| piece.id).collect()),
+        other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
+    }
+}
+
+/// Runs what may take long, or waits, beside the threads that serve connections.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, format!("a thread was lost: {error}"))))
+}

@@ -1,0 +1,79 @@
+//! Log-probabilities as clients read them: those of the distribution that tokens are drawn from, before any sampler cuts it.
+
+use serde_json::{Map, Value, json};
+
+use crate::generate::probs::{Logprob, Position};
+
+/// What `OpenAI`'s API says for a token that cannot be.
+const NEVER: f64 = -9999.0;
+
+fn logprob(token: &Logprob) -> f64 {
+    token.composed.unwrap_or(NEVER).max(NEVER)
+}
+
+fn entry(token: &Logprob) -> Map<String, Value> {
+    let mut entry = Map::new();
+    entry.insert("id".to_owned(), json!(token.id));
+    entry.insert("token".to_owned(), json!(token.piece()));
+    entry.insert("bytes".to_owned(), json!(token.bytes));
+    entry.insert("logprob".to_owned(), json!(logprob(token)));
+    entry
+}
+
+/// An entry of `logprobs.content` in chat replies, and of `completion_probabilities` in llama-server's own.
+pub fn content(position: &Position) -> Value {
+    let mut chosen = entry(&position.chosen);
+    let top: Vec<_> = position.top.iter().map(entry).collect();
+    chosen.insert("top_logprobs".to_owned(), json!(top));
+    Value::Object(chosen)
+}
+
+/// The lists of the older completions API, with llama-server's entries beside them.
+#[derive(Debug, Default)]
+pub struct Legacy {
+    tokens: Vec<String>,
+    token_logprobs: Vec<Option<f64>>,
+    top_logprobs: Vec<Option<Map<String, Value>>>,
+    text_offset: Vec<usize>,
+    content: Vec<Value>,
+    n_chars: usize,
+}
+
+impl Legacy {
+    /// Lists of which the first entry begins `n_chars` characters into the text.
+    pub fn behind(n_chars: usize) -> Self {
+        Self { n_chars, ..Self::default() }
+    }
+
+    /// A token of which nothing is predicted: the first one of a prompt.
+    pub fn push_first(&mut self, piece: &str) {
+        self.push_token(piece);
+        self.token_logprobs.push(None);
+        self.top_logprobs.push(None);
+    }
+
+    pub fn push(&mut self, position: &Position) {
+        self.push_token(&position.chosen.piece());
+        self.token_logprobs.push(Some(logprob(&position.chosen)));
+        // Different bytes may have the same text: the more probable one stays.
+        let mut top = Map::new();
+        for token in &position.top {
+            top.entry(token.piece()).or_insert_with(|| json!(logprob(token)));
+        }
+        self.top_logprobs.push(Some(top));
+        self.content.push(content(position));
+    }
+
+    fn push_token(&mut self, piece: &str) {
+        self.text_offset.push(self.n_chars);
+        self.n_chars += piece.chars().count();
+        self.tokens.push(piece.to_owned());
+    }
+
+    pub fn json(&self) -> Value {
+        json!({
+            "tokens": self.tokens, "token_logprobs": self.token_logprobs, "top_logprobs": self.top_logprobs,
+            "text_offset": self.text_offset, "content": self.content,
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! Messages of a chat as clients send them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::prompt::{Conversation, Message, Speaker};
+use crate::server::error::Error;
+
+/// One message.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct MessageField {
+    /// `system` or `developer`, `user`, `assistant`.
+    pub role: String,
+    /// A text, or a list of parts of type `text`.
+    #[schema(value_type = Object)]
+    #[serde(default)]
+    pub content: Value,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub tool_calls: Value,
+}
+
+/// A conversation. What the last message says is what the answer goes on with, where an assistant says it; `system` is said
+/// first where no message is the system's.
+pub fn conversation(messages: &[MessageField], system: Option<&String>) -> Result<Conversation, Error> {
+    let mut conversation = Conversation::default();
+    for (i, message) in messages.iter().enumerate() {
+        conversation.messages.push(one(&format!("messages[{i}]"), message)?);
+    }
+    finish(conversation, system)
+}
+
+/// The same of messages that are read already.
+pub fn finish(mut conversation: Conversation, system: Option<&String>) -> Result<Conversation, Error> {
+    let messages = &mut conversation.messages;
+    if let Some(last) = messages.pop_if(|last| last.speaker == Speaker::Assistant) {
+        conversation.prefix = last.text;
+    }
+    if messages.is_empty() {
+        return Err(Error::field("messages", "there is none to answer"));
+    }
+    if let Some(system) = system
+        && messages.iter().all(|message| message.speaker != Speaker::System)
+    {
+        messages.insert(0, Message::new(Speaker::System, system.as_str()));
+    }
+    Ok(conversation)
+}
+
+fn one(path: &str, message: &MessageField) -> Result<Message, Error> {
+    let speaker = match message.role.as_str() {
+        "system" | "developer" => Speaker::System,
+        "user" => Speaker::User,
+        "assistant" => Speaker::Assistant,
+        "tool" | "function" => return Err(Error::unsupported(&format!("{path}.role"), "tools cannot be called here")),
+        other => {
+            let message = format!("{other:?}, expected system, developer, user or assistant");
+            return Err(Error::field(&format!("{path}.role"), message));
+        }
+    };
+    if message.tool_calls.as_array().is_some_and(|calls| !calls.is_empty()) {
+        return Err(Error::unsupported(&format!("{path}.tool_calls"), "tools cannot be called here"));
+    }
+    Ok(Message::new(speaker, text(&format!("{path}.content"), &message.content)?))
+}
+
+/// The text of a message's content: parts of text, a line each.
+pub fn text(path: &str, content: &Value) -> Result<String, Error> {
+    match content {
+        Value::String(text) => Ok(text.clone()),
+        Value::Array(parts) => {
+            let parts = parts.iter().enumerate().map(|(i, part)| part_of(&format!("{path}[{i}]"), part));
+            Ok(parts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+        }
+        Value::Null => Err(Error::field(path, "it is missing, expected a text or a list of parts")),
+        other => Err(Error::field(path, format!("{other}, expected a text or a list of parts"))),
+    }
+}
+
+fn part_of(path: &str, part: &Value) -> Result<String, Error> {
+    if let Value::String(text) = part {
+        return Ok(text.clone());
+    }
+    let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+    match kind {
+        "text" | "input_text" | "output_text" => {
+            let text = part.get("text").and_then(Value::as_str);
+            text.map(str::to_owned).ok_or_else(|| Error::field(path, "a part of text without `text`"))
+        }
+        other => Err(Error::unsupported(path, format!("models are given text alone, and this is {other:?}"))),
+    }
+}
