@@ -2,12 +2,12 @@
 
 use super::error::{Error, in_lane};
 use super::sequence::{Prompts, Sampled};
-use super::{Ensemble, Role};
+use super::{Ensemble, Loaded, Role};
 use crate::llama::Token;
 use crate::prompt::{self, Conversation, Piece};
 use crate::recipe;
 
-impl Ensemble {
+impl Loaded {
     /// What every lane in use is given of a conversation; `views` are those that differ from the lanes' own.
     pub fn prompts(
         &self,
@@ -84,6 +84,23 @@ impl Ensemble {
             Some(alone) => Ok(if alone == i { tokens.to_vec() } else { Vec::new() }),
         });
         Ok(Prompts { lanes: lanes.collect::<Result<_, _>>()?, sampled: alone.unwrap_or(0) })
+    }
+}
+
+impl Ensemble {
+    /// See [`Loaded::prompts`].
+    pub fn prompts(
+        &self,
+        sampled: Sampled,
+        conversation: &Conversation,
+        views: &[(Role, recipe::View)],
+    ) -> Result<Prompts, Error> {
+        self.loaded.prompts(sampled, conversation, views)
+    }
+
+    /// See [`Loaded::same`].
+    pub fn same(&self, sampled: Sampled, tokens: &[Token]) -> Result<Prompts, Error> {
+        self.loaded.same(sampled, tokens)
     }
 
     /// Refuses prompts that are empty, or that leave no room behind them.
