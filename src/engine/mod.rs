@@ -22,10 +22,16 @@
 //! In: requests. Out: events, by request. A text that fails ends by itself; one that is cancelled is gone at the next tick.
 //! [`Engine`] is ticked by whoever owns it; [`Handle`] is one that runs on a thread of its own.
 
+pub mod about;
+pub mod desk;
 mod handle;
+pub mod health;
+mod listeners;
+pub mod process;
 mod resident;
 mod slot;
 mod slots;
+mod thread;
 mod tick;
 mod watchdog;
 
@@ -33,7 +39,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use handle::{Handle, Health, Running};
+pub use about::About;
+pub use desk::{Desk, Question, Reply};
+pub use handle::{Handle, Running};
+pub use health::{Health, SlotHealth, State};
+pub use listeners::Listener;
+pub use process::{Child, Planned, Setup};
 pub use slots::Engine;
 
 /// Which request.
@@ -51,6 +62,20 @@ pub struct Settings {
     pub n_chunk: usize,
     /// Without a tick for so long, a [`Handle`] gives up everything that runs. `None` waits forever.
     pub watchdog: Option<Duration>,
+}
+
+impl Settings {
+    /// As many slots as an ensemble has texts, at most.
+    #[must_use]
+    pub fn within(self, n_texts: usize) -> Self {
+        Self { n_slots: self.n_slots.clamp(1, n_texts.max(1)), ..self }
+    }
+
+    /// Requests that are taken in at the same time.
+    #[must_use]
+    pub fn n_max(&self) -> usize {
+        self.n_slots + self.n_queue
+    }
 }
 
 impl Default for Settings {

@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use super::Id;
+use super::health::SlotHealth;
 use super::resident::Resident;
 use crate::generate::{Event, Task};
-use crate::steer::Error;
+use crate::steer::{Error, Sequence};
 
 pub(super) struct Slot {
     pub id: Id,
-    /// Which of the engine's ensembles it is on.
+    /// Which of the engine's ensembles it is on, and where that is.
+    pub ensemble: usize,
     pub resident: usize,
     pub task: Task,
     /// When its prompts were read.
@@ -19,8 +21,21 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub fn new(id: Id, resident: usize, task: Task) -> Self {
-        Self { id, resident, task, writes_since: None, is_cancelled: false, has_ended: false }
+    pub fn new(id: Id, ensemble: usize, resident: usize, task: Task) -> Self {
+        Self { id, ensemble, resident, task, writes_since: None, is_cancelled: false, has_ended: false }
+    }
+
+    /// How far it is, between ticks.
+    pub fn health(&self) -> SlotHealth {
+        let Self { id, ensemble, task, .. } = self;
+        let (prompts, is_writing) = (task.prompts(), task.is_writing());
+        let n_read = |sequence: &Sequence| {
+            sequence.lanes().map(|lane| sequence.n_held(lane).min(prompts.lane(lane).len())).sum()
+        };
+        // The token that was chosen last is not decoded yet.
+        let n_decoded = task.sequence().map_or(0, Sequence::n_generated) + usize::from(is_writing);
+        let n_prompt_read = task.sequence().map_or(0, n_read);
+        SlotHealth { id: *id, ensemble: *ensemble, n_prompt: prompts.n_tokens(), n_prompt_read, n_decoded, is_writing }
     }
 
     /// Hands events out.

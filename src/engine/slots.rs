@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::desk::{Desk, no_ensemble};
+use super::health::SlotHealth;
 use super::resident::Resident;
 use super::slot::Slot;
 use super::{Id, Settings, tick};
@@ -10,10 +12,12 @@ use crate::generate::draft::Policy;
 use crate::generate::event::{Event, Failure, Kind};
 use crate::generate::{Answer, Request, Task};
 use crate::llama::invariance::Invariance;
-use crate::steer::{Ensemble, Error, Sampled, Sequence};
+use crate::steer::{Ensemble, Error, Loaded, Sampled, Sequence};
 
 /// Ensembles and the texts on them. [`Self::tick`] moves everything on.
 pub struct Engine {
+    /// Where each ensemble is, by its number.
+    places: Vec<Place>,
     residents: Vec<Resident>,
     settings: Settings,
     slots: Vec<Slot>,
@@ -21,12 +25,21 @@ pub struct Engine {
     next: Id,
 }
 
+/// Where an ensemble is.
+enum Place {
+    /// Among the residents.
+    Open(usize),
+    /// Its contexts are opened for the first request.
+    Closed(Box<Loaded>),
+}
+
 impl Engine {
     /// An engine for one ensemble; the requests that name none are its.
     #[must_use]
     pub fn new(ensemble: Ensemble, settings: Settings) -> Self {
-        let settings = Settings { n_slots: settings.n_slots.clamp(1, ensemble.n_texts()), ..settings };
-        Self { residents: vec![Resident::new(ensemble)], settings, slots: Vec::new(), queue: VecDeque::new(), next: 0 }
+        let settings = settings.within(ensemble.n_texts());
+        let (places, residents) = (vec![Place::Open(0)], vec![Resident::new(ensemble)]);
+        Self { places, residents, settings, slots: Vec::new(), queue: VecDeque::new(), next: 0 }
     }
 
     /// An engine that is ticked inline, a text at a time.
@@ -37,8 +50,41 @@ impl Engine {
 
     /// Another ensemble, which may share models with the others; its number.
     pub fn add(&mut self, ensemble: Ensemble) -> usize {
+        self.places.push(Place::Open(self.residents.len()));
         self.residents.push(Resident::new(ensemble));
-        self.residents.len() - 1
+        self.places.len() - 1
+    }
+
+    /// An ensemble whose contexts are opened for its first request: that one fails where they cannot be. Its number.
+    pub fn add_lazy(&mut self, loaded: Loaded) -> usize {
+        self.places.push(Place::Closed(Box::new(loaded)));
+        self.places.len() - 1
+    }
+
+    /// What can be asked of its ensembles, open or not.
+    #[must_use]
+    pub fn desk(&self) -> Desk {
+        let loaded = |place: &Place| match place {
+            Place::Open(resident) => self.residents[*resident].ensemble.loaded().clone(),
+            Place::Closed(loaded) => (**loaded).clone(),
+        };
+        Desk::new(self.places.iter().map(loaded).collect())
+    }
+
+    /// The resident for an ensemble, which is opened for it if it is not yet.
+    fn resident(&mut self, ensemble: usize) -> Result<usize, Failure> {
+        let n = self.places.len();
+        let place = self.places.get_mut(ensemble).ok_or_else(|| no_ensemble(ensemble, n))?;
+        match place {
+            Place::Open(resident) => Ok(*resident),
+            Place::Closed(loaded) => {
+                // Whatever llama.cpp says, the request is not at fault.
+                let opened = loaded.open().map_err(|error| Failure { kind: Kind::Internal, ..error.into() })?;
+                *place = Place::Open(self.residents.len());
+                self.residents.push(Resident::new(opened));
+                Ok(self.residents.len() - 1)
+            }
+        }
     }
 
     /// The first ensemble.
@@ -86,6 +132,11 @@ impl Engine {
         (self.slots.len(), self.queue.len())
     }
 
+    /// The texts that have a slot.
+    pub fn slots(&self) -> impl Iterator<Item = SlotHealth> {
+        self.slots.iter().map(Slot::health)
+    }
+
     /// Takes a request in. It is refused where it cannot be run, or too many wait.
     pub fn submit(&mut self, request: &Request) -> Result<Id, Failure> {
         self.submit_to(0, request)
@@ -98,14 +149,11 @@ impl Engine {
         if self.queue.len() >= n_queue + n_slots.saturating_sub(self.slots.len()) {
             return Err(Failure::busy(format!("{n_queue} requests are waiting already, which is as many as may wait")));
         }
-        let Some(Resident { ensemble: own, .. }) = self.residents.get(ensemble) else {
-            let message = format!("there is no ensemble {ensemble}, only {}", self.residents.len());
-            return Err(Failure { kind: Kind::Request, message, hint: None });
-        };
-        let task = Task::new(own, request)?;
+        let resident = self.resident(ensemble)?;
+        let task = Task::new(&self.residents[resident].ensemble, request)?;
         let id = self.next;
         self.next += 1;
-        self.queue.push_back(Slot::new(id, ensemble, task));
+        self.queue.push_back(Slot::new(id, ensemble, resident, task));
         Ok(id)
     }
 
@@ -181,14 +229,16 @@ impl Engine {
         }
     }
 
-    /// Whether an ensemble's cells hold a task's prompts beside the texts that have a slot there. A text that has it to
-    /// itself is let in whatever it needs.
+    /// Whether an ensemble has a sequence for a task, and its cells hold the task's prompts beside the texts that have a slot
+    /// there. A text that has it to itself is let in whatever it needs.
     fn has_room_for(&self, at: usize, task: &Task) -> bool {
         let others: Vec<_> = self.slots.iter().filter(|slot| slot.resident == at).collect();
         let wanted = |slot: &&Slot| slot.task.sequence().map_or(0, Sequence::n_wanted);
         let n_others: usize = others.iter().map(wanted).sum();
-        let n_cells = self.residents[at].ensemble.n_cells();
-        others.is_empty() || n_others + others.len() + task.prompts().longest() < n_cells
+        let ensemble = &self.residents[at].ensemble;
+        let has_sequence = others.len() < ensemble.n_texts();
+        let has_cells = n_others + others.len() + task.prompts().longest() < ensemble.n_cells();
+        others.is_empty() || has_sequence && has_cells
     }
 
     /// Runs one request to its end; `show` gets each event and what it adds to the text. `cancel` is looked at between

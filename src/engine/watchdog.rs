@@ -1,52 +1,43 @@
-//! Who listens to an engine, and who tells them when it no longer answers.
+//! What an engine's thread tells of itself, and who tells its listeners when it no longer answers.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-use super::Id;
-use crate::generate::event::{Event, Failed, Failure, Kind};
+use super::health::SlotHealth;
+use super::listeners::Listeners;
+use crate::generate::event::{Failure, Kind};
 
 /// What an engine's thread and its handles both know.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    listeners: Mutex<BTreeMap<Id, Sender<Event>>>,
+    pub listeners: Listeners,
     /// Of the last tick; `None` while there is nothing to do.
     last_tick: Mutex<Option<Instant>>,
+    load: Mutex<Load>,
     is_stalled: AtomicBool,
-    pub n_running: AtomicUsize,
-    pub n_waiting: AtomicUsize,
+    has_ended: AtomicBool,
+}
+
+/// What is done after a tick.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Load {
+    pub n_running: usize,
+    pub n_waiting: usize,
+    pub slots: Vec<SlotHealth>,
 }
 
 impl Shared {
-    fn listeners(&self) -> std::sync::MutexGuard<'_, BTreeMap<Id, Sender<Event>>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn last_tick(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    fn last_tick(&self) -> MutexGuard<'_, Option<Instant>> {
         self.last_tick.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn listen(&self, id: Id, events: Sender<Event>) {
-        self.listeners().insert(id, events);
-    }
-
-    /// Nothing more comes of a request.
-    pub fn end(&self, id: Id) {
-        self.listeners().remove(&id);
-    }
-
-    /// Whether a request was not given up.
-    pub fn is_listening(&self, id: Id) -> bool {
-        self.listeners().contains_key(&id)
-    }
-
-    pub fn n_listening(&self) -> usize {
-        self.listeners().len()
+    /// What is done, to be read or told anew.
+    pub fn load(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The engine is at work.
@@ -61,19 +52,28 @@ impl Shared {
         self.is_stalled.store(false, Ordering::Relaxed);
     }
 
+    /// Since the last tick, while there is something to do.
     pub fn age(&self) -> Duration {
         self.last_tick().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    pub fn is_stalled(&self) -> bool {
-        self.is_stalled.load(Ordering::Relaxed)
+    /// The engine's thread is gone: whoever waits for it is told, and whoever comes later sees it.
+    pub fn end(&self) {
+        self.has_ended.store(true, Ordering::SeqCst);
+        self.listeners.fail_all(&has_ended());
+        *self.load() = Load::default();
     }
 
-    /// Ends every request for its listener.
-    pub fn end_all(&self, failure: &Failure) {
-        for (_, events) in std::mem::take(&mut *self.listeners()) {
-            let _ = events.send(Event::Failed(Failed { failure: failure.clone(), text: String::new() }));
+    /// Why no request can be taken in, if so.
+    pub fn failure(&self) -> Option<Failure> {
+        if self.has_ended.load(Ordering::SeqCst) {
+            return Some(has_ended());
         }
+        self.is_stalled.load(Ordering::Relaxed).then(|| stalled(self.age()))
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
     }
 
     /// Gives up what runs, if the last tick began longer ago than the limit.
@@ -82,14 +82,17 @@ impl Shared {
         let last_tick = self.last_tick();
         let Some(age) = last_tick.map(|since| since.elapsed()).filter(|age| *age > limit) else { return };
         self.is_stalled.store(true, Ordering::Relaxed);
-        let message = format!("nothing was decoded for {:.1} s: the engine is stalled", age.as_secs_f64());
-        self.end_all(&Failure { kind: Kind::Internal, message, hint: None });
+        self.listeners.fail_all(&Failure { kind: Kind::Internal, ..stalled(age) });
     }
 }
 
 /// What is told to those who wait for an engine that is gone.
-pub(super) fn has_ended() -> Failure {
+fn has_ended() -> Failure {
     Failure { kind: Kind::Internal, message: "the engine has ended".to_owned(), hint: None }
+}
+
+fn stalled(age: Duration) -> Failure {
+    Failure::unavailable(format!("nothing was decoded for {:.1} s: the engine is stalled", age.as_secs_f64()))
 }
 
 /// A thread that looks at an engine's last tick every now and then.

@@ -146,6 +146,8 @@ pub enum Kind {
     ContextLength,
     /// Too much is asked for at once.
     Busy,
+    /// The engine is being loaded, or started again.
+    Unavailable,
     /// Models, files or the computation.
     Internal,
 }
@@ -154,6 +156,17 @@ impl Failure {
     /// Too much is asked for at once.
     pub fn busy(message: impl Into<String>) -> Self {
         Self { kind: Kind::Busy, message: message.into(), hint: Some("try again later".to_owned()) }
+    }
+
+    /// As many requests wait as may wait.
+    #[must_use]
+    pub fn full() -> Self {
+        Self::busy("as many requests are waiting as may wait")
+    }
+
+    /// The engine is not there, and comes back.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Unavailable, message: message.into(), hint: Some("try again later".to_owned()) }
     }
 
     /// Whether what was asked for is at fault.

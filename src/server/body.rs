@@ -1,6 +1,5 @@
 //! The body of a request: JSON, within limits of size and time.
 
-use std::error::Error as _;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -53,7 +52,8 @@ fn parse(bytes: &[u8]) -> Result<Value, Error> {
     if bytes.is_empty() {
         return Err(Error::new(ErrorKind::Invalid, "the body is empty, expected a JSON object"));
     }
-    serde_json::from_slice(bytes).map_err(|error| Error::new(ErrorKind::Invalid, format!("the body is no JSON: {error}")))
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("the body is no JSON: {error}")))
 }
 
 /// Reads what a wire type knows of an object; other fields are left alone. An error names the field.

@@ -71,9 +71,9 @@ impl Catalog {
     /// Every id, the first recipe's first.
     pub fn models(&self) -> impl Iterator<Item = Model<'_>> {
         self.0.iter().flat_map(|served| {
-            let alone = [Role::Base, Role::Expert(0)].into_iter().filter(|role| {
-                !served.pairs.is_empty() && (*role == Role::Base || served.has_expert)
-            });
+            let alone = [Role::Base, Role::Expert(0)]
+                .into_iter()
+                .filter(|role| !served.pairs.is_empty() && (*role == Role::Base || served.has_expert));
             std::iter::once(Sampled::Steered)
                 .chain(alone.map(Sampled::Alone))
                 .map(move |sampled| Model { served, sampled })

@@ -43,7 +43,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, ended: impl Future<Outp
         let router = router.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let router = router.clone();
-            async move { Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_else(|error| match error {})) }
+            async move {
+                Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_else(|error| match error {}))
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

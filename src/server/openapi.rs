@@ -10,7 +10,10 @@ use utoipa::openapi::OpenApi as Document;
 use super::app::App;
 
 #[derive(OpenApi)]
-#[openapi(info(title = "proxytune", description = "Steered text from GGUF models: OpenAI's, llama.cpp's, Anthropic's and Ollama's APIs."))]
+#[openapi(info(
+    title = "proxytune",
+    description = "Steered text from GGUF models: OpenAI's, llama.cpp's, Anthropic's and Ollama's APIs."
+))]
 struct Base;
 
 /// The document without routes.

@@ -46,7 +46,8 @@ impl Outcome {
     /// Runs requests to their ends, all of them; the first failure is the error.
     pub async fn gather(running: Vec<Running>) -> Result<Vec<Self>, Error> {
         let mut outcomes: Vec<Self> = running.iter().map(|_| Self::default()).collect();
-        let mut events = stream::select_all(running.into_iter().enumerate().map(|(i, one)| one.map(move |event| (i, event))));
+        let mut events =
+            stream::select_all(running.into_iter().enumerate().map(|(i, one)| one.map(move |event| (i, event))));
         while let Some((i, event)) = events.next().await {
             outcomes[i].add(event);
             if let Some(failure) = outcomes[i].answer.failure.take() {

@@ -45,7 +45,11 @@ pub trait Dialect: Send + 'static {
 type Indexed = SelectAll<Pin<Box<dyn Stream<Item = (usize, Event)> + Send>>>;
 
 /// Waits until every text has its place, so that what cannot be run is told by a status, and then streams.
-pub async fn respond(running: Vec<Running>, mut dialect: impl Dialect, ping: Option<Duration>) -> Result<Response, Error> {
+pub async fn respond(
+    running: Vec<Running>,
+    mut dialect: impl Dialect,
+    ping: Option<Duration>,
+) -> Result<Response, Error> {
     let (mut first, events) = begin(running, &mut dialect).await?;
     let frames = frames(std::mem::take(&mut first), events, dialect);
     let events = frames.map(|frame| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use proxytune::engine::{Engine, Handle, Id, Settings};
+use proxytune::engine::{Engine, Handle, Id, Settings, State};
 use proxytune::generate::draft::{Drafter, Length};
 use proxytune::generate::event::Kind;
 use proxytune::generate::{Answer, Draft, Event, Finish, Input, Request};
@@ -535,8 +535,9 @@ fn a_stalled_engine_is_told_to_those_who_wait() {
     let last = running.last().expect("an end");
     assert!(matches!(&last, Event::Failed(failed) if failed.failure.message.contains("stalled")), "{last:?}");
     let health = handle.health();
-    assert!(health.is_stalled && health.age > Duration::from_millis(200), "{health:?}");
-    assert_eq!(handle.submit(greedy_of(PROMPT)).expect_err("refused").kind, Kind::Busy);
+    assert!(matches!(&health.state, State::Down { failure } if failure.message.contains("stalled")), "{health:?}");
+    assert!(health.age > Duration::from_millis(200) && !health.has_ended, "{health:?}");
+    assert_eq!(handle.submit(greedy_of(PROMPT)).expect_err("refused").kind, Kind::Unavailable);
     drop(release);
     // It came back after all.
     let began = Instant::now();
@@ -548,7 +549,7 @@ fn a_stalled_engine_is_told_to_those_who_wait() {
         std::thread::sleep(Duration::from_millis(10));
     };
     assert!(matches!(running.last(), Some(Event::Done(_))));
-    assert!(!handle.health().is_stalled);
+    assert!(matches!(handle.health().state, State::Ready(_)));
 }
 
 #[test]

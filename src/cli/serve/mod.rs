@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use self::args::{Serve, ServerArgs};
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
 use super::terminal::say;
 use super::text::read_text;
-use super::{Done, deterministic, draft, probe, roles, there};
-use crate::engine::process::{Child, Setup};
+use super::{Done, deterministic, probe, roles, there};
+use crate::engine::process::Setup;
 use crate::engine::{self, Handle, State};
 use crate::recipe::view::TemplateName;
 use crate::recipe::{ModelName, Recipe, Schedule};
@@ -47,7 +47,8 @@ fn settings(args: &ServerArgs) -> Result<Settings> {
     let is_asked = !api_keys.is_empty();
     api_keys.retain(|key| !key.is_empty());
     if is_asked && api_keys.is_empty() {
-        return Err(BadUsage("API keys are asked for, and none is given".to_owned())).hint("give one with --api-key KEY");
+        return Err(BadUsage("API keys are asked for, and none is given".to_owned()))
+            .hint("give one with --api-key KEY");
     }
     let prefix = args.api_prefix.trim_end_matches('/');
     if !(prefix.is_empty() || prefix.starts_with('/')) {
@@ -103,12 +104,23 @@ fn recipes(args: &Serve, n_slots: usize) -> Result<(Vec<Served>, Setup)> {
     };
     let lazy = |(plan, is_lazy)| engine::process::Planned { plan, lazy: is_lazy };
     let plans = plans.into_iter().map(|plan| (plan, false)).chain(guided.into_iter().map(|plan| (plan, true)));
-    let setup = Setup { plans: plans.map(lazy).collect(), settings, rpc: args.models.rpc.clone(), verbose: args.models.verbose };
+    let setup = Setup {
+        plans: plans.map(lazy).collect(),
+        settings,
+        rpc: args.models.rpc.clone(),
+        verbose: args.models.verbose,
+    };
     Ok((served, setup))
 }
 
 /// A recipe as it is served, and its plan.
-fn serve_one(args: &Serve, recipe: Recipe, name: Option<&str>, n_slots: usize, ensemble: usize) -> Result<(Served, Plan)> {
+fn serve_one(
+    args: &Serve,
+    recipe: Recipe,
+    name: Option<&str>,
+    n_slots: usize,
+    ensemble: usize,
+) -> Result<(Served, Plan)> {
     let mut resolved = Resolved::of(recipe, &args.models)?;
     // As in llama-server, a model by itself is asked as it was tuned.
     if resolved.plan.pairs.is_empty() {
@@ -117,7 +129,10 @@ fn serve_one(args: &Serve, recipe: Recipe, name: Option<&str>, n_slots: usize, e
     let draft = deterministic::drafts(&args.models, &args.draft, &resolved.plan)?;
     let sampling = args.sampling.over(&resolved.recipe.sampling, true)?;
     // A seed that was drawn here would be every request's.
-    let sampling = crate::sampling::Sampling { seed: args.sampling.seed.and(sampling.seed).or(resolved.recipe.sampling.seed), ..sampling };
+    let sampling = crate::sampling::Sampling {
+        seed: args.sampling.seed.and(sampling.seed).or(resolved.recipe.sampling.seed),
+        ..sampling
+    };
     set_room(args, &mut resolved, n_slots)?;
     resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(N_ROWS));
     let plan = resolved.plan.clone();
@@ -181,8 +196,8 @@ async fn listen(args: &Serve, settings: Settings, catalog: Catalog, setup: Setup
     let listener = listener.hint("another program may have the port: --port N takes another, --port 0 a free one")?;
     let address = listener.local_addr()?;
     warn_if_open(address, &settings);
-    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let engine = Handle::supervise(Child::this_program()?, setup)?;
+    let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+    let engine = in_this_process(&setup)?;
     let ids: Vec<_> = catalog.models().map(server::catalog::Model::id).collect();
     let app = Arc::new(App::new(engine.clone(), catalog, settings));
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -190,26 +205,29 @@ async fn listen(args: &Serve, settings: Settings, catalog: Catalog, setup: Setup
         let _ = ended.await;
     }));
     say!("listening on http://{address}");
-    let asked_to_end = async {
-        tokio::select! { _ = signals.0.recv() => {}, _ = signals.1.recv() => {} }
+    let is_loaded = tokio::select! {
+        loaded = loaded(&engine, &ids) => loaded?,
+        () = asked_to_end(&mut signals) => false,
     };
-    tokio::pin!(asked_to_end);
-    let loaded = tokio::select! {
-        loaded = loaded(&engine, &ids) => loaded,
-        () = &mut asked_to_end => Ok(false),
-    };
-    if loaded? {
-        asked_to_end.await;
+    if is_loaded {
+        asked_to_end(&mut signals).await;
     }
     say!("ending: answers that are being written go on; ctrl-C again ends them");
     let _ = end.send(());
     tokio::select! {
         _ = serving => {}
-        _ = signals.0.recv() => {}
-        _ = signals.1.recv() => {}
+        () = asked_to_end(&mut signals) => {}
     }
     engine.kill();
     Ok(Done::Fine)
+}
+
+/// Waits for ctrl-C, or for the signal of service managers.
+async fn asked_to_end([interrupt, terminate]: &mut [Signal; 2]) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 /// Waits until the models are loaded; the error says why they cannot be.
@@ -231,4 +249,17 @@ fn warn_if_open(address: SocketAddr, settings: &Settings) {
     if !address.ip().is_loopback() && settings.api_keys.is_empty() {
         say!("warning: everybody who can reach {address} may use this server; --api-key KEY asks them for a key");
     }
+}
+
+fn in_this_process(setup: &Setup) -> Result<Handle> {
+    let backend = crate::llama::backend::shared()?;
+    let mut models = crate::steer::Models::default();
+    let mut load = |plan: &Plan| crate::steer::Ensemble::load(&backend, plan, &mut models, &mut |_, _, _| true);
+    let mut plans = setup.plans.iter();
+    let first = plans.next().expect("one");
+    let mut engine = engine::Engine::new(load(&first.plan)?, setup.settings);
+    for planned in plans {
+        engine.add(load(&planned.plan)?);
+    }
+    Ok(Handle::spawn(engine)?)
 }

@@ -105,7 +105,8 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
 /// Tools are refused as long as none could be called.
 fn refuse_tools(body: &Value) -> Result<(), Error> {
     let is_asked = |name: &str| body.get(name).and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
-    let chooses = body.get("tool_choice").is_some_and(|choice| !(choice.is_null() || choice == "none" || choice == "auto"));
+    let chooses =
+        body.get("tool_choice").is_some_and(|choice| !(choice.is_null() || choice == "none" || choice == "auto"));
     let name = ["tools", "functions"].into_iter().find(|name| is_asked(name)).or(chooses.then_some("tool_choice"));
     match name {
         Some(name) => Err(Error::unsupported(name, "tools cannot be called here")),

@@ -148,12 +148,15 @@ async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Piece) -> Result<(Job
     let (tokens, pieces) = blocking(move || {
         let tokens = match prompt {
             Piece::Tokens(tokens) => tokens,
-            Piece::Raw(text) | Piece::Template(text) | Piece::Content(text) => ids_of(&app, ensemble, role, &text, true)?,
+            Piece::Raw(text) | Piece::Template(text) | Piece::Content(text) => {
+                ids_of(&app, ensemble, role, &text, true)?
+            }
         };
-        let question = Question::Pieces { ensemble, role, tokens: tokens.clone() };
+        let question = Question::Spell { ensemble, role, tokens: tokens.clone() };
         match app.engine.ask(question)? {
             Reply::Tokens(pieces) => {
-                let pieces = pieces.into_iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned()).collect();
+                let pieces =
+                    pieces.into_iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned()).collect();
                 Ok((tokens, pieces))
             }
             other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),

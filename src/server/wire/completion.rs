@@ -116,13 +116,8 @@ fn refuse(body: &Value) -> Result<(), Error> {
 
 /// The tokens of a text by a role's vocabulary. Blocks.
 pub fn ids_of(app: &App, ensemble: usize, role: Role, text: &str, is_prompt: bool) -> Result<Vec<i32>, Error> {
-    let question = Question::Tokenize {
-        ensemble,
-        role,
-        text: text.to_owned(),
-        add_special: is_prompt,
-        parse_special: is_prompt,
-    };
+    let question =
+        Question::Tokenise { ensemble, role, text: text.to_owned(), add_special: is_prompt, parse_special: is_prompt };
     match app.engine.ask(question)? {
         Reply::Tokens(pieces) => Ok(pieces.into_iter().map(|piece| piece.id).collect()),
         other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),

@@ -44,7 +44,9 @@ impl LimitFields {
             Some(Value::String(text)) => vec![text.clone()],
             Some(Value::Array(texts)) => texts
                 .iter()
-                .map(|text| text.as_str().map(str::to_owned).ok_or_else(|| Error::field("stop", format!("{text} is no text"))))
+                .map(|text| {
+                    text.as_str().map(str::to_owned).ok_or_else(|| Error::field("stop", format!("{text} is no text")))
+                })
                 .collect::<Result<_, _>>()?,
             Some(other) => return Err(Error::field("stop", format!("{other}, expected a text or a list of texts"))),
         };

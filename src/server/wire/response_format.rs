@@ -18,7 +18,8 @@ pub fn apply(body: &Value, sampling: &mut Sampling) -> Result<(), Error> {
     let schema = match kind {
         "text" => return Ok(()),
         "json_object" => format.get("schema").map_or_else(|| ANY_OBJECT.to_owned(), Value::to_string),
-        "json_schema" => match format.get("json_schema").and_then(|named| named.get("schema")).or(format.get("schema")) {
+        "json_schema" => match format.get("json_schema").and_then(|named| named.get("schema")).or(format.get("schema"))
+        {
             Some(schema) => schema.to_string(),
             None => return Err(Error::field("response_format.json_schema.schema", "it is missing")),
         },

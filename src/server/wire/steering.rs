@@ -60,7 +60,8 @@ impl SteeringFields {
         let is_off = proxy.off && !model.served.pairs.is_empty();
         request.sampled = if is_off { Sampled::Alone(Role::Base) } else { model.sampled };
         if request.sampled != Sampled::Steered && asked.is_some() {
-            let what = if is_off { "`off` is given beside it".to_owned() } else { format!("{} is not steered", model.id()) };
+            let what =
+                if is_off { "`off` is given beside it".to_owned() } else { format!("{} is not steered", model.id()) };
             return Err(Error::field("proxy", format!("α is given, and {what}")));
         }
         let Some(scale) = self.guidance()? else {
@@ -68,10 +69,15 @@ impl SteeringFields {
             return Ok(model.served.ensemble);
         };
         let mut alphas = match request.sampled {
-            Sampled::Steered => asked.unwrap_or_else(|| model.served.pairs.iter().map(|(_, alpha)| alpha.clone()).collect()),
+            Sampled::Steered => {
+                asked.unwrap_or_else(|| model.served.pairs.iter().map(|(_, alpha)| alpha.clone()).collect())
+            }
             Sampled::Alone(Role::Base) => model.served.pairs.iter().map(|_| Schedule::constant(0.0)).collect(),
             Sampled::Alone(_) => {
-                return Err(Error::unsupported("guidance_scale", format!("guidance is of the base, and {} is not", model.id())));
+                return Err(Error::unsupported(
+                    "guidance_scale",
+                    format!("guidance is of the base, and {} is not", model.id()),
+                ));
             }
         };
         let guide = Schedule::constant(scale - 1.0);
@@ -88,7 +94,9 @@ impl SteeringFields {
     fn guidance(&self) -> Result<Option<f32>, Error> {
         let has_prompt = self.negative_prompt.as_ref().is_some_and(|prompt| !prompt.is_empty());
         match self.guidance_scale {
-            None if has_prompt => Err(Error::field("negative_prompt", "it needs a `guidance_scale`, of 1.5 for instance")),
+            None if has_prompt => {
+                Err(Error::field("negative_prompt", "it needs a `guidance_scale`, of 1.5 for instance"))
+            }
             None => Ok(None),
             Some(scale) => Ok(Some(scale).filter(|scale| *scale != 1.0)),
         }

@@ -26,7 +26,8 @@ fn an_answer_is_what_generate_writes_whole_or_in_a_stream() {
     assert_eq!(text, expected["text"].as_str().expect("a text"));
     assert_eq!(whole["choices"][0]["finish_reason"], "length");
     assert_eq!(whole["usage"]["completion_tokens"], 16);
-    let streamed = server.post("/v1/chat/completions", &chat(json!({"stream": true, "stream_options": {"include_usage": true}})));
+    let streamed =
+        server.post("/v1/chat/completions", &chat(json!({"stream": true, "stream_options": {"include_usage": true}})));
     assert!(streamed.text.ends_with("data: [DONE]\n\n"), "{streamed:?}");
     let events = streamed.events();
     let pieces = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str());
@@ -47,8 +48,20 @@ fn steering_is_per_request() {
     assert_ne!(text(json!({})), base);
     let expert = trio::file("expert");
     let alone = crate::command_line::json(&[
-        "generate", "-m", expert.to_str().expect("UTF-8"), "--temp", "0", "-c", "512", "-p", PROMPT, "-n", "16", "--json",
-        "--repeat-penalty", "1.15",
+        "generate",
+        "-m",
+        expert.to_str().expect("UTF-8"),
+        "--temp",
+        "0",
+        "-c",
+        "512",
+        "-p",
+        PROMPT,
+        "-n",
+        "16",
+        "--json",
+        "--repeat-penalty",
+        "1.15",
     ]);
     assert_eq!(text(json!({"model": "demo:expert"})), alone["text"].as_str().expect("a text"));
 }

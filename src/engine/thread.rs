@@ -1,0 +1,175 @@
+//! An engine on a thread of this process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+
+use super::about::About;
+use super::desk::Desk;
+use super::health::{Health, SlotHealth, State};
+use super::listeners::{Heard, Listener};
+use super::watchdog::{Load, Shared, Watchdog};
+use super::{Engine, Id};
+use crate::generate::Request;
+use crate::generate::event::Failure;
+
+/// What an engine is told.
+enum Command {
+    Submit { id: Id, ensemble: usize, request: Box<Request> },
+    Cancel(Id),
+    End,
+}
+
+/// It ends when it is dropped, and what runs ends with it.
+pub(super) struct Thread {
+    commands: Sender<Command>,
+    running: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    n_max: usize,
+    about: Arc<Vec<About>>,
+    desk: Desk,
+    _watchdog: Option<Watchdog>,
+}
+
+impl Thread {
+    pub fn spawn(engine: Engine) -> std::io::Result<Self> {
+        let (commands, inbox) = unbounded();
+        let settings = *engine.settings();
+        let desk = engine.desk();
+        let shared = Arc::new(Shared::default());
+        let watchdog = settings.watchdog.map(|limit| Watchdog::spawn(shared.clone(), limit)).transpose()?;
+        let running = {
+            let shared = shared.clone();
+            std::thread::Builder::new().name("engine".to_owned()).spawn(move || serve(engine, &inbox, &shared))?
+        };
+        let about = Arc::new(desk.about());
+        let n_max = settings.n_max();
+        Ok(Self { commands, running: Some(running), shared, n_max, about, desk, _watchdog: watchdog })
+    }
+
+    pub fn submit(&self, id: Id, ensemble: usize, request: Request, listener: Listener) -> Result<(), Failure> {
+        let Self { commands, shared, n_max, .. } = self;
+        if let Some(failure) = shared.failure() {
+            return Err(failure);
+        }
+        if shared.listeners.len() >= *n_max {
+            return Err(Failure::full());
+        }
+        shared.listeners.add(id, listener);
+        let sent = commands.send(Command::Submit { id, ensemble, request: Box::new(request) });
+        // What is sent while the thread ends is received by nobody.
+        if let Some(failure) = shared.failure().filter(|_| sent.is_err() || shared.has_ended()) {
+            shared.listeners.remove(id);
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    pub fn cancel(&self, id: Id) {
+        // An engine that has ended has nothing to cancel.
+        let _ = self.commands.send(Command::Cancel(id));
+    }
+
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    pub fn health(&self) -> Health {
+        let shared = &self.shared;
+        let state = match shared.failure() {
+            Some(failure) => State::Down { failure },
+            None => State::Ready(self.about.clone()),
+        };
+        let Load { n_running, n_waiting, slots } = shared.load().clone();
+        let (age, has_ended) = (shared.age(), shared.has_ended());
+        Health { state, n_running, n_waiting, age, n_restarts: 0, pid: None, has_ended, slots }
+    }
+
+    /// Ends it as soon as the running tick has; whoever waits is told at once.
+    pub fn kill(&self) {
+        let _ = self.commands.send(Command::End);
+        self.shared.end();
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::End);
+        // Its last handle may be one that a listener held.
+        let thread = self.running.take().filter(|thread| thread.thread().id() != std::thread::current().id());
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct EndsAll<'a>(&'a Shared);
+
+impl Drop for EndsAll<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Ticks while there is something to do, and waits for commands where there is not, until it is told to end.
+fn serve(mut engine: Engine, inbox: &Receiver<Command>, shared: &Shared) {
+    // Whatever ends this thread, nobody waits for it in vain.
+    let _ends_all = EndsAll(shared);
+    // The ids of handles by those of the engine.
+    let mut ids: BTreeMap<Id, Id> = BTreeMap::new();
+    let mut has_work = false;
+    loop {
+        let command = if has_work {
+            match inbox.try_recv() {
+                Ok(command) => Some(command),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => return,
+            }
+        } else {
+            shared.rest();
+            match inbox.recv() {
+                Ok(command) => Some(command),
+                Err(_) => return,
+            }
+        };
+        shared.beat();
+        match command {
+            Some(Command::End) => return,
+            Some(Command::Submit { id, ensemble, request }) => {
+                match engine.submit_to(ensemble, &request) {
+                    Ok(own) => drop(ids.insert(own, id)),
+                    Err(failure) => shared.listeners.fail(id, failure),
+                }
+                has_work = true;
+                continue;
+            }
+            Some(Command::Cancel(id)) => {
+                if let Some(own) = ids.iter().find(|(_, of)| **of == id).map(|(own, _)| *own) {
+                    engine.cancel(own);
+                }
+                continue;
+            }
+            None => {}
+        }
+        let mut deaf = Vec::new();
+        has_work = engine.tick(&mut |own, event| {
+            let Some(&id) = ids.get(&own) else { return };
+            if event.is_last() {
+                ids.remove(&own);
+            }
+            if shared.listeners.tell(id, event) == Heard::No && ids.contains_key(&own) {
+                deaf.push(own);
+            }
+        });
+        for own in deaf {
+            engine.cancel(own);
+        }
+        let mut load = shared.load();
+        (load.n_running, load.n_waiting) = engine.n_running();
+        load.slots.clear();
+        let handles = |slot: SlotHealth| Some(SlotHealth { id: *ids.get(&slot.id)?, ..slot });
+        load.slots.extend(engine.slots().filter_map(handles));
+    }
+}
