@@ -146,14 +146,14 @@ impl Teller {
         let choice = |(i, outcome): (usize, &Outcome)| {
             let answer = &outcome.answer;
             let logprobs = self.with_logprobs.then(|| {
-                json!({"content": answer.positions.iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
+                json!({"content": outcome.positions().iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
             });
             let mut choice = json!({
                 "index": i, "finish_reason": outcome.finish_reason(), "logprobs": logprobs,
                 "message": {"role": "assistant", "content": answer.text},
             });
             if let Some(names) = &self.explain {
-                let tokens: Vec<_> = answer.positions.iter().map(|position| explained(position, names)).collect();
+                let tokens: Vec<_> = outcome.positions().iter().map(|position| explained(position, names)).collect();
                 choice["proxy"] = json!({"tokens": tokens});
             }
             choice

@@ -215,11 +215,11 @@ impl Teller {
                 if let Some(first) = echo.first() {
                     lists.push_first(first);
                 }
-                answer.prompt_positions.iter().chain(&answer.positions).for_each(|position| lists.push(position));
+                answer.prompt_positions.iter().chain(outcome.positions()).for_each(|position| lists.push(position));
                 choice["logprobs"] = lists.json();
             }
             if let Some(names) = &self.explain {
-                let tokens: Vec<_> = answer.positions.iter().map(|position| explained(position, names)).collect();
+                let tokens: Vec<_> = outcome.positions().iter().map(|position| explained(position, names)).collect();
                 choice["proxy"] = json!({"tokens": tokens});
             }
             choice
