@@ -13,7 +13,7 @@ use crate::server::app::App;
 use crate::server::body::{Object, read};
 use crate::server::error::{Error, ErrorKind};
 use crate::server::wire::completion::{blocking, model_id};
-use crate::server::wire::messages::{MessageField, conversation};
+use crate::server::wire::messages::{MessageField, conversation, refuse_of_template};
 use crate::steer::{Role, Sampled};
 
 /// A conversation whose prompt is asked for.
@@ -31,6 +31,7 @@ pub struct TemplateRequest {
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Json<Value>, Error> {
     let TemplateRequest { messages, .. } = read(&body)?;
+    refuse_of_template(&body, &messages)?;
     let model = app.catalog.find(model_id(&body)?)?;
     let conversation = conversation(&messages, model.served.defaults.system.as_ref())?;
     let ensemble = model.served.ensemble;

@@ -13,7 +13,7 @@ use crate::server::app::App;
 use crate::server::body::{Object, read};
 use crate::server::error::{Error, ErrorKind};
 use crate::server::wire::completion::{blocking, model_id};
-use crate::server::wire::messages::conversation;
+use crate::server::wire::messages::{conversation, refuse_of_template};
 
 /// The tokens of a conversation's prompt, as the role has it that tokens are chosen for.
 #[utoipa::path(
@@ -22,6 +22,7 @@ use crate::server::wire::messages::conversation;
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Json<Value>, Error> {
     let TemplateRequest { messages, .. } = read(&body)?;
+    refuse_of_template(&body, &messages)?;
     let model = app.catalog.find(model_id(&body)?)?;
     let input = Input::Conversation(conversation(&messages, model.served.defaults.system.as_ref())?);
     let question =

@@ -232,7 +232,11 @@ impl Chunks {
 
 impl Dialect for Chunks {
     fn event(&mut self, i: usize, event: Event) -> Vec<Frame> {
-        let n_read = if let Event::Read { n } = &event { Some(*n) } else { None };
+        let n_read = match &event {
+            Event::Started(started) => Some(started.n_cached),
+            Event::Read { n } => Some(*n),
+            _ => None,
+        };
         let (is_token, is_last) = (matches!(event, Event::Token(_)), event.is_last());
         let text = self.outcomes[i].add(event);
         if let Some(n) = n_read.filter(|_| self.teller.fields.return_progress.unwrap_or(false)) {
