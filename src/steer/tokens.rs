@@ -100,9 +100,7 @@ impl Ensemble {
             let own = tokens.iter().map(|&token| lane.own(token)).collect::<Result<Vec<_>, _>>()?;
             self.want(sequence, i, &own);
         }
-        // The answer begins here on every lane.
-        sequence.n_generated = 0;
-        sequence.tracks.iter_mut().for_each(|track| track.n_prompt = track.wanted.len());
+        self.begin_answer(sequence);
         Ok(())
     }
 

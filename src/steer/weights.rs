@@ -60,6 +60,14 @@ impl Weights {
         Ok(self)
     }
 
+    /// Those of the answer's first position, all along it.
+    #[must_use]
+    pub fn of_first_position(&self) -> Self {
+        let first = |schedule: &Schedule| Schedule::constant(schedule.at(0));
+        let pairs = self.pairs.iter().map(|PairWeights { a, b }| PairWeights { a: first(a), b: first(b) });
+        Self { base: self.base.as_ref().map(first), pairs: pairs.collect() }
+    }
+
     /// α of every pair, in order.
     pub fn alphas(&self) -> impl Iterator<Item = &Schedule> {
         self.pairs.iter().map(|pair| &pair.a)

@@ -26,7 +26,7 @@ use crate::trio::{self, PROMPT, backend, demo, file, greedy, load, model, plan};
 const N_SLOTS: usize = 4;
 
 /// Rows that do not depend on how tokens are batched, with the bundled Q8_0 weights.
-fn invariant() -> ContextParams {
+pub fn invariant() -> ContextParams {
     ContextParams {
         n_batch: 48,
         flash_attention: FlashAttention::On,
@@ -36,24 +36,24 @@ fn invariant() -> ContextParams {
     }
 }
 
-fn with_context(mut plan: Plan, context: &ContextParams) -> Plan {
+pub fn with_context(mut plan: Plan, context: &ContextParams) -> Plan {
     plan.contexts_mut().for_each(|own| own.clone_from(context));
     plan
 }
 
-fn engine(plan: &Plan, texts: Texts, settings: Settings) -> Engine {
+pub fn engine(plan: &Plan, texts: Texts, settings: Settings) -> Engine {
     proxytune::llama::log::capture(false);
     let plan = Plan { texts, ..plan.clone() };
     let ensemble = Ensemble::load(&backend(), &plan, &mut Models::default(), &mut |_, _, _| true);
     Engine::new(ensemble.expect("it loads"), settings)
 }
 
-fn slots(n_slots: usize) -> Settings {
+pub fn slots(n_slots: usize) -> Settings {
     Settings { n_slots, n_chunk: 7, ..Settings::default() }
 }
 
 /// Each text to its own end, one at a time.
-fn alone(engine: &mut Engine, request: &Request) -> Answer {
+pub fn alone(engine: &mut Engine, request: &Request) -> Answer {
     engine.forget();
     let (stop, mut answer) = (std::sync::atomic::AtomicBool::new(false), Answer::default());
     engine.run(request, &stop, &mut answer, |_, _| Ok(())).expect("nothing is written");
@@ -61,8 +61,9 @@ fn alone(engine: &mut Engine, request: &Request) -> Answer {
 }
 
 /// What an answer is, without what it took.
-fn parts(answer: &Answer) -> (&str, &[Token], &[proxytune::generate::probs::Position], Option<Finish>) {
-    (&answer.text, &answer.tokens, &answer.positions, answer.finish)
+fn parts(answer: &Answer) -> Answer {
+    let Answer { text, tokens, positions, prompt_positions, finish, stopped_by, is_full, failure, .. } = answer.clone();
+    Answer { text, tokens, positions, prompt_positions, finish, stopped_by, is_full, failure, ..Answer::default() }
 }
 
 const PROMPTS: [&str; 6] = [
@@ -87,28 +88,32 @@ fn draft() -> impl Strategy<Value = Draft> {
     (length, drafters).prop_map(|(length, drafters)| Draft { length, drafters, ..Draft::default() })
 }
 
-fn request(sampled: Vec<Sampled>) -> impl Strategy<Value = Request> {
+fn request(sampled: Vec<Sampled>, scores: bool) -> impl Strategy<Value = Request> {
     let stop = prop::sample::select(vec![None, None, Some(" was"), Some("the")]);
     let alpha = prop::option::of(prop::sample::select(vec![0.0_f32, 0.5, 1.5]));
-    let fields = (prop::sample::select(&PROMPTS[..]), sampling(), draft(), 1..24_usize, stop, alpha);
-    (fields, prop::sample::select(sampled)).prop_map(|((prompt, sampling, draft, n_predict, stop, alpha), sampled)| {
+    let fields = (prop::sample::select(&PROMPTS[..]), sampling(), draft(), 0..24_usize, stop, alpha);
+    let prompt_probs = prop::option::weighted(0.3, 0..3_usize);
+    let all = (fields, prop::sample::select(sampled), prompt_probs);
+    all.prop_map(move |((prompt, sampling, draft, n_predict, stop, alpha), sampled, prompt_probs)| {
+        let prompt_probs = prompt_probs.filter(|_| scores || sampled != Sampled::Steered);
         let weights = alpha.map_or_else(WeightsRequest::default, |alpha| trio::alphas(&[alpha]));
         let stop = stop.into_iter().map(str::to_owned).collect();
         let (n_predict, n_probs) = (Some(n_predict), Some(2));
-        Request { sampled, sampling, weights, n_predict, stop, n_probs, draft, ..Request::prompt(prompt) }
+        Request { sampled, sampling, weights, n_predict, stop, n_probs, prompt_probs, draft, ..Request::prompt(prompt) }
     })
 }
 
 /// What happens to a request: the tick at which it comes, and the one at which it is cancelled, if it is.
 type Visit = (Request, usize, Option<usize>);
 
-fn visits(sampled: &[Sampled]) -> impl Strategy<Value = Vec<Visit>> + use<> {
-    let visit = (request(sampled.to_vec()), 0..24_usize, prop::option::weighted(0.2, 0..40_usize));
+/// `scores`: all lanes are given the same prompts, so that steered requests may ask for their probabilities.
+fn visits(sampled: &[Sampled], scores: bool) -> impl Strategy<Value = Vec<Visit>> + use<> {
+    let visit = (request(sampled.to_vec(), scores), 0..24_usize, prop::option::weighted(0.2, 0..40_usize));
     prop::collection::vec(visit, 2..9)
 }
 
 /// Runs requests as they come and go; `tick` is told the number of each tick before it.
-fn together(engine: &mut Engine, visits: &[Visit], mut tick: impl FnMut(usize)) -> Vec<Answer> {
+pub fn together(engine: &mut Engine, visits: &[Visit], mut tick: impl FnMut(usize)) -> Vec<Answer> {
     let mut answers: Vec<Answer> = visits.iter().map(|_| Answer::default()).collect();
     let mut ids: BTreeMap<Id, usize> = BTreeMap::new();
     let last = visits.iter().map(|(_, comes, _)| *comes).max().unwrap_or(0);
@@ -182,7 +187,12 @@ fn same_as_alone(plan: &Plan, sampled: &[Sampled], n_cases: u32) {
     let many = RefCell::new(many);
     let n_exact = AtomicUsize::new(0);
     let n_failed = AtomicUsize::new(0);
-    run_cases(n_cases, (visits(sampled), faults()), |visits, faults| {
+    let scores = {
+        let many = many.borrow();
+        let prompts = Request::prompt(PROMPT).input.prompts(many.ensemble(), Sampled::Steered, &[]).expect("prompts");
+        many.ensemble().check_alike(Sampled::Steered, &prompts).is_ok()
+    };
+    run_cases(n_cases, (visits(sampled, scores), faults()), |visits, faults| {
         let (mut solo, mut many) = (solo.borrow_mut(), many.borrow_mut());
         let answers = together(&mut many, &visits, |now| {
             let in_range = |(seq, range): &(usize, std::ops::Range<usize>)| range.contains(&now).then_some(*seq);
@@ -205,7 +215,12 @@ fn same_as_alone(plan: &Plan, sampled: &[Sampled], n_cases: u32) {
             } else {
                 let (got, wanted) = (parts(answer), parts(&expected));
                 let first = answer.positions.iter().zip(&expected.positions).position(|(a, b)| a != b);
-                assert!(got == wanted, "differs from position {first:?} on: {:?}, {:?}; {request:?}", got.0, wanted.0);
+                assert!(
+                    got == wanted,
+                    "differs from position {first:?} on: {:?}, {:?}; {request:?}",
+                    got.text,
+                    wanted.text
+                );
                 n_exact.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
@@ -213,6 +228,7 @@ fn same_as_alone(plan: &Plan, sampled: &[Sampled], n_cases: u32) {
             let n = answer.tokens.len();
             assert_eq!(answer.tokens, expected.tokens[..n]);
             assert_eq!(answer.positions, expected.positions[..n]);
+            assert_eq!(answer.prompt_positions, expected.prompt_positions[..answer.prompt_positions.len()]);
         }
     });
     let (n_exact, n_failed) = (n_exact.into_inner(), n_failed.into_inner());
@@ -248,7 +264,7 @@ fn texts_that_share_cells_come_and_go() {
     let context = ContextParams { n_ctx: 256, ..invariant() };
     let plan = with_context(demo(1.0), &context);
     let many = RefCell::new(engine(&plan, Texts::sharing(6, 2), slots(N_SLOTS)));
-    let strategy = (visits(&[Sampled::Steered, Sampled::Alone(Role::Base)]), Just(Faults::default()));
+    let strategy = (visits(&[Sampled::Steered, Sampled::Alone(Role::Base)], true), Just(Faults::default()));
     run_cases(80, strategy, |visits, _| {
         let mut many = many.borrow_mut();
         let answers = together(&mut many, &visits, |_| {});
@@ -331,7 +347,7 @@ fn a_draft_that_fails_costs_nothing_but_time() {
             role == Role::Expert(0) && (k..k + 2).contains(&n.fetch_add(1, Ordering::Relaxed))
         });
         let answer = alone(&mut many, &request);
-        assert_eq!((&answer.failure, parts(&answer)), (&None, parts(&expected)), "decodes {k} and {}", k + 1);
+        assert_eq!(parts(&answer), parts(&expected), "decodes {k} and {}", k + 1);
     }
 }
 
@@ -506,7 +522,7 @@ fn a_handle_serves_threads() {
     assert!(matches!(&events[..], [Event::Failed(failed)] if failed.failure.kind == Kind::Request), "{events:?}");
 }
 
-fn unending() -> Sampling {
+pub fn unending() -> Sampling {
     Sampling { ignore_eos: true, ..Sampling::greedy() }
 }
 

@@ -36,6 +36,7 @@ mod probe;
 mod prompts;
 mod raw_prompts;
 mod rpc;
+mod scoring;
 mod speculation;
 mod steering;
 mod texts;
