@@ -196,8 +196,9 @@ impl Task {
     pub fn want(&mut self, ensemble: &mut Ensemble, policy: &Policy, share: Share) -> Result<(), Error> {
         let Some(sequence) = &mut self.sequence else { return Ok(()) };
         if !self.is_writing {
-            if self.scoring.is_some() {
-                ensemble.level(sequence);
+            match self.scoring {
+                Some(_) => ensemble.level(sequence),
+                None => ensemble.arrive_together(sequence),
             }
             self.n_wanted = sequence.n_missing().min(share.n_max);
             return Ok(());

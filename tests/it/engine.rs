@@ -365,6 +365,28 @@ fn a_recurrent_model_goes_on_after_a_fault() {
     }
 }
 
+/// A lane that loses all it held in the step that ends a prompt, or later, catches up; the others' rows are there then.
+#[test]
+fn lanes_that_wait_for_one_that_reads_again_have_their_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut plan = trio::with_recurrent_pair(folder.path());
+    plan.contexts_mut().for_each(|context| context.n_batch = 8);
+    for k in 0..48 {
+        let mut many = engine(&plan, Texts::apart(2), slots(2));
+        let n = AtomicUsize::new(0);
+        many.ensemble_mut().break_where(move |_, _| n.fetch_add(1, Ordering::Relaxed) == k);
+        let request = |first| Request {
+            input: Input::Tokens((first..first + 20).collect()),
+            sampling: unending(),
+            draft: Draft::off(),
+            ..greedy(8)
+        };
+        for answer in together(&mut many, &[(request(1), 0, None), (request(9), 1, None)], |_| {}) {
+            assert_eq!((answer.failure, answer.tokens.len()), (None, 8), "decode {k}");
+        }
+    }
+}
+
 #[test]
 fn as_many_as_get_slots_are_taken_in_at_once() {
     let settings = Settings { n_queue: 0, ..slots(3) };
