@@ -19,6 +19,7 @@ mod check;
 mod command_line;
 mod demo;
 mod download;
+mod endings;
 mod engine;
 mod faults;
 mod features;
