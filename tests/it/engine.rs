@@ -15,8 +15,9 @@ use proxytune::generate::event::Kind;
 use proxytune::generate::{Answer, Draft, Event, Finish, Input, Request};
 use proxytune::llama::Token;
 use proxytune::llama::context::{ContextParams, FlashAttention};
+use proxytune::prompt::Piece;
 use proxytune::recipe::placement::CacheType;
-use proxytune::recipe::{Recipe, View};
+use proxytune::recipe::{Recipe, Schedule, View};
 use proxytune::sampling::Sampling;
 use proxytune::steer::{Ensemble, Models, Plan, Role, Sampled, SidePlan, Texts, WeightsRequest};
 
@@ -458,7 +459,10 @@ fn requests_and_events_survive_as_json() {
     let request = Request { n_probs: Some(2), ..Request { input: Request::prompt(PROMPT).input, ..greedy(4) } };
     let sampling =
         Sampling { logit_bias: vec![(7, f32::NEG_INFINITY), (9, 0.1)], plausibility: 0.9, ..Sampling::greedy() };
-    let request = Request { sampling, ..request };
+    let weights = WeightsRequest { pairs: [("1".to_owned(), Schedule::constant(0.5))].into(), ..trio::alphas(&[0.7]) };
+    let pieces =
+        vec![Piece::Raw("Once ".to_owned()), Piece::Tokens(vec![20, 30]), Piece::Content("<|eos|>".to_owned())];
+    let request = Request { input: Input::Raw(pieces), prompt_probs: Some(1), sampling, weights, ..request };
     let json = serde_json::to_string(&request).expect("JSON");
     assert!(json.contains("[[7,false],[9,0.1]]"), "{json}");
     let back: Request = serde_json::from_str(&json).expect("a request");
@@ -467,7 +471,7 @@ fn requests_and_events_survive_as_json() {
     many.submit(&back).expect("it is taken in");
     let mut events = Vec::new();
     while many.tick(&mut |_, event| events.push(event)) {}
-    assert!(events.len() > 5);
+    assert!(events.len() > 5 && events.iter().any(|event| matches!(event, Event::Prompt(_))));
     for event in &events {
         let json = serde_json::to_string(event).expect("JSON");
         let back: Event = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{json}: {error}"));
@@ -481,11 +485,29 @@ fn a_full_queue_refuses_and_bad_requests_never_get_into_it() {
     let settings = Settings { n_queue: 2, ..slots(1) };
     let mut many = engine(&with_context(demo(1.0), &invariant()), Texts::ONE, settings);
     let good = Request { input: Request::prompt(PROMPT).input, ..greedy(4) };
+    let named = |name: &str, alpha: f32| WeightsRequest {
+        pairs: [(name.to_owned(), Schedule::constant(alpha))].into(),
+        ..WeightsRequest::default()
+    };
+    let seen = |view: View| vec![(Role::Expert(0), view)];
     for bad in [
         Request { sampling: Sampling { temp: f32::NAN, ..Sampling::default() }, ..good.clone() },
         Request { sampled: Sampled::Alone(Role::Expert(3)), ..good.clone() },
         Request { weights: trio::alphas(&[1.0, 2.0]), ..good.clone() },
         Request { weights: trio::alphas(&[f32::NAN]), ..good.clone() },
+        Request { weights: named("2", 1.0), ..good.clone() },
+        Request { weights: named("1", f32::NAN), ..good.clone() },
+        Request {
+            views: seen(View { system: Some(String::new()), ..View::default() }),
+            ..Request { input: Input::text("a"), ..good.clone() }
+        },
+        Request { views: seen(View::default()), ..Request { input: Input::Tokens(vec![20]), ..good.clone() } },
+        Request { input: Input::Raw(vec![Piece::Tokens(vec![1 << 30])]), ..good.clone() },
+        Request {
+            input: Input::Raw(vec![Piece::Tokens(vec![-1])]),
+            sampled: Sampled::Alone(Role::Base),
+            ..good.clone()
+        },
         Request { draft: Draft::fixed(usize::MAX, Drafter::Expert), ..good.clone() },
         Request { draft: Draft { min_p: f32::NAN, ..Draft::default() }, ..good.clone() },
         Request { input: Input::Tokens(vec![1 << 30]), ..good.clone() },
