@@ -8,7 +8,7 @@ use crate::parameter::OutOfRange;
 use crate::prompt::{Conversation, Piece};
 use crate::recipe::View;
 use crate::sampling::{Sampling, check_list};
-use crate::steer::{Ensemble, Error, Prompts, Role, Sampled, WeightsRequest};
+use crate::steer::{Error, Loaded, Prompts, Role, Sampled, WeightsRequest};
 
 /// What a text is to continue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,11 +32,11 @@ impl Input {
     }
 
     /// What every lane in use is given.
-    pub fn prompts(&self, ensemble: &Ensemble, sampled: Sampled, views: &[(Role, View)]) -> Result<Prompts, Error> {
+    pub fn prompts(&self, loaded: &Loaded, sampled: Sampled, views: &[(Role, View)]) -> Result<Prompts, Error> {
         match (self, views.first()) {
-            (Self::Conversation(conversation), _) => ensemble.prompts(sampled, conversation, views),
-            (Self::Raw(pieces), _) => ensemble.raw(sampled, pieces, views),
-            (Self::Tokens(tokens), None) => ensemble.same(sampled, tokens),
+            (Self::Conversation(conversation), _) => loaded.prompts(sampled, conversation, views),
+            (Self::Raw(pieces), _) => loaded.raw(sampled, pieces, views),
+            (Self::Tokens(tokens), None) => loaded.same(sampled, tokens),
             (Self::Tokens(_), Some((role, _))) => Err(Error::OwnView { role: *role }),
         }
     }

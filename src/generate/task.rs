@@ -61,7 +61,7 @@ impl Task {
         let sampled = request.sampled;
         let lane = if let Sampled::Alone(role) = sampled { ensemble.lane(role) } else { None }.unwrap_or(0);
         request.validate(ensemble.model(lane).n_vocab())?;
-        let prompts = request.input.prompts(ensemble, sampled, &request.views)?;
+        let prompts = request.input.prompts(ensemble.loaded(), sampled, &request.views)?;
         ensemble.check_room(&prompts, sampled)?;
         let scoring = request.prompt_probs.map(|n| Scoring::new(ensemble, sampled, &prompts, n)).transpose()?;
         let weights = ensemble.topology().weights(&request.weights)?;

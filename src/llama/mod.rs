@@ -24,6 +24,7 @@ pub mod context;
 pub mod device;
 pub mod draft_chain;
 pub mod error;
+pub mod fill_in;
 pub mod grammar;
 mod gumbel;
 pub mod invariance;

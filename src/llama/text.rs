@@ -67,6 +67,12 @@ impl Model {
         self.tokenize_as(text, Flags { add_special: true, parse_special: false })
     }
 
+    /// Tokenises `text` as llama.cpp does: `add_special` puts the token in front that the model wants there, `parse_special`
+    /// takes names of control tokens for the tokens.
+    pub fn tokenize_text(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<Token>, Error> {
+        self.tokenize_as(text, Flags { add_special, parse_special })
+    }
+
     pub(super) fn tokenize_as(&self, text: &str, flags: Flags) -> Result<Vec<Token>, Error> {
         self.refuse_missing_specials()?;
         self.refuse_unspellable(text)?;
@@ -212,13 +218,23 @@ impl Model {
     /// Appends the bytes of a token to `text`; a control token has none. Bytes, since a character may take several
     /// tokens.
     pub fn append_piece(&self, token: Token, text: &mut Vec<u8>) -> Result<(), Error> {
+        self.append(token, false, text)
+    }
+
+    /// The same, with the names of control tokens.
+    pub fn append_named(&self, token: Token, text: &mut Vec<u8>) -> Result<(), Error> {
+        self.append(token, true, text)
+    }
+
+    fn append(&self, token: Token, with_names: bool, text: &mut Vec<u8>) -> Result<(), Error> {
         self.check(token)?;
         let mut piece = vec![0_u8; 64];
         loop {
             let room = i32::try_from(piece.len()).unwrap_or(i32::MAX);
             // SAFETY: the token is in the vocabulary, the buffer is valid for its length.
             let n = unsafe {
-                sys::llama_token_to_piece(self.vocab(), token, piece.as_mut_ptr().cast::<c_char>(), room, 0, false)
+                let piece = piece.as_mut_ptr().cast::<c_char>();
+                sys::llama_token_to_piece(self.vocab(), token, piece, room, 0, with_names)
             };
             if let Ok(n) = usize::try_from(n) {
                 text.extend_from_slice(&piece[..n]);

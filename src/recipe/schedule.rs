@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::parameter::OutOfRange;
 
@@ -135,23 +136,14 @@ impl Serialize for Schedule {
 
 impl<'de> Deserialize<'de> for Schedule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumberOrText;
-        impl Visitor<'_> for NumberOrText {
-            type Value = Schedule;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, or a text such as \"1@0..0.5@64\"")
-            }
-            fn visit_f64<E>(self, alpha: f64) -> Result<Schedule, E> {
-                Ok(Schedule::constant(alpha as f32))
-            }
-            fn visit_i64<E>(self, alpha: i64) -> Result<Schedule, E> {
-                Ok(Schedule::constant(alpha as f32))
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Schedule, E> {
-                text.parse().map_err(E::custom)
-            }
+        // A number may come in a guise that only serde_json knows: see its feature `arbitrary_precision`.
+        match Value::deserialize(deserializer)? {
+            Value::Number(alpha) => Ok(Self::constant(alpha.as_f64().unwrap_or(f64::NAN) as f32)),
+            Value::String(text) => text.parse().map_err(D::Error::custom),
+            other => Err(D::Error::custom(format!(
+                "invalid type: {other}, expected a number, or a text such as \"1@0..0.5@64\""
+            ))),
         }
-        deserializer.deserialize_any(NumberOrText)
     }
 }
 
@@ -177,6 +169,17 @@ mod tests {
         for text in ["0.75", "1@0,0.5@64", "1@0..0.5@64", "0@0..1@2..0@4,-1@8"] {
             assert_eq!(text.parse::<Schedule>().expect(text).to_string(), text);
         }
+    }
+
+    #[test]
+    fn what_is_written_as_json_reads_back() {
+        for text in ["0.75", "-1", "2e-8", "0.1", "1@0,0.5@64", "1@0..0.5@64"] {
+            let schedule: Schedule = text.parse().expect(text);
+            let json = serde_json::to_string(&schedule).expect("JSON");
+            assert_eq!(serde_json::from_str::<Schedule>(&json).expect(&json), schedule);
+        }
+        assert_eq!(serde_json::from_str::<Schedule>("2").expect("an integer"), Schedule::constant(2.0));
+        assert!(serde_json::from_str::<Schedule>("[1]").is_err_and(|error| error.to_string().contains("a number")));
     }
 
     #[test]

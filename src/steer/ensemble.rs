@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Error, in_lane};
+use super::loaded::Loaded;
 use super::sequence::{Sampled, Sequence};
 use super::topology::Topology;
 use super::{Lane, Role};
@@ -18,6 +19,8 @@ pub struct Ensemble {
     /// Those on devices first: they compute while the CPU does.
     pub(super) contexts: Vec<Context>,
     pub(super) topology: Arc<Topology>,
+    /// What they were opened for; it has the same topology.
+    pub(super) loaded: Loaded,
     /// Ends of the steered text, then of every lane by itself.
     pub(super) ends: Vec<Ends>,
     /// Texts that nobody has, and how many there are in all.
@@ -52,6 +55,12 @@ impl Ensemble {
     #[must_use]
     pub fn topology(&self) -> &Arc<Topology> {
         &self.topology
+    }
+
+    /// Its models and lanes, which can be asked for prompts without it.
+    #[must_use]
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
     }
 
     #[must_use]
@@ -93,10 +102,7 @@ impl Ensemble {
 
     /// The only lane that is in use where a text is sampled so; `None` for all.
     pub(super) fn alone(&self, sampled: Sampled) -> Result<Option<usize>, Error> {
-        match sampled {
-            Sampled::Steered => Ok(None),
-            Sampled::Alone(role) => self.lane(role).map(Some).ok_or(Error::NoLane { role }),
-        }
+        self.loaded.alone(sampled)
     }
 
     /// Contexts that the lanes live in: one for each model with its adapters.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::{Error, in_lane};
 use super::facts::{Facts, ids_of};
+use super::loaded::Loaded;
 use super::models::{Models, Source};
 use super::plan::{Base, HostVocabulary, ModelSource, Plan, Texts};
 use super::topology::{Lane, Pair, Topology};
@@ -68,6 +69,20 @@ impl Ensemble {
         models: &mut Models,
         progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
     ) -> Result<Self, Error> {
+        Loaded::of(backend, plan, facts, models, progress)?.open()
+    }
+}
+
+impl Loaded {
+    /// Loads the files of a plan that `models` does not have yet; `facts` is what checking them found. `progress` as in
+    /// [`Ensemble::load`].
+    pub fn of(
+        backend: &Backend,
+        plan: &Plan,
+        facts: &Facts,
+        models: &mut Models,
+        progress: &mut dyn FnMut(Role, &Path, f32) -> bool,
+    ) -> Result<Self, Error> {
         let lanes = match &plan.base {
             Base::Model(base) => {
                 with_base(base, plan, facts, &mut |role, source| models.source(backend, role, source, progress))?
@@ -88,7 +103,24 @@ impl Ensemble {
             antiexpert: lanes.of(Role::Antiexpert(i)),
         });
         let pairs = pairs.collect();
-        open(lanes.wanted, pairs, n_vocab, plan.texts)
+        Ok(arranged(lanes.wanted, pairs, n_vocab, plan.texts))
+    }
+
+    /// Opens a context for each model with its adapters, with a sequence for each of its lanes in every text.
+    pub fn open(&self) -> Result<Ensemble, Error> {
+        let Self { topology, sources, texts } = self;
+        let mut contexts = Vec::new();
+        for (i, Source { model, adapters, params }) in sources.iter().enumerate() {
+            let own: Vec<_> = topology.lanes.iter().filter(|lane| lane.context == i).collect();
+            let role = own.first().map_or(Role::Base, |lane| lane.role);
+            let sequences = texts.sequences(own.len());
+            contexts.push(Context::with(model.clone(), adapters, params, sequences).map_err(in_lane(role))?);
+        }
+        let n_texts = texts.n.max(1);
+        // The first one is given out first.
+        let free = (0..n_texts).rev().collect();
+        let (topology, ends) = (topology.clone(), ends(self));
+        Ok(Ensemble { contexts, topology, loaded: self.clone(), ends, free, n_texts })
     }
 }
 
@@ -137,8 +169,8 @@ fn beside(host: &HostVocabulary, plan: &Plan, facts: &Facts, load: Load<'_>) -> 
     Ok(lanes)
 }
 
-/// Opens a context for each model with its adapters, with a sequence for each of its lanes in every text.
-fn open(wanted: Vec<Wanted>, pairs: Vec<Pair>, n_vocab: usize, texts: Texts) -> Result<Ensemble, Error> {
+/// Lanes of one model with the same adapters share a context.
+fn arranged(wanted: Vec<Wanted>, pairs: Vec<Pair>, n_vocab: usize, texts: Texts) -> Loaded {
     let mut sources: Vec<Source> = Vec::new();
     for Wanted { source, .. } in &wanted {
         if !sources.contains(source) {
@@ -153,24 +185,12 @@ fn open(wanted: Vec<Wanted>, pairs: Vec<Pair>, n_vocab: usize, texts: Texts) -> 
         let place = lanes.iter().filter(|lane| lane.context == context).count();
         lanes.push(Lane { role, view, context, place, ids, n_vocab: source.model.n_vocab() });
     }
-    let n_texts = texts.n.max(1);
-    let mut contexts = Vec::new();
-    for (i, Source { model, adapters, params }) in sources.iter().enumerate() {
-        let own: Vec<_> = lanes.iter().filter(|lane| lane.context == i).collect();
-        let role = own.first().map_or(Role::Base, |lane| lane.role);
-        let sequences = texts.sequences(own.len());
-        contexts.push(Context::with(model.clone(), adapters, params, sequences).map_err(in_lane(role))?);
-    }
-    let topology = Topology { lanes, pairs, n_vocab };
-    let ends = ends(&topology, &contexts);
-    // The first one is given out first.
-    let free = (0..n_texts).rev().collect();
-    Ok(Ensemble { contexts, topology: Arc::new(topology), ends, free, n_texts })
+    Loaded { topology: Arc::new(Topology { lanes, pairs, n_vocab }), sources, texts }
 }
 
 /// What ends the steered text, then that of every lane by itself.
-fn ends(topology: &Topology, contexts: &[Context]) -> Vec<Ends> {
-    let model = |lane: &Lane| contexts[lane.context].model();
+fn ends(Loaded { topology, sources, .. }: &Loaded) -> Vec<Ends> {
+    let model = |lane: &Lane| &sources[lane.context].model;
     let base = topology.lane(Role::Base);
     let speakers = base.into_iter().chain(topology.pairs.iter().filter_map(|pair| pair.expert));
     let lanes = speakers.map(|lane| &topology.lanes[lane]);

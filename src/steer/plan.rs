@@ -11,7 +11,7 @@ use crate::recipe::model_spec::Lora;
 use crate::recipe::{Schedule, View};
 
 /// Which files play which roles, and how each is run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub base: Base,
     /// How the base sees a conversation.
@@ -23,7 +23,7 @@ pub struct Plan {
 }
 
 /// Who decodes the base.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "a plan has one")]
 pub enum Base {
     /// A lane of the ensemble.
@@ -33,7 +33,7 @@ pub enum Base {
 }
 
 /// What the small models' tokens have to be where a host decodes the base.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum HostVocabulary {
     /// As the base's file says.
     File(PathBuf),
@@ -42,7 +42,7 @@ pub enum HostVocabulary {
 }
 
 /// Texts that an ensemble has room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Texts {
     pub n: usize,
     /// Those that can fill the context at the same time, where all share its cells; `None` gives each cells of its own,
@@ -84,7 +84,7 @@ impl From<ModelSource> for Base {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PairPlan {
     /// What requests call it; `None` for its number.
     pub name: Option<String>,
@@ -94,7 +94,7 @@ pub struct PairPlan {
 }
 
 /// One side of a pair: a model of its own, or the base with what may be another view.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SidePlan {
     /// `None` for the base.
     pub source: Option<ModelSource>,

@@ -2,7 +2,7 @@
 
 use super::error::{Error, in_lane};
 use super::sequence::{Prompts, Sampled};
-use super::{Ensemble, Role};
+use super::{Ensemble, Loaded, Role};
 use crate::llama::Token;
 use crate::prompt::{self, Conversation, Piece};
 use crate::recipe;
@@ -18,7 +18,7 @@ enum Given<'a> {
     },
 }
 
-impl Ensemble {
+impl Loaded {
     /// What every lane in use is given of a conversation; `views` are those that differ from the lanes' own.
     pub fn prompts(
         &self,
@@ -121,6 +121,23 @@ impl Ensemble {
             Some(alone) => Ok(if alone == i { tokens.to_vec() } else { Vec::new() }),
         });
         Ok(Prompts { lanes: lanes.collect::<Result<_, _>>()?, sampled: alone.unwrap_or(0) })
+    }
+}
+
+impl Ensemble {
+    /// See [`Loaded::prompts`].
+    pub fn prompts(
+        &self,
+        sampled: Sampled,
+        conversation: &Conversation,
+        views: &[(Role, recipe::View)],
+    ) -> Result<Prompts, Error> {
+        self.loaded.prompts(sampled, conversation, views)
+    }
+
+    /// See [`Loaded::same`].
+    pub fn same(&self, sampled: Sampled, tokens: &[Token]) -> Result<Prompts, Error> {
+        self.loaded.same(sampled, tokens)
     }
 
     /// Refuses prompts that are empty, or that leave no room behind them.

@@ -190,7 +190,8 @@ fn same_as_alone(plan: &Plan, sampled: &[Sampled], n_cases: u32) {
     let n_failed = AtomicUsize::new(0);
     let scores = {
         let many = many.borrow();
-        let prompts = Request::prompt(PROMPT).input.prompts(many.ensemble(), Sampled::Steered, &[]).expect("prompts");
+        let prompts =
+            Request::prompt(PROMPT).input.prompts(many.ensemble().loaded(), Sampled::Steered, &[]).expect("prompts");
         many.ensemble().check_alike(Sampled::Steered, &prompts).is_ok()
     };
     run_cases(n_cases, (visits(sampled, scores), faults()), |visits, faults| {

@@ -103,7 +103,7 @@ fn a_raw_text_is_the_same_for_every_role() {
         side.seen_as(View { template, ..templated })
     });
     let steered = load(&plan).expect("the trio loads");
-    let prompts = |input: &Input| input.prompts(steered.ensemble(), Sampled::Steered, &[]).expect("prompts");
+    let prompts = |input: &Input| input.prompts(steered.ensemble().loaded(), Sampled::Steered, &[]).expect("prompts");
     let model = steered.model();
     let conversation = prompts(&Input::Conversation(Conversation::prompt("One two")));
     assert_ne!(conversation.lane(1), conversation.lane(0), "the expert has a template");
@@ -134,7 +134,7 @@ fn a_raw_text_has_each_roles_prefix_and_prompt() {
     let pair = (1.0, Some(SidePlan::base().seen_as(led)), Some(SidePlan::base().seen_as(negative.clone())));
     let steered = load(&plan("base", &[pair])).expect("it loads");
     let seen = |input: &Input, role: Role, views: &[(Role, View)]| {
-        let prompts = input.prompts(steered.ensemble(), Sampled::Steered, views).expect("prompts");
+        let prompts = input.prompts(steered.ensemble().loaded(), Sampled::Steered, views).expect("prompts");
         steered.role(role, &prompts).to_vec()
     };
     let tokens = |text: &str| steered.model().tokenize(text).expect("tokens");
@@ -164,7 +164,7 @@ fn tokens_in_a_text_are_by_the_ids_of_the_lane_that_is_sampled_from() {
     let plan = Plan { base: trio::source(base).into(), ..plan("base", &[(1.0, model(expert), None)]) };
     let steered = load(&plan).expect("it loads");
     let input = Input::Raw(vec![Piece::Tokens(vec![100, 101]), Piece::Raw("a".to_owned())]);
-    let of = |sampled| input.prompts(steered.ensemble(), sampled, &[]).expect("prompts");
+    let of = |sampled| input.prompts(steered.ensemble().loaded(), sampled, &[]).expect("prompts");
     let (together, alone) = (of(Sampled::Steered), of(Sampled::Alone(Role::Expert(0))));
     assert_eq!((&together.sampled()[..2], &alone.sampled()[..2]), (&[100, 101][..], &[100, 101][..]));
     let lane = &steered.ensemble().lanes()[1];

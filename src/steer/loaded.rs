@@ -1,0 +1,67 @@
+//! A plan whose files are loaded, before contexts are opened for them.
+
+use std::sync::Arc;
+
+use super::error::Error;
+use super::models::Source;
+use super::plan::Texts;
+use super::sequence::Sampled;
+use super::topology::Topology;
+use super::{Lane, Role};
+use crate::llama::model::Model;
+
+/// A plan's models and the lanes that they make up: enough to say what each lane is given of a conversation.
+/// [`Self::open`] opens the contexts. A clone shares the models.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub(super) topology: Arc<Topology>,
+    /// What each context is opened for: those on devices first, since they compute while the CPU does.
+    pub(super) sources: Vec<Source>,
+    pub(super) texts: Texts,
+}
+
+impl Loaded {
+    #[must_use]
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    #[must_use]
+    pub fn lanes(&self) -> &[Lane] {
+        self.topology.lanes()
+    }
+
+    /// A role's lane; several roles may have one together.
+    #[must_use]
+    pub fn lane(&self, role: Role) -> Option<usize> {
+        self.topology.lane(role)
+    }
+
+    #[must_use]
+    pub fn model(&self, lane: usize) -> &Arc<Model> {
+        &self.sources[self.topology.lanes[lane].context].model
+    }
+
+    /// The models, each once, in no particular order.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        let models = self.sources.iter().map(|source| &source.model);
+        let is_first = |(i, model): &(usize, &Arc<Model>)| {
+            !self.sources[..*i].iter().any(|earlier| Arc::ptr_eq(&earlier.model, model))
+        };
+        models.enumerate().filter(is_first).map(|(_, model)| model)
+    }
+
+    /// Tokens that a text can hold on the lane with the least room.
+    #[must_use]
+    pub fn n_ctx(&self) -> usize {
+        self.sources.iter().map(|source| source.params.n_ctx).min().unwrap_or(0)
+    }
+
+    /// The only lane that is in use where a text is sampled so; `None` for all.
+    pub(super) fn alone(&self, sampled: Sampled) -> Result<Option<usize>, Error> {
+        match sampled {
+            Sampled::Steered => Ok(None),
+            Sampled::Alone(role) => self.lane(role).map(Some).ok_or(Error::NoLane { role }),
+        }
+    }
+}
