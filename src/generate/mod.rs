@@ -15,6 +15,7 @@ pub mod draft;
 pub mod event;
 pub mod probs;
 pub mod request;
+mod scoring;
 pub mod task;
 pub mod text;
 

@@ -19,7 +19,7 @@ use super::{Done, deterministic, probe, roles, there};
 use crate::engine::process::Setup;
 use crate::engine::{self, Handle, State};
 use crate::recipe::view::TemplateName;
-use crate::recipe::{ModelName, Recipe, Schedule};
+use crate::recipe::{ModelName, Recipe};
 use crate::server::catalog::Defaults;
 use crate::server::{self, App, Catalog, Served, Settings};
 use crate::steer::{Plan, Texts};
@@ -141,8 +141,7 @@ fn serve_one(
     probe::admit(&plan, &facts, &args.models.rpc)?;
     let (n_predict, stop) = args.end.limits(true);
     let recipe = &resolved.recipe;
-    let pairs: Vec<(String, Schedule)> =
-        plan.pairs.iter().enumerate().map(|(i, pair)| (pair.name_at(i), pair.alpha.clone())).collect();
+    let pairs = plan.pairs.iter().enumerate().map(|(i, pair)| pair.name_at(i)).collect();
     let has_expert = plan.pairs.first().and_then(|pair| pair.expert.as_ref()).is_some_and(|side| side.source.is_some());
     let system = args.server.system_prompt.clone().or_else(|| recipe.system_prompt.clone());
     let (name, aliases) = match args.server.alias.split_first() {
