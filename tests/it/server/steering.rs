@@ -135,13 +135,16 @@ fn each_token_is_explained_under_every_role() {
     for (i, probs) in object["probs"].as_array().expect("probs").iter().enumerate() {
         let token = &tokens[i];
         assert_eq!(token["id"], probs["id"], "{probs}");
-        close(&token["steered"], &probs["logprob"]["composed"]);
+        close(&token["steered"], &probs["logprob"]);
         close(&token["steered"], &content[i]["logprob"]);
-        close(&token["base"], &probs["logprob"]["base"]);
-        for (pair, name) in ["stories", "plays"].into_iter().enumerate() {
-            for side in ["expert", "antiexpert"] {
-                close(&token["pairs"][name][side], &probs["logprob"]["pairs"][pair][side]);
-            }
+        close(&token["base"], &probs["base"]);
+        for (name, side, role) in [
+            ("stories", "expert", "expert"),
+            ("stories", "antiexpert", "antiexpert"),
+            ("plays", "expert", "expert 2"),
+            ("plays", "antiexpert", "antiexpert 2"),
+        ] {
+            close(&token["pairs"][name][side], &probs[role]);
         }
         assert_eq!(content[i]["top_logprobs"].as_array().expect("a list").len(), 2);
     }
