@@ -188,6 +188,8 @@ fn same_as_alone(plan: &Plan, sampled: &[Sampled], n_cases: u32) {
     let many = RefCell::new(many);
     let n_exact = AtomicUsize::new(0);
     let n_failed = AtomicUsize::new(0);
+    // Of those that are exact, those whose prompts were looked at under the sum.
+    let n_scored = AtomicUsize::new(0);
     let scores = {
         let many = many.borrow();
         let prompts =
@@ -224,6 +226,8 @@ fn same_as_alone(plan: &Plan, sampled: &[Sampled], n_cases: u32) {
                     wanted.text
                 );
                 n_exact.fetch_add(1, Ordering::Relaxed);
+                let is_scored = request.sampled == Sampled::Steered && !answer.prompt_positions.is_empty();
+                n_scored.fetch_add(usize::from(is_scored), Ordering::Relaxed);
                 continue;
             }
             // What was given out stays true.
@@ -233,7 +237,8 @@ fn same_as_alone(plan: &Plan, sampled: &[Sampled], n_cases: u32) {
             assert_eq!(answer.prompt_positions, expected.prompt_positions[..answer.prompt_positions.len()]);
         }
     });
-    let (n_exact, n_failed) = (n_exact.into_inner(), n_failed.into_inner());
+    let (n_exact, n_failed, n_scored) = (n_exact.into_inner(), n_failed.into_inner(), n_scored.into_inner());
+    assert_eq!(n_scored > 0, scores, "{n_scored} of {n_exact}");
     assert!(n_exact > n_cases as usize && n_failed > 0, "{n_exact} exact, {n_failed} failed");
 }
 
