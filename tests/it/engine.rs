@@ -26,7 +26,7 @@ use crate::trio::{self, PROMPT, backend, demo, file, greedy, load, model, plan};
 const N_SLOTS: usize = 4;
 
 /// Rows that do not depend on how tokens are batched, with the bundled Q8_0 weights.
-fn invariant() -> ContextParams {
+pub fn invariant() -> ContextParams {
     ContextParams {
         n_batch: 48,
         flash_attention: FlashAttention::On,
@@ -36,7 +36,7 @@ fn invariant() -> ContextParams {
     }
 }
 
-fn with_context(mut plan: Plan, context: &ContextParams) -> Plan {
+pub fn with_context(mut plan: Plan, context: &ContextParams) -> Plan {
     plan.contexts_mut().for_each(|own| own.clone_from(context));
     plan
 }
@@ -61,11 +61,11 @@ fn alone(engine: &mut Engine, request: &Request) -> Answer {
 }
 
 /// What an answer is, without what it took.
-fn parts(answer: &Answer) -> (&str, &[Token], &[proxytune::generate::probs::Position], Option<Finish>) {
+pub fn parts(answer: &Answer) -> (&str, &[Token], &[proxytune::generate::probs::Position], Option<Finish>) {
     (&answer.text, &answer.tokens, &answer.positions, answer.finish)
 }
 
-const PROMPTS: [&str; 6] = [
+pub const PROMPTS: [&str; 6] = [
     PROMPT,
     "The dog was",
     "One two three one two three one two",
@@ -506,11 +506,11 @@ fn a_handle_serves_threads() {
     assert!(matches!(&events[..], [Event::Failed(failed)] if failed.failure.kind == Kind::Request), "{events:?}");
 }
 
-fn unending() -> Sampling {
+pub fn unending() -> Sampling {
     Sampling { ignore_eos: true, ..Sampling::greedy() }
 }
 
-fn greedy_of(prompt: &str) -> Request {
+pub fn greedy_of(prompt: &str) -> Request {
     Request { input: Request::prompt(prompt).input, ..greedy(1) }
 }
 

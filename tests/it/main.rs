@@ -18,6 +18,7 @@ mod chat;
 mod check;
 mod command_line;
 mod demo;
+mod desk;
 mod download;
 mod engine;
 mod faults;
@@ -33,6 +34,8 @@ mod llama_cpp_options;
 mod notices;
 mod perplexity;
 mod probe;
+#[cfg(unix)]
+mod process;
 mod prompts;
 mod raw_prompts;
 mod rpc;
