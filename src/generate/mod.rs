@@ -13,6 +13,7 @@ mod ahead;
 pub mod answer;
 pub mod draft;
 pub mod event;
+mod number;
 pub mod probs;
 pub mod request;
 mod scoring;

@@ -62,12 +62,12 @@ pub fn alone(engine: &mut Engine, request: &Request) -> Answer {
 }
 
 /// What an answer is, without what it took.
-fn parts(answer: &Answer) -> Answer {
+pub fn parts(answer: &Answer) -> Answer {
     let Answer { text, tokens, positions, prompt_positions, finish, stopped_by, is_full, failure, .. } = answer.clone();
     Answer { text, tokens, positions, prompt_positions, finish, stopped_by, is_full, failure, ..Answer::default() }
 }
 
-const PROMPTS: [&str; 6] = [
+pub const PROMPTS: [&str; 6] = [
     PROMPT,
     "The dog was",
     "One two three one two three one two",
@@ -576,7 +576,7 @@ pub fn unending() -> Sampling {
     Sampling { ignore_eos: true, ..Sampling::greedy() }
 }
 
-fn greedy_of(prompt: &str) -> Request {
+pub fn greedy_of(prompt: &str) -> Request {
     Request { input: Request::prompt(prompt).input, ..greedy(1) }
 }
 

@@ -20,6 +20,7 @@ mod chat;
 mod check;
 mod command_line;
 mod demo;
+mod desk;
 mod download;
 mod endings;
 mod engine;
@@ -36,6 +37,8 @@ mod llama_cpp_options;
 mod notices;
 mod perplexity;
 mod probe;
+#[cfg(unix)]
+mod process;
 mod prompts;
 mod raw_prompts;
 mod rpc;
