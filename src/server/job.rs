@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::generate::Request;
-use crate::steer::Sampled;
 
 /// One text to be generated.
 #[derive(Debug, Clone)]
@@ -25,10 +24,5 @@ impl Job {
             job
         };
         (0..n).map(seeded).collect()
-    }
-
-    /// Whether the pairs take part.
-    pub fn is_steered(&self) -> bool {
-        self.request.sampled == Sampled::Steered
     }
 }
