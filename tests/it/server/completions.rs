@@ -36,7 +36,7 @@ fn prompts_are_texts_ids_or_lists_of_them() {
         json!(7),
         json!({}),
         json!(["a", {}]),
-        json!([1, "a"]),
+        json!([1, {}]),
         json!([[-1]]),
         json!([[999_999]]),
     ] {

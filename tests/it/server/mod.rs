@@ -2,5 +2,7 @@
 
 mod chat;
 mod completions;
+mod llama_server;
 mod models;
+mod native;
 mod steering;
