@@ -64,7 +64,7 @@ impl Spawned {
         }
     }
 
-    /// How it ends, once it has closed its stdout or stdin. It is ended where it does not.
+    /// How it ends. It is killed where it does not in time.
     pub fn ends_within(&mut self, patience: Duration) -> String {
         let began = Instant::now();
         loop {
@@ -79,15 +79,18 @@ impl Spawned {
         }
     }
 
+    /// Ends it, without waiting until it has ended.
     pub fn kill(&mut self) {
         let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
 impl Drop for Spawned {
     fn drop(&mut self) {
+        /// What is killed ends at once, unless it hangs in a driver.
+        const PATIENCE: Duration = Duration::from_secs(2);
         self.kill();
+        self.ends_within(PATIENCE);
     }
 }
 
