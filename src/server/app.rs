@@ -1,9 +1,13 @@
 //! What every route knows.
 
+use std::sync::Arc;
+
 use super::catalog::Catalog;
+use super::error::{Error, ErrorKind};
 use super::metrics::Metrics;
 use super::settings::Settings;
-use crate::engine::Handle;
+use crate::engine::about::About;
+use crate::engine::{Handle, State};
 
 pub struct App {
     pub engine: Handle,
@@ -18,6 +22,15 @@ impl App {
     #[must_use]
     pub fn new(engine: Handle, catalog: Catalog, settings: Settings) -> Self {
         Self { engine, catalog, settings, metrics: Metrics::default(), started: now() }
+    }
+
+    /// Facts of every ensemble, once they are loaded.
+    pub fn about(&self) -> Result<Arc<Vec<About>>, Error> {
+        match self.engine.health().state {
+            State::Ready(about) => Ok(about),
+            State::Loading { .. } => Err(Error::new(ErrorKind::Unavailable, "Loading model")),
+            State::Down { failure } => Err(Error::new(ErrorKind::Unavailable, failure.message)),
+        }
     }
 
     /// Texts that are generated at the same time.

@@ -83,6 +83,11 @@ impl Error {
         Self { param: Some(name.to_owned()), ..Self::new(ErrorKind::Unsupported, message) }
     }
 
+    /// An ensemble that is served and of which the engine knows nothing.
+    pub fn no_facts() -> Self {
+        Self::new(ErrorKind::Internal, "the engine has no such ensemble")
+    }
+
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -16,6 +16,7 @@ mod auth;
 mod body;
 pub mod catalog;
 pub mod error;
+mod fill_in;
 mod job;
 pub mod listen;
 mod metrics;

@@ -79,6 +79,9 @@ pub struct ServerArgs {
     pub no_slots: bool,
     #[arg(long, hide = true)]
     pub slots: bool,
+    /// Fill in with the suffix in front of the prefix, as some models prefer it
+    #[arg(long)]
+    pub spm_infill: bool,
     /// Origins whose web pages may read answers, between commas; * for all [default: none]
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     pub cors_origins: Vec<String>,

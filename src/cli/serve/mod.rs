@@ -62,6 +62,7 @@ fn settings(args: &ServerArgs) -> Result<Settings> {
         cors_origins: args.cors_origins.clone(),
         metrics: args.metrics,
         slots: !args.no_slots,
+        spm_infill: args.spm_infill,
         read_timeout: Duration::from_secs(args.timeout),
         sse_ping: u64::try_from(args.sse_ping_interval).ok().filter(|n| *n > 0).map(Duration::from_secs),
         ..Settings::default()

@@ -19,7 +19,7 @@ use crate::server::sse::{self, Dialect, Frame};
 use crate::server::wire::completion::{Asked, asked, count, flag};
 use crate::server::wire::id;
 use crate::server::wire::limits::LimitFields;
-use crate::server::wire::messages::{MessageField, conversation};
+use crate::server::wire::messages::{MessageField, conversation, refuse_of_template};
 use crate::server::wire::sampling::SamplingFields;
 use crate::server::wire::steering::{SteeringFields, explained};
 use crate::server::wire::{logprobs, response_format};
@@ -80,9 +80,13 @@ struct Own {
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let own: Own = read(&body)?;
     refuse_tools(&body)?;
+    refuse_of_template(&body, &own.messages)?;
     let n = count(&body, "n", 1, MAX_CHOICES)?.unwrap_or(1);
     let top = count(&body, "top_logprobs", 0, MAX_TOP_LOGPROBS)?;
-    let with_logprobs = flag(&body, "logprobs")? || top.is_some();
+    let with_logprobs = flag(&body, "logprobs")?;
+    if top.is_some() && !with_logprobs {
+        return Err(Error::field("top_logprobs", "it needs `logprobs` to be true"));
+    }
     let is_stream = flag(&body, "stream")?;
     let mut asked = asked(&app, &body).await?;
     response_format::apply(&body, &mut asked.job.request.sampling)?;
@@ -145,14 +149,14 @@ impl Teller {
         let choice = |(i, outcome): (usize, &Outcome)| {
             let answer = &outcome.answer;
             let logprobs = self.with_logprobs.then(|| {
-                json!({"content": answer.positions.iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
+                json!({"content": outcome.positions().iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
             });
             let mut choice = json!({
                 "index": i, "finish_reason": outcome.finish_reason(), "logprobs": logprobs,
                 "message": {"role": "assistant", "content": answer.text},
             });
             if let Some(names) = &self.explain {
-                let tokens: Vec<_> = answer.positions.iter().map(|position| explained(position, names)).collect();
+                let tokens: Vec<_> = outcome.positions().iter().map(|position| explained(position, names)).collect();
                 choice["proxy"] = json!({"tokens": tokens});
             }
             choice

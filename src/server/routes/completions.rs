@@ -20,23 +20,20 @@ use crate::server::job::Job;
 use crate::server::outcome::{Outcome, usage};
 use crate::server::running::Running;
 use crate::server::sse::{self, Dialect, Frame};
-use crate::server::wire::completion::{Asked, asked, blocking, count, flag, ids_of};
+use crate::server::wire::completion::{Asked, asked, blocking, count, flag};
 use crate::server::wire::id;
 use crate::server::wire::limits::LimitFields;
 use crate::server::wire::logprobs::Legacy;
+use crate::server::wire::prompt::prompts;
 use crate::server::wire::sampling::SamplingFields;
 use crate::server::wire::steering::{SteeringFields, explained};
-use crate::steer::{Role, Sampled};
-
-/// Most prompts of one request.
-const MAX_PROMPTS: usize = 1024;
 
 /// Texts to be continued, as they are. Fields that are not listed are left alone.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct CompletionRequest {
     /// An id of `/v1/models`; without one the first.
     pub model: Option<String>,
-    /// A text, token ids, or a list of either.
+    /// A text; token ids, also with texts between them; or a list of several prompts.
     #[schema(value_type = Object)]
     pub prompt: Value,
     pub stream: Option<bool>,
@@ -67,7 +64,7 @@ struct Own {
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let own: Own = read(&body)?;
-    let prompts = prompts(&body)?;
+    let prompts = prompts(body.get("prompt"))?;
     refuse(&body)?;
     let n = count(&body, "n", 1, MAX_CHOICES)?.unwrap_or(1);
     let top = count(&body, "logprobs", 0, MAX_TOP_LOGPROBS)?;
@@ -81,7 +78,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     for prompt in prompts {
         let (mut job, echoed) = match (echo, top) {
             (true, _) => echoed(&app, &asked, prompt).await?,
-            (false, _) => (asked.with(Input::Raw(vec![prompt])), Vec::new()),
+            (false, _) => (asked.with(Input::Raw(prompt)), Vec::new()),
         };
         if echo {
             job.request.prompt_probs = top;
@@ -99,32 +96,6 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     Ok(Json(teller.whole(&outcomes)).into_response())
 }
 
-/// Every prompt as one piece.
-fn prompts(body: &Value) -> Result<Vec<Piece>, Error> {
-    let expected = "expected a text, a list of token ids, or a list of either";
-    let refuse = |got: &Value| Error::field("prompt", format!("{got}, {expected}"));
-    let ids = |list: &[Value]| -> Result<Piece, Error> {
-        let id = |id: &Value| id.as_i64().and_then(|id| id.try_into().ok()).ok_or_else(|| refuse(id));
-        Ok(Piece::Tokens(list.iter().map(id).collect::<Result<_, _>>()?))
-    };
-    let one = |prompt: &Value| match prompt {
-        Value::String(text) => Ok(Piece::Raw(text.clone())),
-        Value::Array(list) => ids(list),
-        other => Err(refuse(other)),
-    };
-    let prompts = match body.get("prompt") {
-        None | Some(Value::Null) => return Err(Error::field("prompt", format!("it is missing, {expected}"))),
-        Some(Value::Array(list)) if list.first().is_some_and(Value::is_number) => vec![ids(list)?],
-        Some(Value::Array(list)) => list.iter().map(one).collect::<Result<_, _>>()?,
-        Some(prompt) => vec![one(prompt)?],
-    };
-    match prompts.len() {
-        0 => Err(Error::field("prompt", format!("the list is empty, {expected}"))),
-        n if n > MAX_PROMPTS => Err(Error::field("prompt", format!("{n} prompts, expected at most {MAX_PROMPTS}"))),
-        _ => Ok(prompts),
-    }
-}
-
 fn refuse(body: &Value) -> Result<(), Error> {
     let suffix = body.get("suffix").and_then(Value::as_str).unwrap_or_default();
     if !suffix.is_empty() {
@@ -140,29 +111,29 @@ fn refuse(body: &Value) -> Result<(), Error> {
 }
 
 /// A job for a prompt that is told again: by its tokens, and what each of them is.
-async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Piece) -> Result<(Job, Vec<String>), Error> {
-    let ensemble = asked.model.served.ensemble;
-    let role = if let Sampled::Alone(role) = asked.job.request.sampled { role } else { Role::Base };
+async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Vec<Piece>) -> Result<(Job, Vec<String>), Error> {
+    let (ensemble, request) = (asked.job.ensemble, &asked.job.request);
+    let (sampled, views) = (request.sampled, request.views.clone());
+    let is_plain = views.is_empty();
+    let question = Question::Prompt { ensemble, sampled, input: Input::Raw(prompt), views };
     let app = app.clone();
     let (tokens, pieces) = blocking(move || {
-        let tokens = match prompt {
-            Piece::Tokens(tokens) => tokens,
-            Piece::Raw(text) | Piece::Template(text) | Piece::Content(text) => {
-                ids_of(&app, ensemble, role, &text, true)?
-            }
+        let unexpected = |other| Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}")));
+        let (role, tokens) = match app.engine.ask(question)? {
+            // The role that tokens are chosen for stands first.
+            Reply::Prompts(mut prompts) if !prompts.is_empty() => prompts.swap_remove(0),
+            other => return unexpected(other),
         };
-        let question = Question::Spell { ensemble, role, tokens: tokens.clone() };
-        match app.engine.ask(question)? {
+        match app.engine.ask(Question::Spell { ensemble, role, tokens: tokens.clone() })? {
             Reply::Tokens(pieces) => {
                 let pieces =
                     pieces.into_iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned()).collect();
                 Ok((tokens, pieces))
             }
-            other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
+            other => unexpected(other),
         }
     })
     .await?;
-    let is_plain = asked.job.request.views.is_empty();
     let input = if is_plain { Input::Tokens(tokens) } else { Input::Raw(vec![Piece::Tokens(tokens)]) };
     Ok((asked.with(input), pieces))
 }
@@ -214,11 +185,11 @@ impl Teller {
                 if let Some(first) = echo.first() {
                     lists.push_first(first);
                 }
-                answer.prompt_positions.iter().chain(&answer.positions).for_each(|position| lists.push(position));
+                answer.prompt_positions.iter().chain(outcome.positions()).for_each(|position| lists.push(position));
                 choice["logprobs"] = lists.json();
             }
             if let Some(names) = &self.explain {
-                let tokens: Vec<_> = answer.positions.iter().map(|position| explained(position, names)).collect();
+                let tokens: Vec<_> = outcome.positions().iter().map(|position| explained(position, names)).collect();
                 choice["proxy"] = json!({"tokens": tokens});
             }
             choice

@@ -48,6 +48,20 @@ pub fn finish(mut conversation: Conversation, system: Option<&String>) -> Result
     Ok(conversation)
 }
 
+/// Refuses what a body asks of the chat template and that is not done.
+pub fn refuse_of_template(body: &Value, messages: &[MessageField]) -> Result<(), Error> {
+    if body.get("chat_template_kwargs").and_then(Value::as_object).is_some_and(|values| !values.is_empty()) {
+        let hint = "templates are given the messages alone; a template of your own can hold the values";
+        return Err(Error::unsupported("chat_template_kwargs", hint));
+    }
+    // An answer that has begun is gone on with anyway.
+    let goes_on = messages.last().is_some_and(|last| last.role == "assistant");
+    if body.get("add_generation_prompt") == Some(&Value::Bool(false)) && !goes_on {
+        return Err(Error::unsupported("add_generation_prompt", "what is asked for is an answer"));
+    }
+    Ok(())
+}
+
 fn one(path: &str, message: &MessageField) -> Result<Message, Error> {
     let speaker = match message.role.as_str() {
         "system" | "developer" => Speaker::System,

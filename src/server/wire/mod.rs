@@ -7,9 +7,12 @@ pub mod completion;
 pub mod limits;
 pub mod logprobs;
 pub mod messages;
+pub mod prompt;
 pub mod response_format;
 pub mod sampling;
+pub mod settings;
 pub mod steering;
+pub mod tokens;
 
 /// An id that no other answer has.
 pub fn id(prefix: &str) -> String {
