@@ -2,8 +2,12 @@
 
 mod chat;
 mod completions;
+mod errors;
 mod health;
+mod messages;
 mod models;
+mod ollama;
+mod responses;
 
 use std::sync::Arc;
 
@@ -30,6 +34,13 @@ fn described(settings: &Settings) -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(models::list))
         .routes(routes!(chat::create))
         .routes(routes!(completions::create))
+        .routes(routes!(responses::create))
+        .routes(routes!(messages::create))
+        .routes(routes!(messages::count_tokens))
+        .routes(routes!(ollama::models::version))
+        .routes(routes!(ollama::models::tags))
+        .routes(routes!(ollama::models::show))
+        .routes(routes!(ollama::chat::create))
         .split_for_parts()
 }
 
@@ -47,6 +58,7 @@ pub fn router(app: Arc<App>) -> Router {
         prefix => Router::new().nest(prefix, router),
     };
     let router = router.layer(middleware::from_fn_with_state(app.clone(), auth::check));
+    let router = router.layer(middleware::from_fn_with_state(app.clone(), errors::translate));
     let router = match cors(&app.settings) {
         Some(cors) => router.layer(cors),
         None => router,
