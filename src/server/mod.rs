@@ -18,6 +18,8 @@ pub mod catalog;
 pub mod error;
 mod job;
 pub mod listen;
+#[cfg(test)]
+mod made_up;
 mod metrics;
 mod openapi;
 mod outcome;

@@ -67,11 +67,12 @@ pub async fn respond<D: Dialect>(
 }
 
 fn event(Frame { name, data }: Frame) -> sse::Event {
-    let event = sse::Event::default().data(data);
-    match name {
-        Some(name) => event.event(name),
-        None => event,
-    }
+    // Clients that read line by line want the name first.
+    let event = match name {
+        Some(name) => sse::Event::default().event(name),
+        None => sse::Event::default(),
+    };
+    event.data(data)
 }
 
 /// The same as one JSON object a line.

@@ -83,3 +83,52 @@ fn refuse_tools(body: &Value) -> Result<(), Error> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{conversation, translated};
+    use crate::prompt::Speaker;
+
+    #[test]
+    fn blocks_become_messages() {
+        let body = json!({
+            "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "One"}, {"type": "text", "text": "two"}]},
+                {"role": "assistant", "content": [{"type": "thinking", "thinking": "…"}, {"type": "text", "text": "Three"}]},
+            ],
+        });
+        let conversation = conversation(&body, Some(&"not said".to_owned())).expect("valid");
+        let said: Vec<_> =
+            conversation.messages.iter().map(|message| (message.speaker, message.text.as_str())).collect();
+        assert_eq!(said, [(Speaker::System, "Be brief."), (Speaker::User, "One\ntwo")]);
+        assert_eq!(conversation.prefix, "Three");
+    }
+
+    #[test]
+    fn fields_are_read_under_their_names() {
+        let body = json!({
+            "stop_sequences": ["a"], "output_config": {"format": {"type": "json_schema", "schema": {}}, "effort": "low"},
+        });
+        let translated = translated(&body).expect("valid");
+        assert_eq!(translated["stop"], json!(["a"]));
+        assert_eq!(translated["response_format"]["type"], "json_schema");
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_by_its_name() {
+        let param = |body| {
+            let error = translated(&body).and_then(|_| conversation(&body, None).map(|_| ())).expect_err("refused");
+            error.json()["error"]["param"].clone()
+        };
+        let of = |kind: &str| json!({"messages": [{"role": "user", "content": [{"type": kind}]}]});
+        for kind in ["image", "document", "tool_use", "tool_result"] {
+            assert_eq!(param(of(kind)), "messages[0].content[0]", "{kind}");
+        }
+        assert_eq!(param(json!({"messages": [], "tools": [{"name": "x"}]})), "tools");
+        assert_eq!(param(json!({"messages": [], "tool_choice": {"type": "any"}})), "tool_choice");
+        assert_eq!(param(json!({"messages": [], "stop_sequences": [1]})), "stop_sequences");
+    }
+}

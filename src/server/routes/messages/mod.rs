@@ -53,8 +53,7 @@ pub async fn count_tokens(State(app): State<Arc<App>>, Object(body): Object) -> 
     let conversation = conversation(&body, asked.model.served.defaults.system.as_ref())?;
     let job = asked.with(Input::Conversation(conversation));
     let (ensemble, request) = (job.ensemble, job.request);
-    let question =
-        Question::Prompt { ensemble, sampled: request.sampled, input: request.input, views: request.views };
+    let question = Question::Prompt { ensemble, sampled: request.sampled, input: request.input, views: request.views };
     blocking(move || match app.engine.ask(question)? {
         Reply::Prompts(prompts) => {
             Ok(Json(json!({"input_tokens": prompts.first().map_or(0, |(_, tokens)| tokens.len())})))

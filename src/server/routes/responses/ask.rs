@@ -114,7 +114,10 @@ fn refuse(body: &Value) -> Result<(), Error> {
     for (i, tool) in body.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
         if !LEFT_OUT.contains(&kind) {
-            return Err(Error::unsupported("tools", format!("tools cannot be called here, and tools[{i}] is {kind:?}")));
+            return Err(Error::unsupported(
+                "tools",
+                format!("tools cannot be called here, and tools[{i}] is {kind:?}"),
+            ));
         }
     }
     match body.get("tool_choice") {
@@ -122,5 +125,60 @@ fn refuse(body: &Value) -> Result<(), Error> {
             Err(Error::unsupported("tool_choice", "tools cannot be called here"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{conversation, translated};
+    use crate::prompt::Speaker;
+
+    fn said(body: &Value) -> Vec<(Speaker, String)> {
+        let conversation = conversation(body, None).expect("valid").expect("something to answer");
+        conversation.messages.into_iter().map(|message| (message.speaker, message.text)).collect()
+    }
+
+    #[test]
+    fn instructions_and_what_developers_say_first_are_one_message() {
+        let body = json!({"instructions": "Be brief.", "input": [
+            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be kind."}]},
+            {"type": "reasoning", "id": "rs_1", "summary": []},
+            {"role": "user", "content": "Hello"},
+        ]});
+        let expected = [(Speaker::System, "Be brief.\n\nBe kind."), (Speaker::User, "Hello")];
+        assert_eq!(said(&body), expected.map(|(speaker, text)| (speaker, text.to_owned())));
+        assert_eq!(said(&json!({"input": "Hello"})), [(Speaker::User, "Hello".to_owned())]);
+    }
+
+    #[test]
+    fn an_empty_input_asks_for_nothing() {
+        for input in [json!(null), json!(""), json!([])] {
+            assert_eq!(conversation(&json!({"input": input, "instructions": "Be brief."}), None), Ok(None), "{input}");
+        }
+    }
+
+    #[test]
+    fn tools_that_nobody_asked_for_are_left_out() {
+        let with = |kind: &str| translated(&json!({"input": "Hello", "tools": [{"type": kind, "name": "x"}]}));
+        for kind in ["namespace", "web_search", "image_generation"] {
+            assert!(with(kind).is_ok(), "{kind}");
+        }
+        for kind in ["function", "custom", "mcp"] {
+            let error = with(kind).expect_err("refused").json();
+            assert_eq!(error["error"]["param"], "tools", "{kind}");
+        }
+    }
+
+    #[test]
+    fn fields_are_refused_by_their_names() {
+        for name in ["previous_response_id", "conversation", "prompt"] {
+            let error = translated(&json!({"input": "Hello", (name): "resp_1"})).expect_err("refused").json();
+            assert_eq!(error["error"]["param"], name);
+        }
+        let image = json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}]});
+        let error = conversation(&image, None).expect_err("refused").json();
+        assert_eq!(error["error"]["param"], "input[0].content[0]");
     }
 }

@@ -70,11 +70,8 @@ impl Teller {
 
     fn part(&self, outcome: &Outcome) -> Value {
         let answer = &outcome.answer;
-        let logprobs: Vec<_> = if self.with_logprobs {
-            answer.positions.iter().map(logprobs::content).collect()
-        } else {
-            Vec::new()
-        };
+        let logprobs: Vec<_> =
+            if self.with_logprobs { answer.positions.iter().map(logprobs::content).collect() } else { Vec::new() };
         json!({"type": "output_text", "text": answer.text, "annotations": [], "logprobs": logprobs})
     }
 }
