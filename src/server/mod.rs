@@ -19,6 +19,8 @@ pub mod error;
 mod fill_in;
 mod job;
 pub mod listen;
+#[cfg(test)]
+mod made_up;
 mod metrics;
 mod openapi;
 mod outcome;

@@ -6,13 +6,17 @@ mod chat;
 mod completion;
 mod completions;
 mod detokenize;
+mod errors;
 mod health;
 mod infill;
 mod input_tokens;
+mod messages;
 mod metrics;
 mod models;
 mod native;
+mod ollama;
 mod props;
+mod responses;
 mod slots;
 mod tokenize;
 mod tokenizer_info;
@@ -54,6 +58,13 @@ fn described(settings: &Settings) -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(props::read, props::change))
         .routes(routes!(slots::list))
         .routes(routes!(metrics::read))
+        .routes(routes!(responses::create))
+        .routes(routes!(messages::create))
+        .routes(routes!(messages::count_tokens))
+        .routes(routes!(ollama::models::version))
+        .routes(routes!(ollama::models::tags))
+        .routes(routes!(ollama::models::show))
+        .routes(routes!(ollama::chat::create))
         .split_for_parts()
 }
 
@@ -72,6 +83,7 @@ pub fn router(app: Arc<App>) -> Router {
     };
     let router = router.layer(middleware::from_fn_with_state(app.clone(), auth::check));
     let router = router.layer(middleware::from_fn_with_state(app.clone(), counted));
+    let router = router.layer(middleware::from_fn_with_state(app.clone(), errors::translate));
     let router = match cors(&app.settings) {
         Some(cors) => router.layer(cors),
         None => router,
