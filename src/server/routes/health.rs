@@ -16,8 +16,12 @@ use crate::server::error::{Error, ErrorKind};
     responses((status = 200, description = "Ready", body = Object), (status = 503, description = "Not yet, or not now", body = Object))
 )]
 pub async fn health(State(app): State<Arc<App>>) -> Result<Json<Value>, Error> {
-    match app.engine.health().state {
-        Engine::Ready(_) => Ok(Json(json!({"status": "ok"}))),
+    let health = app.engine.health();
+    match health.state {
+        Engine::Ready(_) => Ok(Json(json!({
+            "status": "ok", "n_running": health.n_running, "n_waiting": health.n_waiting,
+            "n_restarts": health.n_restarts,
+        }))),
         Engine::Loading { .. } => Err(Error::new(ErrorKind::Unavailable, "Loading model")),
         Engine::Down { failure } => Err(Error::new(ErrorKind::Unavailable, failure.message)),
     }
