@@ -23,17 +23,18 @@ pub async fn check(State(app): State<Arc<App>>, request: Request, next: Next) ->
     if keys.is_empty() || PUBLIC.contains(&path) || request.method() == Method::OPTIONS {
         return Ok(next.run(request).await);
     }
-    let mut given = given(request.headers()).peekable();
-    if given.peek().is_none() {
-        return Err(Error::new(
+    let (mut is_given, mut is_known) = (false, false);
+    for key in given(request.headers()) {
+        (is_given, is_known) = (true, is_known | is_one_of(key, keys));
+    }
+    match (is_given, is_known) {
+        (_, true) => Ok(next.run(request).await),
+        (true, false) => Err(Error::new(ErrorKind::Unauthorized, "the API key is not one of this server's")),
+        (false, false) => Err(Error::new(
             ErrorKind::Unauthorized,
             "an API key is needed: send it as `Authorization: Bearer KEY` or as `X-Api-Key: KEY`",
-        ));
+        )),
     }
-    if given.any(|key| is_one_of(key, keys)) {
-        return Ok(next.run(request).await);
-    }
-    Err(Error::new(ErrorKind::Unauthorized, "the API key is not one of this server's"))
 }
 
 /// As `OpenAI`'s clients send them, and as Anthropic's do. Not in a path: those are logged on the way.
