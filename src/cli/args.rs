@@ -13,6 +13,7 @@ use super::llama_cpp::{Accepted, ForOneAnswer, ForOneText, InAConversation};
 use super::models::{HubArgs, Models};
 use super::sampling::SamplingArgs;
 use super::text::escaped;
+use crate::engine::process;
 use crate::inspect::probe;
 use crate::parameter::OutOfRange;
 use crate::recipe::Schedule;
@@ -39,7 +40,7 @@ impl Args {
             Command::Check(args) => args.models.verbose,
             #[cfg(feature = "server")]
             Command::Serve(args) => args.models.verbose,
-            Command::Recipe(_) | Command::Pull(_) | Command::Devices => false,
+            Command::Recipe(_) | Command::Pull(_) | Command::Devices | Command::Engine => false,
             Command::Probe { verbose, .. } => *verbose,
         }
     }
@@ -79,6 +80,9 @@ pub enum Command {
         verbose: bool,
         request: String,
     },
+    /// The engine of a server, in a process of its own: a set-up and commands on stdin, events on stdout.
+    #[command(name = process::COMMAND, hide = true)]
+    Engine,
 }
 
 /// What every command that writes text takes.

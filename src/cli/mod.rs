@@ -14,6 +14,7 @@ mod devices;
 mod done;
 mod download;
 mod draft;
+mod engine;
 mod generate;
 mod interrupt;
 mod llama_cpp;
@@ -64,6 +65,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Pull(args) => download::run(args),
         Command::Devices => devices::run(),
         Command::Probe { request, .. } => probe::run(request),
+        Command::Engine => engine::run(),
     };
     match done {
         Ok(Done::Fine) => ExitCode::SUCCESS,

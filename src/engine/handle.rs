@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, unbounded};
 
+use super::about::About;
 use super::desk::{Question, Reply};
 use super::health::Health;
 use super::listeners::Listener;
+use super::process::setup::{Child, Setup};
+use super::process::supervised::Supervised;
 use super::thread::Thread;
 use super::{Engine, Id};
 use crate::generate::Request;
@@ -46,12 +49,23 @@ struct Inner {
 
 enum Transport {
     Thread(Thread),
+    Process(Supervised),
 }
 
 impl Handle {
     /// Moves an engine to a thread of its own.
     pub fn spawn(engine: Engine) -> std::io::Result<Self> {
-        Ok(Self::over(Transport::Thread(Thread::spawn(engine)?)))
+        Ok(Self::over(Transport::Thread(Thread::spawn(engine, || {})?)))
+    }
+
+    /// Starts a process that loads what the set-up names, and returns at once: [`Self::wait`] waits for it. A process that
+    /// dies or no longer answers is started again, and whoever waited for it is told; one that cannot be loaded at first is
+    /// not. Fails where the program cannot be started.
+    ///
+    /// The child ends with this process, however that ends. Its talk goes to stderr.
+    #[allow(clippy::needless_pass_by_value, reason = "it is the process's from then on")]
+    pub fn supervise(child: Child, setup: Setup) -> std::io::Result<Self> {
+        Ok(Self::over(Transport::Process(Supervised::spawn(child, &setup)?)))
     }
 
     fn over(transport: Transport) -> Self {
@@ -77,6 +91,7 @@ impl Handle {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         match &self.0.transport {
             Transport::Thread(thread) => thread.submit(id, ensemble, request, listener)?,
+            Transport::Process(process) => process.submit(id, ensemble, &request, listener)?,
         }
         Ok(id)
     }
@@ -85,13 +100,16 @@ impl Handle {
     pub fn cancel(&self, id: Id) {
         match &self.0.transport {
             Transport::Thread(thread) => thread.cancel(id),
+            Transport::Process(process) => process.cancel(id),
         }
     }
 
     /// Asks what needs no text to be run. Blocks until it is answered, and never waits for a tick.
+    #[allow(clippy::needless_pass_by_value, reason = "as a request is handed over, wherever the engine runs")]
     pub fn ask(&self, question: Question) -> Result<Reply, Failure> {
         match &self.0.transport {
             Transport::Thread(thread) => thread.desk().answer(&question),
+            Transport::Process(process) => process.ask(self.0.next.fetch_add(1, Ordering::Relaxed), &question),
         }
     }
 
@@ -99,6 +117,15 @@ impl Handle {
     pub fn health(&self) -> Health {
         match &self.0.transport {
             Transport::Thread(thread) => thread.health(),
+            Transport::Process(process) => process.health(),
+        }
+    }
+
+    /// Blocks until the engine takes requests: facts of its ensembles, or why it never will.
+    pub fn wait(&self) -> Result<Arc<Vec<About>>, Failure> {
+        match &self.0.transport {
+            Transport::Thread(thread) => thread.about(),
+            Transport::Process(process) => process.wait(),
         }
     }
 
@@ -106,6 +133,7 @@ impl Handle {
     pub fn kill(&self) {
         match &self.0.transport {
             Transport::Thread(thread) => thread.kill(),
+            Transport::Process(process) => process.kill(),
         }
     }
 }

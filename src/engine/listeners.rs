@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Id;
-use crate::generate::event::{Event, Failed, Failure};
+use crate::generate::event::{Event, Failed, Failure, Kind};
 
 /// Hears of a request's events, one after the other up to the last, and answers whether anybody still listens; a request
 /// without a listener is cancelled. It is called on the thread that moves the engine on, so it must not block.
@@ -23,8 +23,10 @@ pub(super) struct Listeners(Mutex<BTreeMap<Id, Ear>>);
 pub(super) enum Heard {
     /// It goes on listening, or has heard the last event.
     Yes,
-    /// Nobody listens: the request is to be cancelled.
+    /// It has just stopped listening: the request is to be cancelled.
     No,
+    /// It stopped before, or there was none.
+    Gone,
 }
 
 impl Listeners {
@@ -51,11 +53,11 @@ impl Listeners {
         let is_last = event.is_last();
         // Not while the map is locked: a listener may look at the engine, and others are told meanwhile.
         let ear = if is_last { self.ears().remove(&id) } else { self.ears().get(&id).cloned() };
-        let Some(ear) = ear else { return Heard::No };
+        let Some(ear) = ear else { return Heard::Gone };
         let mut listener = ear.lock().unwrap_or_else(PoisonError::into_inner);
         // One that panics listens no more, and takes nobody else along.
         let call = |listener: &mut Listener| catch_unwind(AssertUnwindSafe(|| listener(event))).unwrap_or(false);
-        let is_heard = listener.as_mut().is_some_and(call);
+        let Some(is_heard) = listener.as_mut().map(call) else { return Heard::Gone };
         if is_last || !is_heard {
             *listener = None;
         }
@@ -74,6 +76,11 @@ impl Listeners {
             self.fail(id, failure.clone());
         }
     }
+}
+
+/// What is told to those who wait for an engine that is gone.
+pub(super) fn has_ended() -> Failure {
+    Failure { kind: Kind::Internal, message: "the engine has ended".to_owned(), hint: None }
 }
 
 impl std::fmt::Debug for Listeners {
@@ -97,7 +104,7 @@ mod tests {
         listeners.add(7, Box::new(move |event| sender.send(event).is_ok()));
         assert_eq!(listeners.tell(7, read(1)), Heard::Yes);
         listeners.fail_all(&Failure::busy("full"));
-        assert_eq!(listeners.tell(7, read(2)), Heard::No);
+        assert_eq!(listeners.tell(7, read(2)), Heard::Gone);
         assert_eq!(listeners.len(), 0);
         let heard: Vec<_> = heard.iter().collect();
         assert!(matches!(&heard[..], [Event::Read { n: 1 }, Event::Failed(_)]), "{heard:?}");
@@ -109,7 +116,7 @@ mod tests {
         listeners.add(1, Box::new(|_| false));
         listeners.add(2, Box::new(|_| panic!("a listener's own fault")));
         for id in [1, 2] {
-            assert_eq!([listeners.tell(id, read(1)), listeners.tell(id, read(2))], [Heard::No; 2]);
+            assert_eq!([listeners.tell(id, read(1)), listeners.tell(id, read(2))], [Heard::No, Heard::Gone]);
         }
         assert_eq!(listeners.len(), 2, "they have not ended yet");
         listeners.fail_all(&Failure::busy("full"));

@@ -212,7 +212,7 @@ impl Engine {
             let Some(mut slot) = self.queue.remove(next) else { return };
             let resident = &mut self.residents[slot.resident];
             let Resident { ensemble, idle, .. } = resident;
-            let started = match idle.sequence_for(ensemble, slot.task.prompts()) {
+            let started = match slot.task.sequence_from(idle, ensemble) {
                 Ok(sequence) => slot.task.start(ensemble, sequence, &mut events),
                 Err(error) => Err(error),
             };

@@ -13,7 +13,7 @@ use super::listeners::{Heard, Listener};
 use super::watchdog::{Load, Shared, Watchdog};
 use super::{Engine, Id};
 use crate::generate::Request;
-use crate::generate::event::Failure;
+use crate::generate::event::{Event, Failure};
 
 /// What an engine is told.
 enum Command {
@@ -34,7 +34,8 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    pub fn spawn(engine: Engine) -> std::io::Result<Self> {
+    /// `changed` is called on the engine's thread when requests have come, got a slot or ended.
+    pub fn spawn(engine: Engine, changed: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         let (commands, inbox) = unbounded();
         let settings = *engine.settings();
         let desk = engine.desk();
@@ -42,7 +43,9 @@ impl Thread {
         let watchdog = settings.watchdog.map(|limit| Watchdog::spawn(shared.clone(), limit)).transpose()?;
         let running = {
             let shared = shared.clone();
-            std::thread::Builder::new().name("engine".to_owned()).spawn(move || serve(engine, &inbox, &shared))?
+            std::thread::Builder::new()
+                .name("engine".to_owned())
+                .spawn(move || serve(engine, &inbox, &shared, &changed))?
         };
         let about = Arc::new(desk.about());
         let n_max = settings.n_max();
@@ -74,6 +77,14 @@ impl Thread {
 
     pub fn desk(&self) -> &Desk {
         &self.desk
+    }
+
+    /// Facts of each ensemble, or why it does not come back.
+    pub fn about(&self) -> Result<Arc<Vec<About>>, Failure> {
+        match self.shared.failure().filter(|_| self.shared.has_ended()) {
+            Some(failure) => Err(failure),
+            None => Ok(self.about.clone()),
+        }
     }
 
     pub fn health(&self) -> Health {
@@ -114,7 +125,7 @@ impl Drop for EndsAll<'_> {
 }
 
 /// Ticks while there is something to do, and waits for commands where there is not, until it is told to end.
-fn serve(mut engine: Engine, inbox: &Receiver<Command>, shared: &Shared) {
+fn serve(mut engine: Engine, inbox: &Receiver<Command>, shared: &Shared, changed: &dyn Fn()) {
     // Whatever ends this thread, nobody waits for it in vain.
     let _ends_all = EndsAll(shared);
     // The ids of handles by those of the engine.
@@ -153,13 +164,14 @@ fn serve(mut engine: Engine, inbox: &Receiver<Command>, shared: &Shared) {
             }
             None => {}
         }
-        let mut deaf = Vec::new();
+        let (mut deaf, mut has_changed) = (Vec::new(), false);
         has_work = engine.tick(&mut |own, event| {
             let Some(&id) = ids.get(&own) else { return };
+            has_changed |= event.is_last() || matches!(event, Event::Started(_));
             if event.is_last() {
                 ids.remove(&own);
             }
-            if shared.listeners.tell(id, event) == Heard::No && ids.contains_key(&own) {
+            if shared.listeners.tell(id, event) != Heard::Yes && ids.contains_key(&own) {
                 deaf.push(own);
             }
         });
@@ -167,9 +179,14 @@ fn serve(mut engine: Engine, inbox: &Receiver<Command>, shared: &Shared) {
             engine.cancel(own);
         }
         let mut load = shared.load();
+        has_changed |= engine.n_running() != (load.n_running, load.n_waiting);
         (load.n_running, load.n_waiting) = engine.n_running();
         load.slots.clear();
         let handles = |slot: SlotHealth| Some(SlotHealth { id: *ids.get(&slot.id)?, ..slot });
         load.slots.extend(engine.slots().filter_map(handles));
+        drop(load);
+        if has_changed {
+            changed();
+        }
     }
 }

@@ -85,7 +85,8 @@ fn want(resident: &mut Resident, slots: &mut [&mut Slot], settings: &Settings, h
             let share = share(resident, slots, i);
             Share { n_max: if is_roomy { share.n_max } else { 1 }, ..share }
         } else {
-            Share { n_max: n_left, n_texts: n_writing, n_other: 0 }
+            let n_max = if slots[i].task.is_scoring() { n_left.min(n_scored(resident, slots, i)) } else { n_left };
+            Share { n_max, n_texts: n_writing, n_other: 0 }
         };
         let Resident { ensemble, policies, .. } = resident;
         let slot = &mut *slots[i];
@@ -97,19 +98,33 @@ fn want(resident: &mut Resident, slots: &mut [&mut Slot], settings: &Settings, h
     }
 }
 
+/// Rows that the others leave to one text.
+fn n_rows_left(resident: &Resident, slots: &[&mut Slot], of: usize) -> usize {
+    let others = slots.iter().enumerate().filter(|(i, slot)| *i != of && !slot.has_ended);
+    let n_rows: usize = others.map(|(_, slot)| slot.task.n_rows()).sum();
+    resident.ensemble.n_rows_max().saturating_sub(n_rows).max(1)
+}
+
+/// Most tokens of a prompt that are looked at in a step. Texts that are being written may still want rows for drafts; they
+/// get half of what there is if they need it.
+fn n_scored(resident: &Resident, slots: &[&mut Slot], of: usize) -> usize {
+    let n_writing = slots.iter().filter(|slot| slot.task.is_writing() && !slot.has_ended).count();
+    let n_left = n_rows_left(resident, slots, of);
+    n_left - (n_writing * (MAX_STEP - 1)).min(n_left / 2)
+}
+
 /// What one text may bring to the step: its own token, and drafts as far as the others leave room for their rows.
 fn share(resident: &Resident, slots: &[&mut Slot], of: usize) -> Share {
     let ensemble = &resident.ensemble;
     let others = || slots.iter().enumerate().filter(|(i, slot)| *i != of && !slot.has_ended);
     // A text that reads puts out a row when it is done.
     let n_tokens = |slot: &Slot| if slot.task.is_writing() { slot.task.n_wanted().max(1) } else { 1 };
-    let n_rows: usize = others().map(|(_, slot)| n_tokens(slot)).sum();
+    let n_tokens_of_others: usize = others().map(|(_, slot)| n_tokens(slot)).sum();
     let n_other = others().filter(|(_, slot)| slot.task.is_writing()).map(|(_, slot)| n_tokens(slot)).sum();
-    let mut most = ensemble.n_rows_max();
+    let mut n_max = n_rows_left(resident, slots, of);
     if ensemble.use_devices() {
-        most = most.min(MAX_TOKENS_ON_DEVICES);
+        n_max = n_max.min(MAX_TOKENS_ON_DEVICES.saturating_sub(n_tokens_of_others).max(1));
     }
-    let n_max = most.saturating_sub(n_rows).max(1);
     Share { n_max, n_texts: 1 + others().filter(|(_, slot)| slot.task.is_writing()).count(), n_other }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::health::SlotHealth;
-use super::listeners::Listeners;
+use super::listeners::{Listeners, has_ended};
 use crate::generate::event::{Failure, Kind};
 
 /// What an engine's thread and its handles both know.
@@ -86,11 +86,6 @@ impl Shared {
     }
 }
 
-/// What is told to those who wait for an engine that is gone.
-fn has_ended() -> Failure {
-    Failure { kind: Kind::Internal, message: "the engine has ended".to_owned(), hint: None }
-}
-
 fn stalled(age: Duration) -> Failure {
     Failure::unavailable(format!("nothing was decoded for {:.1} s: the engine is stalled", age.as_secs_f64()))
 }
@@ -122,7 +117,9 @@ impl Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         self.stop = None;
-        if let Some(thread) = self.thread.take() {
+        // Its last handle may be one that a listener held.
+        let thread = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id());
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }

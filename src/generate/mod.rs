@@ -13,8 +13,10 @@ mod ahead;
 pub mod answer;
 pub mod draft;
 pub mod event;
+mod number;
 pub mod probs;
 pub mod request;
+mod scoring;
 pub mod task;
 pub mod text;
 

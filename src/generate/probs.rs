@@ -14,7 +14,9 @@ pub struct Logprob {
     /// The token's own bytes, which may be a part of a character.
     pub bytes: Vec<u8>,
     /// Under the composed logits; `None` for a token that the base finds too implausible to be chosen.
+    #[serde(with = "super::number::option")]
     pub composed: Option<f64>,
+    #[serde(with = "super::number")]
     pub base: f64,
     /// Under the sides of every pair, in order; none where one role writes by itself.
     pub pairs: Vec<Sides>,
@@ -23,7 +25,9 @@ pub struct Logprob {
 /// A token to the sides of a pair: `None` for a side that is not there, or an id it does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sides {
+    #[serde(with = "super::number::option")]
     pub expert: Option<f64>,
+    #[serde(with = "super::number::option")]
     pub antiexpert: Option<f64>,
 }
 

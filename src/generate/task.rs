@@ -1,17 +1,20 @@
 //! From a prompt to an end: a state machine that is told of rows and tells of tokens.
 
+mod end;
+
 use super::ahead::Ahead;
 use super::draft::{Drafting, Policy, Share};
-use super::event::{Done, Event, Failed, Failure, Finish, Generated, RolePrompt, Started, StopReason};
+use super::event::{Event, Finish, Generated, RolePrompt, Started, StopReason};
 use super::probs::Position;
 use super::request::Request;
+use super::scoring::Scoring;
 use super::text::TextStream;
 use crate::llama::chain::Chain;
 use crate::llama::context::Outputs;
 use crate::llama::draft_chain::Draw;
 use crate::llama::{self, Token};
 use crate::steer::error::in_lane;
-use crate::steer::{Ensemble, Error, Prompts, Role, Sampled, Sequence, Weights, Work};
+use crate::steer::{Ensemble, Error, Idle, Prompts, Role, Sampled, Sequence, Weights, Work};
 
 /// One generation. [`Self::start`] gives it a sequence; then, in every round, [`Self::want`], [`Self::draft`] for as long as
 /// [`Self::ahead`] names a lane, a step, and [`Self::take`], until that says that it has ended.
@@ -26,6 +29,8 @@ pub struct Task {
     n_left: usize,
     n_probs: Option<usize>,
     plausibility: f32,
+    /// While the tokens of the prompts are looked at, as far as that is asked for.
+    scoring: Option<Scoring>,
     sequence: Option<Sequence>,
     /// The prompts are read.
     is_writing: bool,
@@ -58,6 +63,7 @@ impl Task {
         request.validate(ensemble.model(lane).n_vocab())?;
         let prompts = request.input.prompts(ensemble.loaded(), sampled, &request.views)?;
         ensemble.check_room(&prompts, sampled)?;
+        let scoring = request.prompt_probs.map(|n| Scoring::new(ensemble, sampled, &prompts, n)).transpose()?;
         let weights = ensemble.topology().weights(&request.weights)?;
         let ends = ensemble.ends(sampled)?;
         let ignored: &[Token] = if request.sampling.ignore_eos { &ends.eog } else { &[] };
@@ -78,6 +84,7 @@ impl Task {
             n_left: request.n_predict.unwrap_or(usize::MAX),
             n_probs: request.n_probs,
             plausibility: request.sampling.plausibility,
+            scoring,
             sequence: None,
             is_writing: false,
             pending: None,
@@ -99,6 +106,14 @@ impl Task {
         self.sampled
     }
 
+    /// A sequence for it: what an idle one holds serves a prompt that is not scored.
+    pub fn sequence_from(&self, idle: &mut Idle, ensemble: &mut Ensemble) -> Result<Sequence, Error> {
+        match self.scoring {
+            None => idle.sequence_for(ensemble, &self.prompts),
+            Some(_) => idle.any_sequence(ensemble),
+        }
+    }
+
     /// Gives the task a sequence: what its lanes hold of the prompts already is not read again.
     pub fn start(
         &mut self,
@@ -106,8 +121,11 @@ impl Task {
         mut sequence: Sequence,
         events: &mut Vec<Event>,
     ) -> Result<(), Error> {
-        let begun = ensemble.begin(&mut sequence, self.sampled, &self.prompts);
         *sequence.weights_mut() = self.weights.clone();
+        let begun = match &self.scoring {
+            None => ensemble.begin(&mut sequence, self.sampled, &self.prompts),
+            Some(_) => Scoring::begin(ensemble, &mut sequence, self.sampled, &self.prompts, &self.weights),
+        };
         self.sequence = Some(sequence);
         begun?;
         let roles = self.roles(ensemble);
@@ -160,11 +178,28 @@ impl Task {
         self.n_wanted
     }
 
+    /// Whether it looks at the tokens of its prompts, which then need a row each.
+    #[must_use]
+    pub fn is_scoring(&self) -> bool {
+        self.scoring.is_some()
+    }
+
+    /// Rows that it puts out in the next step, or may.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        // A prompt that is only read puts out a row at its end.
+        if self.is_writing || self.is_scoring() { self.n_wanted.max(1) } else { 1 }
+    }
+
     /// Begins a round: of the prompts `share.n_max` tokens for each lane; else the token that was chosen last, with what the
     /// text itself suggests to follow, or the wish that a model drafts.
     pub fn want(&mut self, ensemble: &mut Ensemble, policy: &Policy, share: Share) -> Result<(), Error> {
         let Some(sequence) = &mut self.sequence else { return Ok(()) };
         if !self.is_writing {
+            match self.scoring {
+                Some(_) => ensemble.level(sequence),
+                None => ensemble.arrive_together(sequence),
+            }
             self.n_wanted = sequence.n_missing().min(share.n_max);
             return Ok(());
         }
@@ -264,7 +299,11 @@ impl Task {
 
     /// What it brings to the step.
     pub fn work(&mut self) -> Option<Work<'_>> {
-        let outputs = if self.is_writing { Outputs::All } else { Outputs::Last };
+        let outputs = match (self.is_writing, &self.scoring) {
+            (true, _) => Outputs::All,
+            (false, Some(_)) => Outputs::Scored,
+            (false, None) => Outputs::Last,
+        };
         let n_tokens = self.n_wanted;
         let sequence = self.sequence.as_mut()?;
         (n_tokens > 0).then_some(Work { sequence, n_tokens, outputs, ahead: None })
@@ -288,7 +327,8 @@ impl Task {
             if self.n_chosen == 0 && self.n_wanted > 0 {
                 events.push(Event::Read { n: self.n_held() });
             }
-            if sequence.n_missing() > 0 {
+            self.score(ensemble, events)?;
+            if self.sequence.as_ref().is_none_or(|sequence| sequence.n_missing() > 0) {
                 return Ok(Taken::default());
             }
             self.is_writing = true;
@@ -334,6 +374,23 @@ impl Task {
         Ok(taken)
     }
 
+    /// Looks at the tokens of the prompts that were read, if that is asked for.
+    fn score(&mut self, ensemble: &Ensemble, events: &mut Vec<Event>) -> Result<(), Error> {
+        let (Some(scoring), Some(sequence)) = (&mut self.scoring, &mut self.sequence) else { return Ok(()) };
+        let prompt = self.prompts.sampled();
+        let positions = scoring.take(ensemble, sequence, prompt, self.plausibility, &mut self.composed)?;
+        if !positions.is_empty() {
+            events.push(Event::Prompt(positions));
+        }
+        // Until the next round begins it counts for one row.
+        self.n_wanted = 0;
+        if sequence.n_missing() == 0 {
+            self.scoring = None;
+            Scoring::end(ensemble, sequence, &self.weights);
+        }
+        Ok(())
+    }
+
     /// What was drafted behind the last row that was looked at leaves the lanes.
     fn settle(&mut self, ensemble: &mut Ensemble, policy: &mut Policy, n_accept: usize, next: Option<Token>) {
         let n_refused = self.drafting.drafts().len() - n_accept;
@@ -370,54 +427,5 @@ impl Task {
         let piece = ensemble.model(lane).append_piece(token, &mut self.piece);
         piece.map_err(in_lane(ensemble.lanes()[lane].role))?;
         Ok(self.text.push(&self.piece))
-    }
-
-    /// Why the text ends with a token, if it does. `n_before`: positions that were chosen before this round.
-    fn end_with(&self, token: Token, ensemble: &Ensemble, n_before: usize) -> Option<(Finish, Option<StopReason>)> {
-        let sequence = self.sequence.as_ref()?;
-        if ensemble.ends_of(sequence).is_eog(token) {
-            return Some((Finish::Stop, Some(StopReason::Eog(token))));
-        }
-        if let Some(stop) = self.text.stopped_by() {
-            return Some((Finish::Stop, Some(StopReason::Text(stop.to_owned()))));
-        }
-        let n_behind = n_before + self.drafting.drafts().len() + 1 - self.n_chosen;
-        let is_full = ensemble.n_left(sequence) + n_behind == 0;
-        (self.n_left == 0 || is_full).then_some((Finish::Length, None))
-    }
-
-    fn finish(&mut self, finish: Finish, stopped_by: Option<StopReason>, ensemble: &Ensemble, events: &mut Vec<Event>) {
-        let is_full = finish == Finish::Length && self.n_left > 0;
-        let timings = self.sequence.as_ref().map_or_else(Vec::new, |sequence| {
-            let of = |role| {
-                let lane = ensemble.lane(role).filter(|lane| sequence.lanes().contains(lane))?;
-                Some((role, ensemble.timings(sequence, lane)))
-            };
-            self.roles(ensemble).into_iter().filter_map(of).collect()
-        });
-        events.push(Event::Done(Done {
-            finish,
-            stopped_by,
-            is_full,
-            text: self.text.finish(),
-            stats: self.drafting.stats().clone(),
-            seconds: 0.0,
-            timings,
-        }));
-    }
-
-    /// Ends it since other texts have taken the room for its next token.
-    pub fn end_for_want_of_room(&mut self, ensemble: &Ensemble, events: &mut Vec<Event>) {
-        self.finish(Finish::Length, None, ensemble, events);
-    }
-
-    /// Ends it where it stands.
-    pub fn cancel(&mut self, ensemble: &Ensemble, events: &mut Vec<Event>) {
-        self.finish(Finish::Cancelled, None, ensemble, events);
-    }
-
-    /// Ends it with what went wrong.
-    pub fn fail(&mut self, failure: Failure, events: &mut Vec<Event>) {
-        events.push(Event::Failed(Failed { failure, text: self.text.finish() }));
     }
 }

@@ -18,6 +18,8 @@ pub enum Outputs {
     None,
     Last,
     All,
+    /// All of them, of a prompt: the time counts as the prompt's.
+    Scored,
 }
 
 impl Part<'_> {
@@ -27,7 +29,7 @@ impl Part<'_> {
         match self.outputs {
             Outputs::None => (0, 0),
             Outputs::Last => (1, self.tokens.len() - 1),
-            Outputs::All => (self.tokens.len(), 0),
+            Outputs::All | Outputs::Scored => (self.tokens.len(), 0),
         }
     }
 }

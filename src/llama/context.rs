@@ -20,7 +20,7 @@ use super::model::{MODEL_CHANGES, Model};
 use super::{Error, Token, log};
 
 /// Where a sequence's time went. A decode of several sequences counts for each by its share of the tokens. Prompt: tokens
-/// decoded for the last row at most; decode: for a row each. On a device the time is that of the call and of the waiting,
+/// decoded for the last row at most, or for a row each of a prompt; decode: for a row each. On a device the time is that of the call and of the waiting,
 /// not what it computed beside other lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timings {

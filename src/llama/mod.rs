@@ -28,6 +28,7 @@ pub mod fill_in;
 pub mod grammar;
 mod gumbel;
 pub mod invariance;
+pub mod leave;
 pub mod log;
 pub mod model;
 pub mod overrides;

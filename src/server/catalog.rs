@@ -4,7 +4,6 @@
 
 use super::error::{Error, ErrorKind};
 use crate::generate::Draft;
-use crate::recipe::Schedule;
 use crate::sampling::Sampling;
 use crate::steer::{Role, Sampled};
 
@@ -19,8 +18,8 @@ pub struct Served {
     pub ensemble: usize,
     /// The same with classifier-free guidance: one more pair, behind the others.
     pub guided: usize,
-    /// Names of the pairs and α of each as planned, in order.
-    pub pairs: Vec<(String, Schedule)>,
+    /// Names of the pairs, in order.
+    pub pairs: Vec<String>,
     /// Whether the first pair has an expert that is not the base.
     pub has_expert: bool,
     pub defaults: Defaults,

@@ -1,7 +1,6 @@
 //! What a route asks of the engine.
 
 use crate::generate::Request;
-use crate::steer::Sampled;
 
 /// One text to be generated.
 #[derive(Debug, Clone)]
@@ -21,10 +20,5 @@ impl Job {
             job
         };
         (0..n).map(seeded).collect()
-    }
-
-    /// Whether the pairs take part.
-    pub fn is_steered(&self) -> bool {
-        self.request.sampled == Sampled::Steered
     }
 }

@@ -50,6 +50,9 @@ pub enum Error {
     #[error("{got} values of α are given for {}, expected one for all or one for each", if *n_pairs == 1 { "1 pair".to_owned() } else { format!("{n_pairs} pairs") })]
     Alphas { got: usize, n_pairs: usize },
 
+    #[error("there is no pair {name:?}, expected {}", if known.is_empty() { "none".to_owned() } else { format!("one of {known}") })]
+    NoPair { name: String, known: String },
+
     #[error(transparent)]
     Parameter(#[from] OutOfRange),
 
@@ -108,6 +111,7 @@ impl Error {
             Self::Lane { source, .. } | Self::Chain(source) => source.is_usage(),
             Self::Parameter(_)
             | Self::Alphas { .. }
+            | Self::NoPair { .. }
             | Self::NoLane { .. }
             | Self::SharedLane { .. }
             | Self::OwnTemplate { .. }
@@ -166,6 +170,7 @@ impl Error {
             | Self::NothingFed { .. }
             | Self::NoSequence
             | Self::InUse
+            | Self::NoPair { .. }
             | Self::NoLane { .. }
             | Self::SharedLane { .. }
             | Self::OwnTemplate { .. }

@@ -35,6 +35,11 @@ impl Idle {
             }
             return Ok(closest);
         }
+        self.any_sequence(ensemble)
+    }
+
+    /// A sequence whatever it holds: one that holds nothing, else the longest idle.
+    pub fn any_sequence(&mut self, ensemble: &mut Ensemble) -> Result<Sequence, Error> {
         if !ensemble.has_free() && !self.0.is_empty() {
             return Ok(self.0.remove(0));
         }

@@ -25,6 +25,7 @@ pub mod plan;
 mod prompts;
 pub mod role;
 pub mod rows;
+mod scored;
 pub mod sequence;
 mod step;
 mod tokens;

@@ -159,6 +159,9 @@ impl Base {
 }
 
 impl Plan {
+    /// No pair of a recipe can be called so.
+    pub const GUIDANCE: &str = "(guidance)";
+
     /// A model by itself, steered by nothing.
     #[must_use]
     pub fn alone(base: ModelSource) -> Self {
@@ -166,12 +169,14 @@ impl Plan {
     }
 
     /// The same with one more pair behind the others: the base, and the base under a prompt that a request gives in place of its
-    /// own, at α = 0 until a request asks for more. That is classifier-free guidance of scale 1 + α.
+    /// own, at α = 0 until a request asks for more. That is classifier-free guidance of scale 1 + α. The pair is called
+    /// [`Self::GUIDANCE`].
     #[must_use]
     pub fn guided(&self) -> Self {
         let unprompted = View { prompt: Some(String::new()), ..View::default() };
         let (expert, antiexpert) = (Some(SidePlan::base()), Some(SidePlan::base().seen_as(unprompted)));
-        let guide = PairPlan { name: None, alpha: Schedule::constant(0.0), expert, antiexpert };
+        let name = Some(Self::GUIDANCE.to_owned());
+        let guide = PairPlan { name, alpha: Schedule::constant(0.0), expert, antiexpert };
         let mut plan = self.clone();
         plan.pairs.push(guide);
         plan

@@ -45,6 +45,20 @@ impl Ensemble {
         track.forget_later_rows();
     }
 
+    /// Makes the lanes in use come to their ends in one step: where one has lost what it held, those that lack nothing decode
+    /// their last token again, since its row does not outlive what their contexts decode until then.
+    pub fn arrive_together(&mut self, sequence: &mut Sequence) {
+        if sequence.n_missing() == 0 {
+            return;
+        }
+        for lane in sequence.lanes() {
+            let Track { wanted, n_held, .. } = &sequence.tracks[lane];
+            if wanted.len() == *n_held {
+                self.roll_back(sequence, lane, n_held.saturating_sub(1));
+            }
+        }
+    }
+
     /// Whether there is a sequence that nobody has.
     #[must_use]
     pub fn has_free(&self) -> bool {
@@ -100,9 +114,7 @@ impl Ensemble {
             let own = tokens.iter().map(|&token| lane.own(token)).collect::<Result<Vec<_>, _>>()?;
             self.want(sequence, i, &own);
         }
-        // The answer begins here on every lane.
-        sequence.n_generated = 0;
-        sequence.tracks.iter_mut().for_each(|track| track.n_prompt = track.wanted.len());
+        self.begin_answer(sequence);
         Ok(())
     }
 

@@ -155,7 +155,8 @@ impl Topology {
 
     /// The weights that a request asks for.
     pub fn weights(&self, asked: &WeightsRequest) -> Result<Weights, Error> {
-        Weights::planned(self.pairs.iter().map(|pair| &pair.alpha)).with(asked)
+        let names: Vec<_> = self.pair_names().collect();
+        Weights::planned(self.pairs.iter().map(|pair| &pair.alpha)).with(asked, &names)
     }
 
     /// Whether the base has no say under these weights: see [`Plan::cancels_base`](super::Plan::cancels_base).

@@ -1,5 +1,7 @@
 //! How far each side of the sum goes along the answer: `w · base + Σ (a · expert − b · antiexpert)`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Role};
@@ -11,6 +13,8 @@ use crate::recipe::Schedule;
 pub struct WeightsRequest {
     /// α of each pair, or one for all; empty for what was planned.
     pub alpha: Vec<Schedule>,
+    /// α of single pairs, by their names, over the above.
+    pub pairs: BTreeMap<String, Schedule>,
     /// The antiexperts' weight where it is not α: one for each pair, or one for all.
     pub antiexpert: Vec<Schedule>,
     /// The base's weight where it is not 1.
@@ -37,19 +41,23 @@ impl Weights {
         Self { base: None, pairs: planned.map(|alpha| PairWeights { a: alpha.clone(), b: alpha.clone() }).collect() }
     }
 
-    /// What is asked for, over these.
-    pub(super) fn with(mut self, asked: &WeightsRequest) -> Result<Self, Error> {
+    /// What is asked for, over these; `names` are those of the pairs, in order.
+    pub(super) fn with(mut self, asked: &WeightsRequest, names: &[&str]) -> Result<Self, Error> {
         let n_pairs = self.pairs.len();
+        if let Some(name) = asked.pairs.keys().find(|name| !names.contains(&name.as_str())) {
+            return Err(Error::NoPair { name: name.clone(), known: names.join(", ") });
+        }
         for given in [&asked.alpha, &asked.antiexpert] {
             if given.len() > 1 && given.len() != n_pairs {
                 return Err(Error::Alphas { got: given.len(), n_pairs });
             }
         }
-        let mut given = asked.alpha.iter().chain(&asked.antiexpert).chain(&asked.base);
+        let mut given = asked.alpha.iter().chain(asked.pairs.values()).chain(&asked.antiexpert).chain(&asked.base);
         given.try_for_each(Schedule::validate)?;
         let of = |given: &[Schedule], i: usize| given.get(i).or(given.first()).cloned();
         for (i, pair) in self.pairs.iter_mut().enumerate() {
-            if let Some(alpha) = of(&asked.alpha, i) {
+            let named = names.get(i).and_then(|name| asked.pairs.get(*name)).cloned();
+            if let Some(alpha) = named.or_else(|| of(&asked.alpha, i)) {
                 *pair = PairWeights { a: alpha.clone(), b: alpha };
             }
             if let Some(b) = of(&asked.antiexpert, i) {
@@ -58,6 +66,14 @@ impl Weights {
         }
         self.base.clone_from(&asked.base);
         Ok(self)
+    }
+
+    /// Those of the answer's first position, all along it.
+    #[must_use]
+    pub fn of_first_position(&self) -> Self {
+        let first = |schedule: &Schedule| Schedule::constant(schedule.at(0));
+        let pairs = self.pairs.iter().map(|PairWeights { a, b }| PairWeights { a: first(a), b: first(b) });
+        Self { base: self.base.as_ref().map(first), pairs: pairs.collect() }
     }
 
     /// α of every pair, in order.
@@ -125,19 +141,31 @@ mod tests {
     #[test]
     fn one_for_all_one_for_each_or_as_planned() {
         let planned = [0.5, 0.25].map(Schedule::constant);
-        let with = |asked: WeightsRequest| Weights::planned(planned.iter()).with(&asked);
+        let with = |asked: WeightsRequest| Weights::planned(planned.iter()).with(&asked, &["left", "right"]);
         let at = |weights: &Weights| [weights.at(0, 3), weights.at(1, 3)];
         let all = |alphas: &[f32]| alphas.iter().map(|&alpha| Schedule::constant(alpha)).collect::<Vec<_>>();
         let weights = with(WeightsRequest::default()).expect("the plan's");
         assert_eq!((at(&weights), weights.base_at(0)), ([(0.5, 0.5), (0.25, 0.25)], 1.0));
         let weights = with(WeightsRequest { alpha: all(&[2.0]), ..WeightsRequest::default() }).expect("one for all");
         assert_eq!(at(&weights), [(2.0, 2.0), (2.0, 2.0)]);
-        let asked =
-            WeightsRequest { alpha: all(&[1.0, -1.0]), antiexpert: all(&[0.5]), base: Some(Schedule::constant(0.5)) };
+        let asked = WeightsRequest {
+            alpha: all(&[1.0, -1.0]),
+            antiexpert: all(&[0.5]),
+            base: Some(Schedule::constant(0.5)),
+            ..WeightsRequest::default()
+        };
         let weights = with(asked).expect("one for each");
         assert_eq!((at(&weights), weights.base_at(7)), ([(1.0, 0.5), (-1.0, 0.5)], 0.5));
         let error =
             with(WeightsRequest { alpha: all(&[1.0; 3]), ..WeightsRequest::default() }).expect_err("three for two");
         assert!(matches!(error, Error::Alphas { got: 3, n_pairs: 2 }));
+        let named = |name: &str, alpha: Vec<Schedule>| {
+            let pairs = [(name.to_owned(), Schedule::constant(3.0))].into();
+            with(WeightsRequest { alpha, pairs, ..WeightsRequest::default() })
+        };
+        assert_eq!(at(&named("right", Vec::new()).expect("by name")), [(0.5, 0.5), (3.0, 3.0)]);
+        assert_eq!(at(&named("left", all(&[2.0])).expect("by name")), [(3.0, 3.0), (2.0, 2.0)]);
+        let error = named("up", Vec::new()).expect_err("there is none").to_string();
+        assert_eq!(error, "there is no pair \"up\", expected one of left, right");
     }
 }

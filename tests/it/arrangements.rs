@@ -87,6 +87,11 @@ fn prompt() -> Conversation {
 
 #[test]
 fn several_pairs_each_with_its_alpha() {
+    let recipe = file("base").with_file_name("several.toml");
+    let recipe = Recipe::open(recipe.to_str().expect("UTF-8")).expect("a recipe");
+    let steered = load(&Plan::of_recipe(&recipe, &source(""), &backend()).expect("a plan")).expect("it loads");
+    assert_eq!(steered.ensemble().topology().pair_names().collect::<Vec<_>>(), ["stories", "plays"]);
+    assert_eq!(load(&demo(1.0)).expect("it loads").ensemble().topology().pair_names().collect::<Vec<_>>(), ["1"]);
     let [base, expert, antiexpert] = ["base", "expert", "antiexpert"].map(file);
     let pairs = [
         (0.6, model(&expert), model(&antiexpert)),

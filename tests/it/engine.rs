@@ -15,8 +15,9 @@ use proxytune::generate::event::Kind;
 use proxytune::generate::{Answer, Draft, Event, Finish, Input, Request};
 use proxytune::llama::Token;
 use proxytune::llama::context::{ContextParams, FlashAttention};
+use proxytune::prompt::Piece;
 use proxytune::recipe::placement::CacheType;
-use proxytune::recipe::{Recipe, View};
+use proxytune::recipe::{Recipe, Schedule, View};
 use proxytune::sampling::Sampling;
 use proxytune::steer::{Ensemble, Models, Plan, Role, Sampled, SidePlan, Texts, WeightsRequest};
 
@@ -26,7 +27,7 @@ use crate::trio::{self, PROMPT, backend, demo, file, greedy, load, model, plan};
 const N_SLOTS: usize = 4;
 
 /// Rows that do not depend on how tokens are batched, with the bundled Q8_0 weights.
-fn invariant() -> ContextParams {
+pub fn invariant() -> ContextParams {
     ContextParams {
         n_batch: 48,
         flash_attention: FlashAttention::On,
@@ -36,24 +37,24 @@ fn invariant() -> ContextParams {
     }
 }
 
-fn with_context(mut plan: Plan, context: &ContextParams) -> Plan {
+pub fn with_context(mut plan: Plan, context: &ContextParams) -> Plan {
     plan.contexts_mut().for_each(|own| own.clone_from(context));
     plan
 }
 
-fn engine(plan: &Plan, texts: Texts, settings: Settings) -> Engine {
+pub fn engine(plan: &Plan, texts: Texts, settings: Settings) -> Engine {
     proxytune::llama::log::capture(false);
     let plan = Plan { texts, ..plan.clone() };
     let ensemble = Ensemble::load(&backend(), &plan, &mut Models::default(), &mut |_, _, _| true);
     Engine::new(ensemble.expect("it loads"), settings)
 }
 
-fn slots(n_slots: usize) -> Settings {
+pub fn slots(n_slots: usize) -> Settings {
     Settings { n_slots, n_chunk: 7, ..Settings::default() }
 }
 
 /// Each text to its own end, one at a time.
-fn alone(engine: &mut Engine, request: &Request) -> Answer {
+pub fn alone(engine: &mut Engine, request: &Request) -> Answer {
     engine.forget();
     let (stop, mut answer) = (std::sync::atomic::AtomicBool::new(false), Answer::default());
     engine.run(request, &stop, &mut answer, |_, _| Ok(())).expect("nothing is written");
@@ -61,11 +62,12 @@ fn alone(engine: &mut Engine, request: &Request) -> Answer {
 }
 
 /// What an answer is, without what it took.
-fn parts(answer: &Answer) -> (&str, &[Token], &[proxytune::generate::probs::Position], Option<Finish>) {
-    (&answer.text, &answer.tokens, &answer.positions, answer.finish)
+pub fn parts(answer: &Answer) -> Answer {
+    let Answer { text, tokens, positions, prompt_positions, finish, stopped_by, is_full, failure, .. } = answer.clone();
+    Answer { text, tokens, positions, prompt_positions, finish, stopped_by, is_full, failure, ..Answer::default() }
 }
 
-const PROMPTS: [&str; 6] = [
+pub const PROMPTS: [&str; 6] = [
     PROMPT,
     "The dog was",
     "One two three one two three one two",
@@ -87,28 +89,32 @@ fn draft() -> impl Strategy<Value = Draft> {
     (length, drafters).prop_map(|(length, drafters)| Draft { length, drafters, ..Draft::default() })
 }
 
-fn request(sampled: Vec<Sampled>) -> impl Strategy<Value = Request> {
+fn request(sampled: Vec<Sampled>, scores: bool) -> impl Strategy<Value = Request> {
     let stop = prop::sample::select(vec![None, None, Some(" was"), Some("the")]);
     let alpha = prop::option::of(prop::sample::select(vec![0.0_f32, 0.5, 1.5]));
-    let fields = (prop::sample::select(&PROMPTS[..]), sampling(), draft(), 1..24_usize, stop, alpha);
-    (fields, prop::sample::select(sampled)).prop_map(|((prompt, sampling, draft, n_predict, stop, alpha), sampled)| {
+    let fields = (prop::sample::select(&PROMPTS[..]), sampling(), draft(), 0..24_usize, stop, alpha);
+    let prompt_probs = prop::option::weighted(0.3, 0..3_usize);
+    let all = (fields, prop::sample::select(sampled), prompt_probs);
+    all.prop_map(move |((prompt, sampling, draft, n_predict, stop, alpha), sampled, prompt_probs)| {
+        let prompt_probs = prompt_probs.filter(|_| scores || sampled != Sampled::Steered);
         let weights = alpha.map_or_else(WeightsRequest::default, |alpha| trio::alphas(&[alpha]));
         let stop = stop.into_iter().map(str::to_owned).collect();
         let (n_predict, n_probs) = (Some(n_predict), Some(2));
-        Request { sampled, sampling, weights, n_predict, stop, n_probs, draft, ..Request::prompt(prompt) }
+        Request { sampled, sampling, weights, n_predict, stop, n_probs, prompt_probs, draft, ..Request::prompt(prompt) }
     })
 }
 
 /// What happens to a request: the tick at which it comes, and the one at which it is cancelled, if it is.
 type Visit = (Request, usize, Option<usize>);
 
-fn visits(sampled: &[Sampled]) -> impl Strategy<Value = Vec<Visit>> + use<> {
-    let visit = (request(sampled.to_vec()), 0..24_usize, prop::option::weighted(0.2, 0..40_usize));
+/// `scores`: all lanes are given the same prompts, so that steered requests may ask for their probabilities.
+fn visits(sampled: &[Sampled], scores: bool) -> impl Strategy<Value = Vec<Visit>> + use<> {
+    let visit = (request(sampled.to_vec(), scores), 0..24_usize, prop::option::weighted(0.2, 0..40_usize));
     prop::collection::vec(visit, 2..9)
 }
 
 /// Runs requests as they come and go; `tick` is told the number of each tick before it.
-fn together(engine: &mut Engine, visits: &[Visit], mut tick: impl FnMut(usize)) -> Vec<Answer> {
+pub fn together(engine: &mut Engine, visits: &[Visit], mut tick: impl FnMut(usize)) -> Vec<Answer> {
     let mut answers: Vec<Answer> = visits.iter().map(|_| Answer::default()).collect();
     let mut ids: BTreeMap<Id, usize> = BTreeMap::new();
     let last = visits.iter().map(|(_, comes, _)| *comes).max().unwrap_or(0);
@@ -182,7 +188,15 @@ fn same_as_alone(plan: &Plan, sampled: &[Sampled], n_cases: u32) {
     let many = RefCell::new(many);
     let n_exact = AtomicUsize::new(0);
     let n_failed = AtomicUsize::new(0);
-    run_cases(n_cases, (visits(sampled), faults()), |visits, faults| {
+    // Of those that are exact, those whose prompts were looked at under the sum.
+    let n_scored = AtomicUsize::new(0);
+    let scores = {
+        let many = many.borrow();
+        let prompts =
+            Request::prompt(PROMPT).input.prompts(many.ensemble().loaded(), Sampled::Steered, &[]).expect("prompts");
+        many.ensemble().check_alike(Sampled::Steered, &prompts).is_ok()
+    };
+    run_cases(n_cases, (visits(sampled, scores), faults()), |visits, faults| {
         let (mut solo, mut many) = (solo.borrow_mut(), many.borrow_mut());
         let answers = together(&mut many, &visits, |now| {
             let in_range = |(seq, range): &(usize, std::ops::Range<usize>)| range.contains(&now).then_some(*seq);
@@ -205,17 +219,26 @@ fn same_as_alone(plan: &Plan, sampled: &[Sampled], n_cases: u32) {
             } else {
                 let (got, wanted) = (parts(answer), parts(&expected));
                 let first = answer.positions.iter().zip(&expected.positions).position(|(a, b)| a != b);
-                assert!(got == wanted, "differs from position {first:?} on: {:?}, {:?}; {request:?}", got.0, wanted.0);
+                assert!(
+                    got == wanted,
+                    "differs from position {first:?} on: {:?}, {:?}; {request:?}",
+                    got.text,
+                    wanted.text
+                );
                 n_exact.fetch_add(1, Ordering::Relaxed);
+                let is_scored = request.sampled == Sampled::Steered && !answer.prompt_positions.is_empty();
+                n_scored.fetch_add(usize::from(is_scored), Ordering::Relaxed);
                 continue;
             }
             // What was given out stays true.
             let n = answer.tokens.len();
             assert_eq!(answer.tokens, expected.tokens[..n]);
             assert_eq!(answer.positions, expected.positions[..n]);
+            assert_eq!(answer.prompt_positions, expected.prompt_positions[..answer.prompt_positions.len()]);
         }
     });
-    let (n_exact, n_failed) = (n_exact.into_inner(), n_failed.into_inner());
+    let (n_exact, n_failed, n_scored) = (n_exact.into_inner(), n_failed.into_inner(), n_scored.into_inner());
+    assert_eq!(n_scored > 0, scores, "{n_scored} of {n_exact}");
     assert!(n_exact > n_cases as usize && n_failed > 0, "{n_exact} exact, {n_failed} failed");
 }
 
@@ -248,7 +271,7 @@ fn texts_that_share_cells_come_and_go() {
     let context = ContextParams { n_ctx: 256, ..invariant() };
     let plan = with_context(demo(1.0), &context);
     let many = RefCell::new(engine(&plan, Texts::sharing(6, 2), slots(N_SLOTS)));
-    let strategy = (visits(&[Sampled::Steered, Sampled::Alone(Role::Base)]), Just(Faults::default()));
+    let strategy = (visits(&[Sampled::Steered, Sampled::Alone(Role::Base)], true), Just(Faults::default()));
     run_cases(80, strategy, |visits, _| {
         let mut many = many.borrow_mut();
         let answers = together(&mut many, &visits, |_| {});
@@ -331,7 +354,7 @@ fn a_draft_that_fails_costs_nothing_but_time() {
             role == Role::Expert(0) && (k..k + 2).contains(&n.fetch_add(1, Ordering::Relaxed))
         });
         let answer = alone(&mut many, &request);
-        assert_eq!((&answer.failure, parts(&answer)), (&None, parts(&expected)), "decodes {k} and {}", k + 1);
+        assert_eq!(parts(&answer), parts(&expected), "decodes {k} and {}", k + 1);
     }
 }
 
@@ -346,6 +369,28 @@ fn a_recurrent_model_goes_on_after_a_fault() {
     let request = Request { n_predict: Some(12), sampling: unending(), ..Request::prompt("abc abc abc") };
     for answer in together(&mut many, &[(request.clone(), 0, None), (request, 3, None)], |_| {}) {
         assert_eq!((answer.failure, answer.tokens.len()), (None, 12));
+    }
+}
+
+/// A lane that loses all it held in the step that ends a prompt, or later, catches up; the others' rows are there then.
+#[test]
+fn lanes_that_wait_for_one_that_reads_again_have_their_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut plan = trio::with_recurrent_pair(folder.path());
+    plan.contexts_mut().for_each(|context| context.n_batch = 8);
+    for k in 0..48 {
+        let mut many = engine(&plan, Texts::apart(2), slots(2));
+        let n = AtomicUsize::new(0);
+        many.ensemble_mut().break_where(move |_, _| n.fetch_add(1, Ordering::Relaxed) == k);
+        let request = |first| Request {
+            input: Input::Tokens((first..first + 20).collect()),
+            sampling: unending(),
+            draft: Draft::off(),
+            ..greedy(8)
+        };
+        for answer in together(&mut many, &[(request(1), 0, None), (request(9), 1, None)], |_| {}) {
+            assert_eq!((answer.failure, answer.tokens.len()), (None, 8), "decode {k}");
+        }
     }
 }
 
@@ -420,7 +465,10 @@ fn requests_and_events_survive_as_json() {
     let request = Request { n_probs: Some(2), ..Request { input: Request::prompt(PROMPT).input, ..greedy(4) } };
     let sampling =
         Sampling { logit_bias: vec![(7, f32::NEG_INFINITY), (9, 0.1)], plausibility: 0.9, ..Sampling::greedy() };
-    let request = Request { sampling, ..request };
+    let weights = WeightsRequest { pairs: [("1".to_owned(), Schedule::constant(0.5))].into(), ..trio::alphas(&[0.7]) };
+    let pieces =
+        vec![Piece::Raw("Once ".to_owned()), Piece::Tokens(vec![20, 30]), Piece::Content("<|eos|>".to_owned())];
+    let request = Request { input: Input::Raw(pieces), prompt_probs: Some(1), sampling, weights, ..request };
     let json = serde_json::to_string(&request).expect("JSON");
     assert!(json.contains("[[7,false],[9,0.1]]"), "{json}");
     let back: Request = serde_json::from_str(&json).expect("a request");
@@ -429,7 +477,7 @@ fn requests_and_events_survive_as_json() {
     many.submit(&back).expect("it is taken in");
     let mut events = Vec::new();
     while many.tick(&mut |_, event| events.push(event)) {}
-    assert!(events.len() > 5);
+    assert!(events.len() > 5 && events.iter().any(|event| matches!(event, Event::Prompt(_))));
     for event in &events {
         let json = serde_json::to_string(event).expect("JSON");
         let back: Event = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{json}: {error}"));
@@ -443,11 +491,29 @@ fn a_full_queue_refuses_and_bad_requests_never_get_into_it() {
     let settings = Settings { n_queue: 2, ..slots(1) };
     let mut many = engine(&with_context(demo(1.0), &invariant()), Texts::ONE, settings);
     let good = Request { input: Request::prompt(PROMPT).input, ..greedy(4) };
+    let named = |name: &str, alpha: f32| WeightsRequest {
+        pairs: [(name.to_owned(), Schedule::constant(alpha))].into(),
+        ..WeightsRequest::default()
+    };
+    let seen = |view: View| vec![(Role::Expert(0), view)];
     for bad in [
         Request { sampling: Sampling { temp: f32::NAN, ..Sampling::default() }, ..good.clone() },
         Request { sampled: Sampled::Alone(Role::Expert(3)), ..good.clone() },
         Request { weights: trio::alphas(&[1.0, 2.0]), ..good.clone() },
         Request { weights: trio::alphas(&[f32::NAN]), ..good.clone() },
+        Request { weights: named("2", 1.0), ..good.clone() },
+        Request { weights: named("1", f32::NAN), ..good.clone() },
+        Request {
+            views: seen(View { system: Some(String::new()), ..View::default() }),
+            ..Request { input: Input::text("a"), ..good.clone() }
+        },
+        Request { views: seen(View::default()), ..Request { input: Input::Tokens(vec![20]), ..good.clone() } },
+        Request { input: Input::Raw(vec![Piece::Tokens(vec![1 << 30])]), ..good.clone() },
+        Request {
+            input: Input::Raw(vec![Piece::Tokens(vec![-1])]),
+            sampled: Sampled::Alone(Role::Base),
+            ..good.clone()
+        },
         Request { draft: Draft::fixed(usize::MAX, Drafter::Expert), ..good.clone() },
         Request { draft: Draft { min_p: f32::NAN, ..Draft::default() }, ..good.clone() },
         Request { input: Input::Tokens(vec![1 << 30]), ..good.clone() },
@@ -506,11 +572,11 @@ fn a_handle_serves_threads() {
     assert!(matches!(&events[..], [Event::Failed(failed)] if failed.failure.kind == Kind::Request), "{events:?}");
 }
 
-fn unending() -> Sampling {
+pub fn unending() -> Sampling {
     Sampling { ignore_eos: true, ..Sampling::greedy() }
 }
 
-fn greedy_of(prompt: &str) -> Request {
+pub fn greedy_of(prompt: &str) -> Request {
     Request { input: Request::prompt(prompt).input, ..greedy(1) }
 }
 

@@ -2,13 +2,16 @@
 
 use std::io::Write;
 
+use proxytune::generate::Input;
 use proxytune::llama::Token;
-use proxytune::prompt::Conversation;
-use proxytune::steer::Role;
+use proxytune::prompt::{Conversation, Piece};
+use proxytune::recipe::View;
+use proxytune::recipe::view::TemplateName;
+use proxytune::steer::{Plan, Role, Sampled, SidePlan};
 
 use crate::command_line::json;
 use crate::gguf::{Spec, TokenType, Value, byte_tokens};
-use crate::trio::{self, load};
+use crate::trio::{self, file, load, model, plan};
 
 /// A model that fills in the middle, without a token in front of its texts.
 fn spec() -> Spec {
@@ -87,4 +90,85 @@ fn a_conversation_says_which_it_is() {
     let read: Conversation =
         serde_json::from_str(r#"{"messages": [], "prefix": ""}"#).expect("as it was written before");
     assert!(!read.parse_special);
+}
+
+/// As llama-server's `/completion` takes it: no template, no system prompt, names of special tokens are tokens.
+#[test]
+fn a_raw_text_is_the_same_for_every_role() {
+    let pairs = [(1.0, model(file("expert")), model(file("antiexpert")))];
+    let mut plan = plan("base", &pairs);
+    let templated = View { template: Some("model".into()), system: Some("Be brief.".to_owned()), ..View::default() };
+    plan.pairs[0].expert = plan.pairs[0].expert.take().map(|side| {
+        let template = Some(TemplateName::Source("{% for m in messages %}[{{ m.content }}]{% endfor %}".to_owned()));
+        side.seen_as(View { template, ..templated })
+    });
+    let steered = load(&plan).expect("the trio loads");
+    let prompts = |input: &Input| input.prompts(steered.ensemble().loaded(), Sampled::Steered, &[]).expect("prompts");
+    let model = steered.model();
+    let conversation = prompts(&Input::Conversation(Conversation::prompt("One two")));
+    assert_ne!(conversation.lane(1), conversation.lane(0), "the expert has a template");
+    let text = prompts(&Input::text("One two"));
+    let expected = model.tokenize("One two").expect("tokens");
+    for lane in 0..3 {
+        assert_eq!(text.lane(lane), expected);
+    }
+    let named = prompts(&Input::text("One<|eos|>"));
+    assert_eq!((named.sampled()[0], named.sampled().last()), (0, Some(&1)));
+    assert_eq!(prompts(&Input::text("<|bos|>One")).sampled(), &expected[..2], "BOS stands there once");
+    // Text and tokens in order: only a text in front gets BOS.
+    let pieces = |pieces: &[Piece]| prompts(&Input::Raw(pieces.to_vec())).sampled().to_vec();
+    let (one, two) = (Piece::Raw("One".to_owned()), Piece::Raw(" two".to_owned()));
+    let whole = |middle: &[Token]| [&expected[..2], middle, &expected[2..]].concat();
+    assert_eq!(pieces(&[one.clone(), Piece::Tokens(vec![40, 50]), two.clone()]), whole(&[40, 50]));
+    assert_eq!(pieces(&[Piece::Tokens(vec![40]), two.clone()]), [&[40], &expected[2..]].concat());
+    assert_eq!(pieces(&[Piece::Tokens(vec![40, 50])]), [40, 50]);
+    assert_eq!(pieces(&[one, two]), expected, "neighbouring texts are one");
+    assert_eq!(pieces(&[Piece::Content("<|eos|>".to_owned())]).iter().filter(|&&token| token == 1).count(), 0);
+    assert_eq!(prompts(&Input::text("")).sampled(), [0], "nothing but BOS");
+}
+
+#[test]
+fn a_raw_text_has_each_roles_prefix_and_prompt() {
+    let negative = View { prompt: Some("The meeting".to_owned()), ..View::default() };
+    let led = View { prefix: Some("Once ".to_owned()), ..View::default() };
+    let pair = (1.0, Some(SidePlan::base().seen_as(led)), Some(SidePlan::base().seen_as(negative.clone())));
+    let steered = load(&plan("base", &[pair])).expect("it loads");
+    let seen = |input: &Input, role: Role, views: &[(Role, View)]| {
+        let prompts = input.prompts(steered.ensemble().loaded(), Sampled::Steered, views).expect("prompts");
+        steered.role(role, &prompts).to_vec()
+    };
+    let tokens = |text: &str| steered.model().tokenize(text).expect("tokens");
+    let input = Input::text("upon a time");
+    assert_eq!(seen(&input, Role::Base, &[]), tokens("upon a time"));
+    assert_eq!(seen(&input, Role::Expert(0), &[]), tokens("Once upon a time"));
+    assert_eq!(seen(&input, Role::Antiexpert(0), &[]), tokens("The meeting"));
+    let asked = View { prompt: Some(String::new()), ..View::default() };
+    assert_eq!(seen(&input, Role::Antiexpert(0), &[(Role::Antiexpert(0), asked)]), [0], "no prompt is BOS");
+    // Tokens that are a part of a text are under the views; tokens by themselves are not.
+    let mixed = Input::Raw(vec![Piece::Tokens(vec![40, 50])]);
+    assert_eq!(seen(&mixed, Role::Antiexpert(0), &[]), tokens("The meeting"));
+    assert_eq!(seen(&Input::Tokens(vec![40, 50]), Role::Antiexpert(0), &[]), [40, 50]);
+}
+
+/// Of a role by itself the tokens are its own, whatever the base calls them.
+#[test]
+fn tokens_in_a_text_are_by_the_ids_of_the_lane_that_is_sampled_from() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let n = Spec::tiny().tokens.len();
+    let order: Vec<_> = (0..n).map(|id| (id * 7) % n).collect();
+    let [base, expert] = [(1, None), (2, Some(order))].map(|(seed, order)| {
+        let path = folder.path().join(format!("{seed}.gguf"));
+        Spec { seed, order, ..Spec::tiny() }.write(&path).expect("writable");
+        path
+    });
+    let plan = Plan { base: trio::source(base).into(), ..plan("base", &[(1.0, model(expert), None)]) };
+    let steered = load(&plan).expect("it loads");
+    let input = Input::Raw(vec![Piece::Tokens(vec![100, 101]), Piece::Raw("a".to_owned())]);
+    let of = |sampled| input.prompts(steered.ensemble().loaded(), sampled, &[]).expect("prompts");
+    let (together, alone) = (of(Sampled::Steered), of(Sampled::Alone(Role::Expert(0))));
+    assert_eq!((&together.sampled()[..2], &alone.sampled()[..2]), (&[100, 101][..], &[100, 101][..]));
+    let lane = &steered.ensemble().lanes()[1];
+    let own: Vec<_> = together.sampled().iter().map(|&token| lane.id(token).expect("it has all")).collect();
+    assert_eq!(together.lane(1), own);
+    assert_eq!(alone.sampled()[2], own[2], "text has the same tokens");
 }

@@ -17,10 +17,11 @@ use super::resolve::{self, Resolved};
 use super::terminal::say;
 use super::text::read_text;
 use super::{Done, deterministic, probe, roles, there};
-use crate::engine::process::Setup;
+use crate::engine::process::{Child, Planned, Setup};
 use crate::engine::{self, Handle, State};
 use crate::recipe::view::TemplateName;
-use crate::recipe::{ModelName, Recipe, Schedule};
+use crate::recipe::{ModelName, Recipe};
+use crate::sampling::Sampling;
 use crate::server::catalog::Defaults;
 use crate::server::{self, App, Catalog, Hosts, Origins, Served, Settings};
 use crate::steer::{Plan, Texts};
@@ -121,14 +122,9 @@ fn recipes(args: &Serve, n_slots: usize) -> Result<(Vec<Served>, Setup)> {
         watchdog: Some(Duration::from_secs(args.server.watchdog)),
         ..engine::Settings::default()
     };
-    let lazy = |(plan, is_lazy)| engine::process::Planned { plan, lazy: is_lazy };
-    let plans = plans.into_iter().map(|plan| (plan, false)).chain(guided.into_iter().map(|plan| (plan, true)));
-    let setup = Setup {
-        plans: plans.map(lazy).collect(),
-        settings,
-        rpc: args.models.rpc.clone(),
-        verbose: args.models.verbose,
-    };
+    let guided = guided.into_iter().map(|plan| Planned { plan, lazy: true });
+    let plans = plans.into_iter().map(Planned::from).chain(guided).collect();
+    let setup = Setup { plans, settings, rpc: args.models.rpc.clone(), verbose: args.models.verbose };
     Ok((served, setup))
 }
 
@@ -148,10 +144,8 @@ fn serve_one(
     let draft = deterministic::drafts(&args.models, &args.draft, &resolved.plan)?;
     let sampling = args.sampling.over(&resolved.recipe.sampling, true)?;
     // A seed that was drawn here would be every request's.
-    let sampling = crate::sampling::Sampling {
-        seed: args.sampling.seed.and(sampling.seed).or(resolved.recipe.sampling.seed),
-        ..sampling
-    };
+    let sampling =
+        Sampling { seed: args.sampling.seed.and(sampling.seed).or(resolved.recipe.sampling.seed), ..sampling };
     set_room(args, &mut resolved, n_slots)?;
     resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(N_ROWS));
     let plan = resolved.plan.clone();
@@ -160,8 +154,7 @@ fn serve_one(
     probe::admit(&plan, &facts, &args.models.rpc)?;
     let (n_predict, stop) = args.end.limits(true);
     let recipe = &resolved.recipe;
-    let pairs: Vec<(String, Schedule)> =
-        plan.pairs.iter().enumerate().map(|(i, pair)| (pair.name_at(i), pair.alpha.clone())).collect();
+    let pairs = plan.pairs.iter().enumerate().map(|(i, pair)| pair.name_at(i)).collect();
     let has_expert = plan.pairs.first().and_then(|pair| pair.expert.as_ref()).is_some_and(|side| side.source.is_some());
     let system = args.server.system_prompt.clone().or_else(|| recipe.system_prompt.clone());
     let (name, aliases) = match args.server.alias.split_first() {
@@ -217,7 +210,7 @@ async fn listen(args: &Serve, mut settings: Settings, catalog: Catalog, setup: S
     settings.hosts = hosts(address, &args.server);
     warn_if_open(address, &settings);
     let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-    let engine = in_this_process(&setup)?;
+    let engine = Handle::supervise(Child::proxytune(std::env::current_exe()?), setup)?;
     let ids: Vec<_> = catalog.models().map(server::catalog::Model::id).collect();
     let app = Arc::new(App::new(engine.clone(), catalog, settings));
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -269,17 +262,4 @@ fn warn_if_open(address: SocketAddr, settings: &Settings) {
     if !address.ip().is_loopback() && settings.api_keys.is_empty() {
         say!("warning: everybody who can reach {address} may use this server; --api-key KEY asks them for a key");
     }
-}
-
-fn in_this_process(setup: &Setup) -> Result<Handle> {
-    let backend = crate::llama::backend::shared()?;
-    let mut models = crate::steer::Models::default();
-    let mut load = |plan: &Plan| crate::steer::Ensemble::load(&backend, plan, &mut models, &mut |_, _, _| true);
-    let mut plans = setup.plans.iter();
-    let first = plans.next().expect("one");
-    let mut engine = engine::Engine::new(load(&first.plan)?, setup.settings);
-    for planned in plans {
-        engine.add(load(&planned.plan)?);
-    }
-    Ok(Handle::spawn(engine)?)
 }

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::generate::{Event, Input};
-use crate::recipe::Schedule;
 use crate::server::app::{App, now};
 use crate::server::body::{Object, read};
 use crate::server::error::Error;
@@ -121,7 +120,7 @@ struct Teller {
     created: u64,
     with_logprobs: bool,
     /// Names of the pairs, where tokens are explained.
-    explain: Option<Vec<(String, Schedule)>>,
+    explain: Option<Vec<String>>,
 }
 
 impl Teller {

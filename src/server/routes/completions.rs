@@ -13,7 +13,6 @@ use super::chat::{MAX_CHOICES, MAX_TOP_LOGPROBS, StreamOptions};
 use crate::engine::{Question, Reply};
 use crate::generate::{Event, Input};
 use crate::prompt::Piece;
-use crate::recipe::Schedule;
 use crate::server::app::{App, now};
 use crate::server::body::{Object, blocking, read};
 use crate::server::error::{Error, ErrorKind};
@@ -178,7 +177,7 @@ struct Teller {
     echoes: Vec<Vec<String>>,
     /// Choices for each prompt.
     n: usize,
-    explain: Option<Vec<(String, Schedule)>>,
+    explain: Option<Vec<String>>,
 }
 
 impl Teller {

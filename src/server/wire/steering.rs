@@ -1,15 +1,18 @@
 //! How far a request is steered: `proxy`, and classifier-free guidance under the names that clients know.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::generate::Request;
 use crate::generate::probs::{Logprob, Position, Sides};
+use crate::recipe::schedule::{MAX_ALPHA, check_alpha};
 use crate::recipe::{Schedule, View};
 use crate::server::catalog::Model;
 use crate::server::error::Error;
-use crate::steer::{Role, Sampled, WeightsRequest};
+use crate::steer::{Plan, Role, Sampled, WeightsRequest};
 
 /// Steering of one request; what is left out is as the recipe has it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -52,41 +55,41 @@ impl SteeringFields {
     /// Puts what is asked for into a request; which ensemble it is for.
     pub fn apply(&self, model: Model<'_>, request: &mut Request) -> Result<usize, Error> {
         let proxy = self.proxy.clone().unwrap_or_default();
-        let asked = proxy.alphas(model)?;
+        request.weights = proxy.weights(model)?;
         if let Some(plausibility) = proxy.plausibility {
             request.sampling.plausibility = plausibility;
             request.sampling.validate()?;
         }
         let is_off = proxy.off && !model.served.pairs.is_empty();
         request.sampled = if is_off { Sampled::Alone(Role::Base) } else { model.sampled };
-        if request.sampled != Sampled::Steered && asked.is_some() {
-            let what =
+        if request.sampled != Sampled::Steered && request.weights != WeightsRequest::default() {
+            let why =
                 if is_off { "`off` is given beside it".to_owned() } else { format!("{} is not steered", model.id()) };
-            return Err(Error::field("proxy", format!("α is given, and {what}")));
+            return Err(Error::field("proxy", format!("α is given, and {why}")));
         }
-        let Some(scale) = self.guidance()? else {
-            request.weights = WeightsRequest { alpha: asked.unwrap_or_default(), ..WeightsRequest::default() };
-            return Ok(model.served.ensemble);
-        };
-        let mut alphas = match request.sampled {
-            Sampled::Steered => {
-                asked.unwrap_or_else(|| model.served.pairs.iter().map(|(_, alpha)| alpha.clone()).collect())
-            }
-            Sampled::Alone(Role::Base) => model.served.pairs.iter().map(|_| Schedule::constant(0.0)).collect(),
+        match self.guidance()? {
+            None => Ok(model.served.ensemble),
+            Some(scale) => self.guide(scale, model, request),
+        }
+    }
+
+    /// Asks for guidance beside what the pairs do. The base by itself is guided with pairs that do nothing.
+    fn guide(&self, scale: f32, model: Model<'_>, request: &mut Request) -> Result<usize, Error> {
+        let WeightsRequest { alpha, pairs, .. } = &mut request.weights;
+        match request.sampled {
+            // With one for each, the last one is that of guidance, which is said by its name.
+            Sampled::Steered if alpha.len() > 1 => alpha.push(Schedule::constant(0.0)),
+            Sampled::Steered => {}
+            Sampled::Alone(Role::Base) => *alpha = vec![Schedule::constant(0.0)],
             Sampled::Alone(_) => {
-                return Err(Error::unsupported(
-                    "guidance_scale",
-                    format!("guidance is of the base, and {} is not", model.id()),
-                ));
+                let why = format!("guidance is of the base, and {} is not", model.id());
+                return Err(Error::unsupported("guidance_scale", why));
             }
-        };
-        let guide = Schedule::constant(scale - 1.0);
-        guide.validate()?;
-        alphas.push(guide);
-        let prompt = Some(self.negative_prompt.clone().unwrap_or_default());
-        request.views.push((Role::Antiexpert(alphas.len() - 1), View { prompt, ..View::default() }));
+        }
         request.sampled = Sampled::Steered;
-        request.weights = WeightsRequest { alpha: alphas, ..WeightsRequest::default() };
+        pairs.insert(Plan::GUIDANCE.to_owned(), Schedule::constant(scale - 1.0));
+        let prompt = Some(self.negative_prompt.clone().unwrap_or_default());
+        request.views.push((Role::Antiexpert(model.served.pairs.len()), View { prompt, ..View::default() }));
         Ok(model.served.guided)
     }
 
@@ -98,46 +101,54 @@ impl SteeringFields {
                 Err(Error::field("negative_prompt", "it needs a `guidance_scale`, of 1.5 for instance"))
             }
             None => Ok(None),
-            Some(scale) => Ok(Some(scale).filter(|scale| *scale != 1.0)),
+            Some(scale) => match check_alpha(scale - 1.0) {
+                Ok(()) => Ok(Some(scale).filter(|scale| *scale != 1.0)),
+                Err(_) => {
+                    let (least, most) = (1.0 - MAX_ALPHA, 1.0 + MAX_ALPHA);
+                    Err(Error::field("guidance_scale", format!("{scale}, expected a number from {least} to {most}")))
+                }
+            },
         }
     }
 }
 
 impl Proxy {
-    /// α of each pair, if any is asked for.
-    fn alphas(&self, model: Model<'_>) -> Result<Option<Vec<Schedule>>, Error> {
-        let planned = &model.served.pairs;
-        let given = [("proxy.alpha", &self.alpha), ("proxy.schedule", &self.schedule)];
-        let given: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
-        let mut alphas = match given[..] {
-            [] => planned.iter().map(|(_, alpha)| alpha.clone()).collect(),
-            [(name, value)] => each(name, value, planned.len())?,
-            _ => return Err(Error::field("proxy.schedule", "`alpha` is given beside it, expected one of the two")),
+    /// How far the pairs are asked to steer.
+    fn weights(&self, model: Model<'_>) -> Result<WeightsRequest, Error> {
+        let known = &model.served.pairs;
+        let alpha = match (&self.alpha, &self.schedule) {
+            (None, None) => Vec::new(),
+            (Some(value), None) => each("proxy.alpha", value, known.len())?,
+            (None, Some(value)) => each("proxy.schedule", value, known.len())?,
+            (Some(_), Some(_)) => {
+                return Err(Error::field("proxy.schedule", "`alpha` is given beside it, expected one of the two"));
+            }
         };
-        if planned.is_empty() && (!given.is_empty() || self.pairs.is_some()) {
+        let mut pairs = BTreeMap::new();
+        for (name, value) in self.pairs.iter().flatten() {
+            if known.iter().all(|known| known != name) {
+                let known = known.join(", ");
+                return Err(Error::field("proxy.pairs", format!("there is no pair {name:?}, only {known}")));
+            }
+            pairs.insert(name.clone(), schedule("proxy.pairs", value)?);
+        }
+        if known.is_empty() && !alpha.is_empty() {
             return Err(Error::field("proxy", format!("α is given, and {} has no pair to steer with", model.id())));
         }
-        for (name, value) in self.pairs.iter().flatten() {
-            let Some(i) = planned.iter().position(|(known, _)| known == name) else {
-                let known: Vec<_> = planned.iter().map(|(name, _)| name.as_str()).collect();
-                let message = format!("there is no pair {name:?}, only {}", known.join(", "));
-                return Err(Error::field("proxy.pairs", message));
-            };
-            alphas[i] = schedule("proxy.pairs", value)?;
-        }
-        Ok((!given.is_empty() || self.pairs.is_some()).then_some(alphas))
+        Ok(WeightsRequest { alpha, pairs, ..WeightsRequest::default() })
     }
 }
 
 /// One for all pairs, or one for each.
 fn each(name: &str, value: &Value, n_pairs: usize) -> Result<Vec<Schedule>, Error> {
     match value {
+        // One of a list is the only pair's.
         Value::Array(list) if list.len() == n_pairs => list.iter().map(|value| schedule(name, value)).collect(),
         Value::Array(list) => {
             let expected = format!("{} values, expected one for all pairs, or {n_pairs}", list.len());
             Err(Error::field(name, expected))
         }
-        one => Ok(vec![schedule(name, one)?; n_pairs]),
+        one => Ok(vec![schedule(name, one)?]),
     }
 }
 
@@ -148,7 +159,7 @@ fn schedule(name: &str, value: &Value) -> Result<Schedule, Error> {
 }
 
 /// A token under every role: natural logarithms, `null` for a role that does not have the token.
-pub fn explained(position: &Position, names: &[(String, Schedule)]) -> Value {
+pub fn explained(position: &Position, names: &[String]) -> Value {
     let Position { chosen, base_top, changed, .. } = position;
     let mut object = roles(chosen, names);
     object["base_top"] = roles(base_top, names);
@@ -156,10 +167,10 @@ pub fn explained(position: &Position, names: &[(String, Schedule)]) -> Value {
     object
 }
 
-fn roles(token: &Logprob, names: &[(String, Schedule)]) -> Value {
+fn roles(token: &Logprob, names: &[String]) -> Value {
     let pair = |(i, Sides { expert, antiexpert }): (usize, &Sides)| {
         // The pair behind those of the recipe is guidance.
-        let name = names.get(i).map_or("guidance", |(name, _)| name);
+        let name = names.get(i).map_or("guidance", String::as_str);
         (name.to_owned(), json!({"expert": expert, "antiexpert": antiexpert}))
     };
     let pairs: Map<_, _> = token.pairs.iter().enumerate().map(pair).collect();

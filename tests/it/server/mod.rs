@@ -2,3 +2,5 @@
 
 mod chat;
 mod completions;
+mod models;
+mod steering;

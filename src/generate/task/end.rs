@@ -1,0 +1,68 @@
+//! How a generation ends: why with a token, and what it tells then.
+
+use super::super::event::{Done, Event, Failed, Failure, Finish, StopReason};
+use super::Task;
+use crate::llama::Token;
+use crate::steer::Ensemble;
+
+impl Task {
+    /// Why the text ends with a token, if it does. `n_before`: positions that were chosen before this round.
+    pub(super) fn end_with(
+        &self,
+        token: Token,
+        ensemble: &Ensemble,
+        n_before: usize,
+    ) -> Option<(Finish, Option<StopReason>)> {
+        let sequence = self.sequence.as_ref()?;
+        if ensemble.ends_of(sequence).is_eog(token) {
+            return Some((Finish::Stop, Some(StopReason::Eog(token))));
+        }
+        if let Some(stop) = self.text.stopped_by() {
+            return Some((Finish::Stop, Some(StopReason::Text(stop.to_owned()))));
+        }
+        let n_behind = n_before + self.drafting.drafts().len() + 1 - self.n_chosen;
+        let is_full = ensemble.n_left(sequence) + n_behind == 0;
+        (self.n_left == 0 || is_full).then_some((Finish::Length, None))
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        finish: Finish,
+        stopped_by: Option<StopReason>,
+        ensemble: &Ensemble,
+        events: &mut Vec<Event>,
+    ) {
+        let is_full = finish == Finish::Length && self.n_left > 0;
+        let timings = self.sequence.as_ref().map_or_else(Vec::new, |sequence| {
+            let of = |role| {
+                let lane = ensemble.lane(role).filter(|lane| sequence.lanes().contains(lane))?;
+                Some((role, ensemble.timings(sequence, lane)))
+            };
+            self.roles(ensemble).into_iter().filter_map(of).collect()
+        });
+        events.push(Event::Done(Done {
+            finish,
+            stopped_by,
+            is_full,
+            text: self.text.finish(),
+            stats: self.drafting.stats().clone(),
+            seconds: 0.0,
+            timings,
+        }));
+    }
+
+    /// Ends it since other texts have taken the room for its next token.
+    pub fn end_for_want_of_room(&mut self, ensemble: &Ensemble, events: &mut Vec<Event>) {
+        self.finish(Finish::Length, None, ensemble, events);
+    }
+
+    /// Ends it where it stands.
+    pub fn cancel(&mut self, ensemble: &Ensemble, events: &mut Vec<Event>) {
+        self.finish(Finish::Cancelled, None, ensemble, events);
+    }
+
+    /// Ends it with what went wrong.
+    pub fn fail(&mut self, failure: Failure, events: &mut Vec<Event>) {
+        events.push(Event::Failed(Failed { failure, text: self.text.finish() }));
+    }
+}
