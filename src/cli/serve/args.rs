@@ -82,9 +82,13 @@ pub struct ServerArgs {
     /// Fill in with the suffix in front of the prefix, as some models prefer it
     #[arg(long)]
     pub spm_infill: bool,
-    /// Origins whose web pages may read answers, between commas; * for all [default: none]
+    /// Origins whose web pages may use this server, between commas; * for all [default: none]
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
+    /// Names under which this server may be asked beside localhost, between commas; * for all [default: none on a loopback
+    /// address, all on others]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
     /// Seconds after which a silent stream gets a comment; -1 for none
     #[arg(long, value_name = "N", default_value_t = 30, allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..=86400))]
