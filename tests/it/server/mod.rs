@@ -2,5 +2,7 @@
 
 mod chat;
 mod completions;
+mod faults;
 mod models;
+mod safety;
 mod steering;
