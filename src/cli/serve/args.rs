@@ -71,6 +71,12 @@ pub struct ServerArgs {
     /// -to: seconds that a client may take for headers, for a body, and for reading on
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub timeout: u64,
+    /// Seconds that answers which are being written get at the end; then streams end with an error
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=86400))]
+    pub drain: u64,
+    /// Connections at the same time; one more takes the place of the one that has been silent for longest
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub max_connections: u64,
     /// Serve Prometheus metrics at /metrics
     #[arg(long)]
     pub metrics: bool,
