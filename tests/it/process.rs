@@ -195,6 +195,54 @@ fn whoever_waits_for_a_process_that_dies_is_told_and_the_next_answer_is_the_same
     }
 }
 
+/// Requests come from all sides while processes die: each is answered, refused, or told of the end.
+#[test]
+fn nobody_is_forgotten_while_processes_die() {
+    const N_KILLED: usize = 2;
+    let handle = supervise(settings(3, 8));
+    let clean = run(&handle, short());
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut n_done = [0, 0];
+                    // As many answers after the last death as it takes to be sure of it.
+                    while n_done[1] < 8 {
+                        let is_late = handle.health().n_restarts == N_KILLED;
+                        match submit(&handle, 0, short()) {
+                            Ok(heard) => match heard.answer() {
+                                Answer { failure: Some(failure), .. } => assert_eq!(failure.kind, Kind::Internal),
+                                answer => {
+                                    assert_eq!(parts(&answer), parts(&clean));
+                                    n_done[usize::from(is_late)] += 1;
+                                }
+                            },
+                            Err(failure) => {
+                                assert_eq!(failure.kind, Kind::Unavailable);
+                                handle.wait().expect("it comes back");
+                            }
+                        }
+                        match handle.ask(tokenise(PROMPT)) {
+                            Ok(reply) => assert!(matches!(reply, Reply::Tokens(_))),
+                            Err(failure) => assert!(matches!(failure.kind, Kind::Internal | Kind::Unavailable)),
+                        }
+                    }
+                    n_done
+                })
+            })
+            .collect();
+        for n_restarts in 1..=N_KILLED {
+            signal("KILL", pid(&handle));
+            until("it is started again", || handle.health().n_restarts == n_restarts);
+            handle.wait().expect("it is loaded again");
+        }
+        for asking in asking {
+            asking.join().expect("every request has an end");
+        }
+    });
+    until("nothing runs", || (handle.health().n_running, handle.health().n_waiting) == (0, 0));
+}
+
 /// A process that stands still tells nothing; one whose decode does not come back tells that.
 #[test]
 fn a_process_that_does_not_answer_is_ended() {
@@ -358,7 +406,9 @@ fn a_process_is_dead_though_its_pipes_are_open() {
     handle.wait().expect("it is started again");
     drop(handle);
     let next = std::fs::read_to_string(&file).expect("its number").trim().parse().expect("a number");
-    [grandchild, next].into_iter().for_each(|pid| signal("KILL", pid));
+    for pid in [grandchild, next] {
+        signal("KILL", pid);
+    }
 }
 
 /// Whoever comes while it is being loaded is sent away, and so is one too many.

@@ -1,6 +1,7 @@
 //! `proxytune serve`: recipes behind HTTP.
 
 mod args;
+mod files;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::recipe::view::TemplateName;
 use crate::recipe::{ModelName, Recipe};
 use crate::sampling::Sampling;
 use crate::server::catalog::Defaults;
-use crate::server::{self, App, Catalog, Served, Settings};
+use crate::server::{self, App, Catalog, Hosts, Origins, Served, Settings};
 use crate::steer::{Plan, Texts};
 
 /// Texts at the same time, where nobody says.
@@ -59,7 +60,9 @@ fn settings(args: &ServerArgs) -> Result<Settings> {
         n_slots: usize::try_from(args.parallel).ok().filter(|n| *n > 0).unwrap_or(N_PARALLEL),
         api_keys,
         prefix: prefix.to_owned(),
-        cors_origins: args.cors_origins.clone(),
+        origins: origins(args)?,
+        max_connections: files::n_connections().min(args.max_connections as usize),
+        drain: Duration::from_secs(args.drain),
         metrics: args.metrics,
         slots: !args.no_slots,
         spm_infill: args.spm_infill,
@@ -67,6 +70,23 @@ fn settings(args: &ServerArgs) -> Result<Settings> {
         sse_ping: u64::try_from(args.sse_ping_interval).ok().filter(|n| *n > 0).map(Duration::from_secs),
         ..Settings::default()
     })
+}
+
+fn origins(args: &ServerArgs) -> Result<Origins> {
+    Origins::of(&args.cors_origins).map_err(|origin| BadUsage(format!("--cors-origins is {origin:?}"))).hint(
+        "an origin is written as https://site.example or http://localhost:3000, with nothing behind it; * is every one",
+    )
+}
+
+/// Who is reached from this machine alone is asked by names of this machine alone, unless told otherwise: a site can make its
+/// name one for 127.0.0.1, and its pages would be this server's.
+fn hosts(address: SocketAddr, args: &ServerArgs) -> Hosts {
+    let is_any = args.allowed_hosts.iter().any(|name| name == "*");
+    if is_any || args.allowed_hosts.is_empty() && !address.ip().is_loopback() {
+        return Hosts::Any;
+    }
+    let names = std::iter::once(&args.host).chain(&args.allowed_hosts);
+    Hosts::Loopback(names.map(|name| name.to_ascii_lowercase()).collect())
 }
 
 /// Every recipe that is named as a model of its own, and what the engine is to load for them.
@@ -183,12 +203,13 @@ fn listed_as(recipe: &Recipe, name: Option<&str>) -> String {
     }
 }
 
-async fn listen(args: &Serve, settings: Settings, catalog: Catalog, setup: Setup) -> Result<Done> {
+async fn listen(args: &Serve, mut settings: Settings, catalog: Catalog, setup: Setup) -> Result<Done> {
     let ServerArgs { host, port, .. } = &args.server;
     let address = (host.as_str(), *port);
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {host}:{port}"));
     let listener = listener.hint("another program may have the port: --port N takes another, --port 0 a free one")?;
     let address = listener.local_addr()?;
+    settings.hosts = hosts(address, &args.server);
     warn_if_open(address, &settings);
     let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     let engine = Handle::supervise(Child::proxytune(std::env::current_exe()?), setup)?;
@@ -208,12 +229,12 @@ async fn listen(args: &Serve, settings: Settings, catalog: Catalog, setup: Setup
     }
     say!("ending: answers that are being written go on; ctrl-C again ends them");
     let _ = end.send(());
-    tokio::select! {
-        _ = serving => {}
-        () = asked_to_end(&mut signals) => {}
-    }
+    let done = tokio::select! {
+        _ = serving => Done::Fine,
+        () = asked_to_end(&mut signals) => Done::Interrupted,
+    };
     engine.kill();
-    Ok(Done::Fine)
+    Ok(done)
 }
 
 /// Waits for ctrl-C, or for the signal of service managers.

@@ -64,16 +64,13 @@ impl Spawned {
         }
     }
 
-    /// How it ends. It is killed where it does not in time.
-    pub fn ends_within(&mut self, patience: Duration) -> String {
+    /// How it ends, if it does in time.
+    pub fn ends_within(&mut self, patience: Duration) -> Option<String> {
         let began = Instant::now();
         loop {
-            if let Some(how) = self.ended() {
+            let how = self.ended();
+            if how.is_some() || began.elapsed() > patience {
                 return how;
-            }
-            if began.elapsed() > patience {
-                self.kill();
-                return "it did not end by itself".to_owned();
             }
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const FIRST_SILENCE: Duration = Duration::from_secs(60);
 /// A process that is told to end may take so long to do it.
 const ENDING: Duration = Duration::from_secs(2);
-/// The same for one that has closed its stdout.
+/// The same for one that has closed a pipe.
 const CLOSING: Duration = Duration::from_millis(500);
 /// What a process that has ended has told before may be read so long.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -159,17 +159,16 @@ impl<'a> Attended<'a> {
         self.n_silent = 0;
         match note {
             Note::Frame(frame) => self.take(*frame),
-            Note::Broken(why) => {
-                // It may have closed its pipes by dying.
-                let how = self.process.ended().unwrap_or(why);
-                self.process.kill();
-                Some(self.died(how))
-            }
-            Note::End => {
-                let how = self.process.ends_within(CLOSING);
-                Some(self.died(how))
-            }
+            // Most often it has closed its pipes by dying.
+            Note::Broken(why) => Some(self.closed(why)),
+            Note::End => Some(self.closed("it has closed its stdout".to_owned())),
         }
+    }
+
+    fn closed(&mut self, why: String) -> End {
+        let how = self.process.ends_within(CLOSING).unwrap_or(why);
+        self.process.kill();
+        self.died(how)
     }
 
     fn take(&mut self, frame: Frame) -> Option<End> {

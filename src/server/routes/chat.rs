@@ -17,11 +17,12 @@ use crate::server::outcome::{Outcome, usage};
 use crate::server::running::Running;
 use crate::server::sse::{self, Dialect, Frame};
 use crate::server::wire::completion::{Asked, asked, count, flag};
+use crate::server::wire::explain::Explain;
 use crate::server::wire::id;
 use crate::server::wire::limits::LimitFields;
 use crate::server::wire::messages::{MessageField, conversation, refuse_of_template};
 use crate::server::wire::sampling::SamplingFields;
-use crate::server::wire::steering::{SteeringFields, explained};
+use crate::server::wire::steering::SteeringFields;
 use crate::server::wire::{logprobs, response_format};
 
 /// Most choices of one request.
@@ -123,8 +124,7 @@ struct Teller {
     model: String,
     created: u64,
     with_logprobs: bool,
-    /// Names of the pairs, where tokens are explained.
-    explain: Option<Vec<String>>,
+    explain: Explain,
 }
 
 impl Teller {
@@ -134,7 +134,7 @@ impl Teller {
             model: asked.model.id(),
             created: now(),
             with_logprobs,
-            explain: asked.explain.then(|| asked.model.served.pairs.clone()),
+            explain: Explain::of(asked),
         }
     }
 
@@ -155,10 +155,7 @@ impl Teller {
                 "index": i, "finish_reason": outcome.finish_reason(), "logprobs": logprobs,
                 "message": {"role": "assistant", "content": answer.text},
             });
-            if let Some(names) = &self.explain {
-                let tokens: Vec<_> = outcome.positions().iter().map(|position| explained(position, names)).collect();
-                choice["proxy"] = json!({"tokens": tokens});
-            }
+            self.explain.add(&mut choice, outcome.positions());
             choice
         };
         let mut whole = self.object("chat.completion", outcomes.iter().enumerate().map(choice).collect());
@@ -211,9 +208,7 @@ impl Dialect for Chunks {
                 if self.teller.with_logprobs {
                     choice["logprobs"] = json!({"content": [logprobs::content(position)], "refusal": null});
                 }
-                if let Some(names) = &self.teller.explain {
-                    choice["proxy"] = json!({"tokens": [explained(position, names)]});
-                }
+                self.teller.explain.add(&mut choice, std::slice::from_ref(position));
             }
             frames.push(Frame::data(self.chunk(vec![choice])));
         }

@@ -14,19 +14,20 @@ use crate::engine::{Question, Reply};
 use crate::generate::{Event, Input};
 use crate::prompt::Piece;
 use crate::server::app::{App, now};
-use crate::server::body::{Object, read};
+use crate::server::body::{Object, blocking, read};
 use crate::server::error::{Error, ErrorKind};
 use crate::server::job::Job;
 use crate::server::outcome::{Outcome, usage};
 use crate::server::running::Running;
 use crate::server::sse::{self, Dialect, Frame};
-use crate::server::wire::completion::{Asked, asked, blocking, count, flag};
+use crate::server::wire::completion::{Asked, asked, count, flag};
+use crate::server::wire::explain::Explain;
 use crate::server::wire::id;
 use crate::server::wire::limits::LimitFields;
 use crate::server::wire::logprobs::Legacy;
 use crate::server::wire::prompt::prompts;
 use crate::server::wire::sampling::SamplingFields;
-use crate::server::wire::steering::{SteeringFields, explained};
+use crate::server::wire::steering::SteeringFields;
 
 /// Texts to be continued, as they are. Fields that are not listed are left alone.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -148,12 +149,12 @@ struct Teller {
     echoes: Vec<Vec<String>>,
     /// Choices for each prompt.
     n: usize,
-    explain: Option<Vec<String>>,
+    explain: Explain,
 }
 
 impl Teller {
     fn new(asked: &Asked<'_>, with_logprobs: bool, echoes: Vec<Vec<String>>, n: usize) -> Self {
-        let explain = asked.explain.then(|| asked.model.served.pairs.clone());
+        let explain = Explain::of(asked);
         Self { id: id("cmpl-"), model: asked.model.id(), created: now(), with_logprobs, echoes, n, explain }
     }
 
@@ -188,10 +189,7 @@ impl Teller {
                 answer.prompt_positions.iter().chain(outcome.positions()).for_each(|position| lists.push(position));
                 choice["logprobs"] = lists.json();
             }
-            if let Some(names) = &self.explain {
-                let tokens: Vec<_> = outcome.positions().iter().map(|position| explained(position, names)).collect();
-                choice["proxy"] = json!({"tokens": tokens});
-            }
+            self.explain.add(&mut choice, outcome.positions());
             choice
         };
         let mut whole = self.object(outcomes.iter().enumerate().map(choice).collect());
@@ -260,9 +258,7 @@ impl Dialect for Chunks {
                     lists.push(position);
                     choice["logprobs"] = lists.json();
                 }
-                if let Some(names) = &self.teller.explain {
-                    choice["proxy"] = json!({"tokens": [explained(position, names)]});
-                }
+                self.teller.explain.add(choice, std::slice::from_ref(position));
             }
             self.n_told[i] += text.chars().count();
             frames.push(Frame::data(chunk));

@@ -33,6 +33,7 @@ pub fn anthropic(error: &Error) -> Value {
     let kind = match error.kind() {
         K::Invalid | K::Unsupported | K::ContextLength | K::WrongMethod | K::Disabled => "invalid_request_error",
         K::Unauthorized => "authentication_error",
+        K::Forbidden => "permission_error",
         K::NoSuchModel | K::NoSuchPath => "not_found_error",
         K::TooLarge => "request_too_large",
         K::TooSlow => "timeout_error",

@@ -10,7 +10,7 @@ use super::steering::SteeringFields;
 use crate::engine::{Question, Reply};
 use crate::generate::{Input, Request};
 use crate::server::app::App;
-use crate::server::body::read;
+use crate::server::body::{blocking, read};
 use crate::server::catalog::Model;
 use crate::server::error::{Error, ErrorKind};
 use crate::server::job::Job;
@@ -125,10 +125,4 @@ pub fn ids_of(app: &App, ensemble: usize, role: Role, text: &str, is_prompt: boo
         Reply::Tokens(pieces) => Ok(pieces.into_iter().map(|piece| piece.id).collect()),
         other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
     }
-}
-
-/// Runs what may take long, or waits, beside the threads that serve connections.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, format!("a thread was lost: {error}"))))
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::generate::Request;
-use crate::generate::probs::{Logprob, Position, Sides};
 use crate::recipe::schedule::{MAX_ALPHA, check_alpha};
 use crate::recipe::{Schedule, View};
 use crate::server::catalog::Model;
@@ -156,25 +155,4 @@ fn schedule(name: &str, value: &Value) -> Result<Schedule, Error> {
     let schedule = Schedule::deserialize(value).map_err(|error| Error::field(name, error))?;
     schedule.validate().map_err(|error| Error::field(name, error))?;
     Ok(schedule)
-}
-
-/// A token under every role: natural logarithms, `null` for a role that does not have the token.
-pub fn explained(position: &Position, names: &[String]) -> Value {
-    let Position { chosen, base_top, changed, .. } = position;
-    let mut object = roles(chosen, names);
-    object["base_top"] = roles(base_top, names);
-    object["changed"] = json!(changed);
-    object
-}
-
-fn roles(token: &Logprob, names: &[String]) -> Value {
-    let pair = |(i, Sides { expert, antiexpert }): (usize, &Sides)| {
-        // The pair behind those of the recipe is guidance.
-        let name = names.get(i).map_or("guidance", String::as_str);
-        (name.to_owned(), json!({"expert": expert, "antiexpert": antiexpert}))
-    };
-    let pairs: Map<_, _> = token.pairs.iter().enumerate().map(pair).collect();
-    json!({
-        "id": token.id, "token": token.piece(), "steered": token.composed, "base": token.base, "pairs": pairs,
-    })
 }

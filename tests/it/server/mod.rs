@@ -2,10 +2,13 @@
 
 mod chat;
 mod completions;
+mod faults;
 mod messages;
+mod models;
 mod models;
 mod ollama;
 mod responses;
+mod safety;
 mod steering;
 
 use crate::server_process::Server;

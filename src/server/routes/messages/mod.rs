@@ -15,12 +15,12 @@ use self::reply::{Blocks, Teller};
 use crate::engine::{Question, Reply};
 use crate::generate::Input;
 use crate::server::app::App;
-use crate::server::body::Object;
+use crate::server::body::{Object, blocking};
 use crate::server::error::{Error, ErrorKind};
 use crate::server::outcome::Outcome;
 use crate::server::running::Running;
 use crate::server::sse;
-use crate::server::wire::completion::{asked, blocking, flag};
+use crate::server::wire::completion::{asked, flag};
 use crate::server::wire::response_format;
 
 /// Answers a conversation.
