@@ -5,7 +5,6 @@ mod completions;
 mod faults;
 mod messages;
 mod models;
-mod models;
 mod ollama;
 mod responses;
 mod safety;
