@@ -17,7 +17,7 @@ from server import PATIENCE, Server
 @pytest.fixture(scope="session")
 def document() -> Iterator[Any]:
     # Small contexts: what is generated for numbers asks for long texts, and for many of them.
-    with Server("-np", "4", "-c", "512", "-n", "8", "--metrics", "--props") as server:
+    with Server("-np", "4", "-c", "512", "-n", "8", "--metrics") as server:
         yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
@@ -27,7 +27,11 @@ schema = schemathesis.pytest.from_fixture("document")
 @schema.parametrize()
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_request_makes_the_server_fail(case: schemathesis.Case) -> None:
-    case.call_and_validate(checks=[not_a_server_error, content_type_conformance], timeout=PATIENCE)
+    response = case.call(timeout=PATIENCE)
+    # Of routes that say so, what cannot be done with this model, or is not switched on.
+    if response.status_code == 501 and "501" in case.operation.definition.raw["responses"]:
+        return
+    case.validate_response(response, checks=[not_a_server_error, content_type_conformance])
 
 
 def test_every_operation_is_described(document: Any) -> None:

@@ -76,7 +76,11 @@ struct Own {
 /// Answers a conversation.
 #[utoipa::path(
     post, path = "/v1/chat/completions", tag = "OpenAI", request_body = ChatRequest,
-    responses((status = 200, description = "The answer, or a stream of its chunks", body = Object), (status = "4XX", body = Object))
+    responses(
+        (status = 200, description = "The answer, or a stream of its chunks",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let own: Own = read(&body)?;

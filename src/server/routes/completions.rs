@@ -61,7 +61,11 @@ struct Own {
 /// Continues texts.
 #[utoipa::path(
     post, path = "/v1/completions", tag = "OpenAI", request_body = CompletionRequest,
-    responses((status = 200, description = "The texts, or a stream of their chunks", body = Object), (status = "4XX", body = Object))
+    responses(
+        (status = 200, description = "The texts, or a stream of their chunks",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let own: Own = read(&body)?;

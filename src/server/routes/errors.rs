@@ -1,10 +1,11 @@
 //! Errors in the words of clients that do not speak `OpenAI`'s dialect.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 use crate::server::app::App;
 use crate::server::error::{Error, ErrorKind};

@@ -63,7 +63,11 @@ pub struct ExtraField {
 /// Writes what stands between two texts.
 #[utoipa::path(
     post, path = "/infill", tag = "llama.cpp", request_body = InfillRequest,
-    responses((status = 200, description = "The text, or a stream of its tokens", body = Object), (status = "4XX", body = Object), (status = 501, description = "The model has no tokens for it", body = Object))
+    responses(
+        (status = 200, description = "The text, or a stream of its tokens",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object), (status = 501, description = "The model has no tokens for it", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let model = app.catalog.find(model_id(&body)?)?;

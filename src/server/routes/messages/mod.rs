@@ -26,7 +26,11 @@ use crate::server::wire::response_format;
 /// Answers a conversation.
 #[utoipa::path(
     post, path = "/v1/messages", tag = "Anthropic", request_body = MessagesRequest,
-    responses((status = 200, description = "The answer, or a stream of its events", body = Object), (status = "4XX", body = Object))
+    responses(
+        (status = 200, description = "The answer, or a stream of its events",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let is_stream = flag(&body, "stream")?;

@@ -30,7 +30,7 @@ impl Teller {
         let mut message = self.message(outcome);
         message["content"] = json!([{"type": "text", "text": answer.text}]);
         (message["stop_reason"], message["stop_sequence"]) = stop(answer);
-        self.explain.add(&mut message, &answer.positions);
+        self.explain.add(&mut message, outcome.positions());
         message
     }
 

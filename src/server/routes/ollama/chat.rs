@@ -33,7 +33,11 @@ struct Own {
 /// Answers a conversation, one object a line.
 #[utoipa::path(
     post, path = "/api/chat", tag = "Ollama", request_body = ChatRequest,
-    responses((status = 200, description = "The answer, or a line for each of its pieces", body = Object), (status = "4XX", body = Object))
+    responses(
+        (status = 200, description = "The answer, or a line for each of its pieces",
+            content((Object = "application/json"), (String = "application/x-ndjson"))),
+        (status = "4XX", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let Own { messages, stream } = read(&body)?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::name::{find, listed};
-use crate::engine::{About, State as Engine};
+use crate::engine::About;
 use crate::server::app::App;
 use crate::server::body::Object;
 use crate::server::catalog::{Defaults, Model};
@@ -34,7 +34,7 @@ pub async fn version() -> Json<Value> {
     responses((status = 200, description = "The models", body = Object), (status = 503, description = "They are being loaded", body = Object))
 )]
 pub async fn tags(State(app): State<Arc<App>>) -> Result<Json<Value>, Error> {
-    let known = known(&app)?;
+    let known = app.about()?;
     let models = app.catalog.models().filter_map(|model| Some(entry(&app, model, known.get(model.served.ensemble)?)));
     Ok(Json(json!({"models": models.collect::<Vec<_>>()})))
 }
@@ -57,7 +57,7 @@ pub async fn show(State(app): State<Arc<App>>, Object(mut body): Object) -> Resu
         body["model"] = body["name"].take();
     }
     let model = find(&app, &body)?;
-    let known = known(&app)?;
+    let known = app.about()?;
     let about = known.get(model.served.ensemble).ok_or_else(not_known)?;
     let facts = Facts::of(model, about);
     let family = facts.family();
@@ -72,15 +72,6 @@ pub async fn show(State(app): State<Arc<App>>, Object(mut body): Object) -> Resu
             format!("{family}.vocab_size"): about.n_vocab,
         },
     })))
-}
-
-/// Facts of each ensemble, once they are loaded.
-fn known(app: &App) -> Result<Arc<Vec<About>>, Error> {
-    match app.engine.health().state {
-        Engine::Ready(known) => Ok(known),
-        Engine::Loading { .. } => Err(Error::new(ErrorKind::Unavailable, "the models are being loaded")),
-        Engine::Down { failure } => Err(failure.into()),
-    }
 }
 
 fn not_known() -> Error {

@@ -36,7 +36,7 @@ impl Teller {
     }
 
     pub fn whole(&self, outcome: &Outcome) -> Value {
-        self.last(outcome, &outcome.answer.text, &outcome.answer.positions)
+        self.last(outcome, &outcome.answer.text, outcome.positions())
     }
 
     /// A piece of the answer.

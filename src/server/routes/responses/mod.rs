@@ -25,7 +25,11 @@ use crate::server::wire::response_format;
 /// Answers a text or a conversation.
 #[utoipa::path(
     post, path = "/v1/responses", tag = "OpenAI", request_body = ResponsesRequest,
-    responses((status = 200, description = "The response, or a stream of its events", body = Object), (status = "4XX", body = Object))
+    responses(
+        (status = 200, description = "The response, or a stream of its events",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let is_stream = flag(&body, "stream")?;

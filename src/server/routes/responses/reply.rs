@@ -50,7 +50,7 @@ impl Teller {
         response["incomplete_details"] = reason;
         response["usage"] = usage(outcome);
         if let Some(outcome) = outcome {
-            self.explain.add(&mut response, &outcome.answer.positions);
+            self.explain.add(&mut response, outcome.positions());
         }
         response
     }
@@ -71,7 +71,7 @@ impl Teller {
     fn part(&self, outcome: &Outcome) -> Value {
         let answer = &outcome.answer;
         let logprobs: Vec<_> =
-            if self.with_logprobs { answer.positions.iter().map(logprobs::content).collect() } else { Vec::new() };
+            if self.with_logprobs { outcome.positions().iter().map(logprobs::content).collect() } else { Vec::new() };
         json!({"type": "output_text", "text": answer.text, "annotations": [], "logprobs": logprobs})
     }
 }
