@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONNECTION, EXPECT};
+use axum::http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
 use axum::http::{HeaderValue, Request, Response};
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
@@ -33,22 +33,23 @@ pub async fn answer(
     let answering = client.begin();
     let (weight, left) = (Weight::none(&weights), Left::default());
     let waits_to_send = request.headers().contains_key(EXPECT);
+    // Whoever passed it on may have gone by a length beside the chunks, of which nothing is left here: what comes behind is
+    // not to be trusted.
+    let is_last = request.headers().contains_key(TRANSFER_ENCODING) || client.clients().is_draining();
     let mut request = request.map(|body| Body::new(Sent::new(body, client.clone(), left.clone())));
     request.extensions_mut().insert(weight.clone());
     let mut response = if client.clients().is_draining() {
-        let mut refused = Error::new(ErrorKind::Unavailable, "the server is ending").into_response();
-        refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         drop(request);
-        refused
+        Error::new(ErrorKind::Unavailable, "the server is ending").into_response()
     } else {
         router.oneshot(request).await.unwrap_or_else(|error| match error {})
     };
-    if let Some(body) = left.take() {
-        if waits_to_send {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        } else {
-            let _ = tokio::time::timeout(DISCARDING, discard(body)).await;
-        }
+    let rest = left.take();
+    if is_last || waits_to_send && rest.is_some() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(rest) = rest.filter(|_| !waits_to_send) {
+        let _ = tokio::time::timeout(DISCARDING, discard(rest)).await;
     }
     Ok(response.map(|body| Body::new(Told { body, _held: (answering, weight) })))
 }

@@ -76,7 +76,8 @@ async fn connection(stream: TcpStream, client: Client, weights: Arc<Weights>, ro
         // From the end of the last answer, however the bytes come.
         .header_read_timeout(patience)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEADER_BYTES)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(2 * MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(guarded), service);
     let mut connection = std::pin::pin!(connection);
     // A client that went away, or sent what is no HTTP, is nobody's error.

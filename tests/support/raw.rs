@@ -1,7 +1,7 @@
 //! Bytes on a connection, sent as a test likes, and what comes back.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -131,11 +131,6 @@ impl Raw {
     pub fn rest_of_stream(&mut self) -> String {
         self.until("\r\n0\r\n\r\n")
             .unwrap_or_else(|| String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned())
-    }
-
-    /// Sends nothing more.
-    pub fn stop_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("it is open");
     }
 }
 

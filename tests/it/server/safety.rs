@@ -11,12 +11,14 @@ fn server(more: &[&str]) -> Server {
     Server::start(&[&DEMO, more].concat())
 }
 
+/// In place of a status where the connection ends without one.
+const CLOSED: u16 = 0;
+
 /// What is answered to bytes on a connection of their own.
-fn status(server: &Server, bytes: impl AsRef<[u8]>) -> Option<u16> {
+fn status(server: &Server, bytes: impl AsRef<[u8]>) -> u16 {
     let mut raw = Raw::connect(server);
     raw.send(bytes);
-    raw.stop_sending();
-    raw.answer().map(|answer| answer.status)
+    raw.answer().map_or(CLOSED, |answer| answer.status)
 }
 
 fn is_healthy(server: &Server) {
@@ -34,7 +36,7 @@ fn what_is_no_request_is_refused_and_harms_nobody() {
     let refused: Vec<(&str, Vec<u8>, &[u16])> = vec![
         ("no HTTP", b"hello\r\n\r\n".to_vec(), &[400]),
         ("another protocol", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), &[400]),
-        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[400, 505]),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[CLOSED]),
         ("no version", b"GET /health\r\n\r\n".to_vec(), &[400]),
         ("a version that is none", b"GET /health HTTP/9.9\r\nHost: localhost\r\n\r\n".to_vec(), &[400]),
         ("a NUL in the path", b"GET /health\0 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), &[400]),
@@ -66,17 +68,21 @@ fn what_is_no_request_is_refused_and_harms_nobody() {
         ("no body", chat(&[], "").into_bytes(), &[400]),
         ("no JSON", chat(&[], "{\"messages\": [").into_bytes(), &[400]),
         ("no object", chat(&[], "[]").into_bytes(), &[400]),
-        ("no UTF-8", [chat(&[], "").replace("th: 0", "th: 12").as_bytes(), b"{\"a\": \"\xff\xfe\"}"].concat(), &[400]),
+        ("no UTF-8", [chat(&[], "").replace("th: 0", "th: 11").as_bytes(), b"{\"a\": \"\xff\xfe\"}"].concat(), &[400]),
         ("half a surrogate", chat(&[], r#"{"messages": "\ud800"}"#).into_bytes(), &[400]),
         ("a number above all", chat(&[], r#"{"messages": 1e99999}"#).into_bytes(), &[400]),
         ("brackets without end", chat(&[], &"[".repeat(1 << 20)).into_bytes(), &[400]),
         ("objects without end", chat(&[], &r#"{"a":"#.repeat(1 << 18)).into_bytes(), &[400]),
     ];
+    let mut wrong = Vec::new();
     for (what, bytes, expected) in refused {
         let status = status(&server, bytes);
-        assert!(status.is_some_and(|status| expected.contains(&status)), "{what}: {status:?}, expected {expected:?}");
+        if !expected.contains(&status) {
+            wrong.push(format!("{what}: {status}, expected {expected:?}"));
+        }
         is_healthy(&server);
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let taken: Vec<(&str, Vec<u8>)> = vec![
         ("as for a proxy", get("http://localhost/health", &[]).into_bytes()),
         ("an older version", b"GET /health HTTP/1.0\r\n\r\n".to_vec()),
@@ -84,8 +90,13 @@ fn what_is_no_request_is_refused_and_harms_nobody() {
         ("an odd header", get("/health", &["X-A: \u{e9}\u{4e00}"]).into_bytes()),
     ];
     for (what, bytes) in taken {
-        assert_eq!(status(&server, bytes), Some(200), "{what}");
+        assert_eq!(status(&server, bytes), 200, "{what}");
     }
+    // A request that is hidden in what may be a body is none.
+    let mut raw = Raw::connect(&server);
+    raw.send(chat(&["Transfer-Encoding: chunked"], &format!("0\r\n\r\n{}", get("/health", &[]))));
+    assert_eq!(raw.answer().map(|answer| answer.status), Some(400));
+    assert_eq!(raw.rest(), "");
     // One after the other, without waiting, and what is behind a body is a request of its own.
     let mut raw = Raw::connect(&server);
     raw.send([get("/health", &[]), post("/v1/nothing", &[], "{}"), get("/v1/models", &[])].concat());
@@ -265,7 +276,7 @@ fn a_name_that_is_not_this_machines_is_no_name_of_the_server() {
 #[test]
 fn an_error_does_not_send_back_what_was_sent() {
     let server = server(&[]);
-    let long = "x".repeat(10_000_000);
+    let long = "x".repeat(2_000_000);
     let message = json!({"role": "user", "content": "a"});
     let with = |more: Value| {
         let mut body = json!({"messages": [message], "max_tokens": 1});
