@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub use self::args::{Serve, ServerArgs};
+pub use self::args::ServerArgs;
+use super::args::Serve;
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
 use super::terminal::say;
