@@ -94,6 +94,7 @@ impl Error {
     }
 
     /// An ensemble that is served and of which the engine knows nothing.
+    #[must_use]
     pub fn no_facts() -> Self {
         Self::new(ErrorKind::Internal, "the engine has no such ensemble")
     }

@@ -22,6 +22,7 @@ pub struct Frame {
     pub data: String,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what is told is made for it")]
 impl Frame {
     pub fn data(data: impl ToString) -> Self {
         Self { name: None, data: data.to_string() }

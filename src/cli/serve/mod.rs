@@ -25,12 +25,13 @@ use crate::recipe::{ModelName, Recipe};
 use crate::sampling::Sampling;
 use crate::server::catalog::Defaults;
 use crate::server::{self, App, Catalog, Hosts, Origins, Served, Settings};
-use crate::steer::{Plan, Texts};
+use crate::steer::{Facts, Plan, Texts};
 
 /// Texts at the same time, where nobody says.
 const N_PARALLEL: usize = 4;
-/// Rows that a step has room for in every text's context: prompts are scored so many tokens at a time.
-const N_ROWS: usize = 16;
+/// Tokens of prompts that are scored in a step, if their rows take no more than this in every context.
+const N_ROWS: usize = 64;
+const ROWS_BYTES: usize = 32 << 20;
 
 pub fn run(args: &Serve) -> Result<Done> {
     let settings = settings(&args.server)?;
@@ -149,10 +150,10 @@ fn serve_one(
     // A seed that was drawn here would be every request's.
     let sampling =
         Sampling { seed: args.sampling.seed.and(sampling.seed).or(resolved.recipe.sampling.seed), ..sampling };
-    set_room(args, &mut resolved, n_slots)?;
-    resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(N_ROWS));
+    let facts = set_room(args, &mut resolved, n_slots)?;
+    let n_rows = N_ROWS.min(ROWS_BYTES / (size_of::<f32>() * facts.n_vocab.max(1)));
+    resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(n_rows));
     let plan = resolved.plan.clone();
-    let facts = plan.check()?;
     resolve::note_cancelled_base(&plan, &facts, &sampling);
     probe::admit(&plan, &facts, &args.models.rpc)?;
     let (n_predict, stop) = args.end.limits(true);
@@ -178,19 +179,19 @@ fn serve_one(
 }
 
 /// How many tokens the texts have, and whether they share them.
-fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<()> {
+fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<Facts> {
     let server = &args.server;
     let shares = server.kv_unified || !server.no_kv_unified && server.parallel < 0;
     let shares = shares && !args.models.deterministic;
     // As in llama-server, --ctx-size is for all slots together.
     let asked = args.models.ctx_size.map(|n| if shares || n == 0 { n } else { (n / n_slots as u32).max(1) });
-    resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
+    let facts = resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
     resolved.plan.texts = match (shares, args.models.ctx_size) {
         (true, Some(n)) if n > 0 => Texts::sharing(n_slots, 1),
         (true, _) => Texts::sharing(n_slots, n_slots),
         (false, _) => Texts::apart(n_slots),
     };
-    Ok(())
+    Ok(facts)
 }
 
 /// The recipe's name, or the base's.

@@ -142,7 +142,7 @@ impl Teller {
         }
     }
 
-    fn object(&self, kind: &str, choices: Vec<Value>) -> Value {
+    fn object(&self, kind: &str, choices: &[Value]) -> Value {
         json!({
             "id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices,
             "system_fingerprint": crate::server::FINGERPRINT,
@@ -162,7 +162,7 @@ impl Teller {
             self.explain.add(&mut choice, outcome.positions());
             choice
         };
-        let mut whole = self.object("chat.completion", outcomes.iter().enumerate().map(choice).collect());
+        let mut whole = self.object("chat.completion", &outcomes.iter().enumerate().map(choice).collect::<Vec<_>>());
         whole["usage"] = usage(outcomes, 1);
         if let [outcome, ..] = outcomes {
             whole["timings"] = outcome.timings();
@@ -183,7 +183,7 @@ impl Chunks {
         Self { teller, outcomes: (0..n).map(|_| Outcome::default()).collect(), include_usage }
     }
 
-    fn chunk(&self, choices: Vec<Value>) -> Value {
+    fn chunk(&self, choices: &[Value]) -> Value {
         let mut chunk = self.teller.object("chat.completion.chunk", choices);
         if self.include_usage {
             chunk["usage"] = Value::Null;
@@ -191,7 +191,7 @@ impl Chunks {
         chunk
     }
 
-    fn delta(&self, i: usize, delta: Value, finish_reason: Option<&str>) -> Value {
+    fn delta(i: usize, delta: &Value, finish_reason: Option<&str>) -> Value {
         json!({"index": i, "delta": delta, "finish_reason": finish_reason, "logprobs": null})
     }
 }
@@ -203,22 +203,22 @@ impl Dialect for Chunks {
         let text = self.outcomes[i].add(event);
         let mut frames = Vec::new();
         if is_first {
-            let role = self.delta(i, json!({"role": "assistant", "content": null}), None);
-            frames.push(Frame::data(self.chunk(vec![role])));
+            let role = Self::delta(i, &json!({"role": "assistant", "content": null}), None);
+            frames.push(Frame::data(self.chunk(&[role])));
         }
         if !text.is_empty() || position.is_some() {
-            let mut choice = self.delta(i, json!({"content": text}), None);
+            let mut choice = Self::delta(i, &json!({"content": text}), None);
             if let Some(position) = &position {
                 if self.teller.with_logprobs {
                     choice["logprobs"] = json!({"content": [logprobs::content(position)], "refusal": null});
                 }
                 self.teller.explain.add(&mut choice, std::slice::from_ref(position));
             }
-            frames.push(Frame::data(self.chunk(vec![choice])));
+            frames.push(Frame::data(self.chunk(&[choice])));
         }
         if is_last {
             let outcome = &self.outcomes[i];
-            let mut chunk = self.chunk(vec![self.delta(i, json!({}), Some(outcome.finish_reason()))]);
+            let mut chunk = self.chunk(&[Self::delta(i, &json!({}), Some(outcome.finish_reason()))]);
             chunk["timings"] = outcome.timings();
             frames.push(Frame::data(chunk));
         }
@@ -228,7 +228,7 @@ impl Dialect for Chunks {
     fn end(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         if self.include_usage {
-            let mut chunk = self.chunk(Vec::new());
+            let mut chunk = self.chunk(&[]);
             chunk["usage"] = usage(&self.outcomes, 1);
             frames.push(Frame::data(chunk));
         }

@@ -166,7 +166,7 @@ impl Teller {
         self.echoes.len() * self.n
     }
 
-    fn object(&self, choices: Vec<Value>) -> Value {
+    fn object(&self, choices: &[Value]) -> Value {
         json!({
             "id": self.id, "object": "text_completion", "created": self.created, "model": self.model,
             "choices": choices, "system_fingerprint": crate::server::FINGERPRINT,
@@ -196,7 +196,7 @@ impl Teller {
             self.explain.add(&mut choice, outcome.positions());
             choice
         };
-        let mut whole = self.object(outcomes.iter().enumerate().map(choice).collect());
+        let mut whole = self.object(&outcomes.iter().enumerate().map(choice).collect::<Vec<_>>());
         whole["usage"] = usage(outcomes, self.echoes.len());
         if let [outcome] = outcomes {
             whole["timings"] = outcome.timings();
@@ -222,7 +222,7 @@ impl Chunks {
 
     fn chunk(&self, i: usize, text: &str, finish_reason: Option<&str>) -> Value {
         let choice = json!({"index": i, "text": text, "finish_reason": finish_reason, "logprobs": null});
-        let mut chunk = self.teller.object(vec![choice]);
+        let mut chunk = self.teller.object(&[choice]);
         if self.include_usage {
             chunk["usage"] = Value::Null;
         }
@@ -278,7 +278,7 @@ impl Dialect for Chunks {
     fn end(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         if self.include_usage {
-            let mut chunk = self.teller.object(Vec::new());
+            let mut chunk = self.teller.object(&[]);
             chunk["usage"] = usage(&self.outcomes, self.teller.echoes.len());
             frames.push(Frame::data(chunk));
         }

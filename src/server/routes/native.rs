@@ -131,7 +131,7 @@ impl Teller {
     }
 
     /// A text that goes on.
-    fn partial(&self, i: usize, outcome: &Outcome, content: &str, tokens: &[Token]) -> Value {
+    fn partial(i: usize, outcome: &Outcome, content: &str, tokens: &[Token]) -> Value {
         json!({
             "index": i, "content": content, "tokens": tokens, "stop": false, "id_slot": ANY_SLOT,
             "tokens_predicted": outcome.answer.tokens.len(), "tokens_evaluated": outcome.prompt().0,
@@ -199,7 +199,7 @@ impl Chunks {
     fn progress(&self, i: usize, n: usize) -> Frame {
         let outcome = &self.outcomes[i];
         let started = &outcome.answer.started;
-        let mut chunk = self.teller.partial(i, outcome, "", &[]);
+        let mut chunk = Teller::partial(i, outcome, "", &[]);
         chunk["prompt_progress"] = json!({
             "total": started.n_prompt, "cache": started.n_cached, "processed": n,
             "time_ms": outcome.elapsed().as_millis() as u64,
@@ -210,7 +210,7 @@ impl Chunks {
     fn token(&self, i: usize, text: &str) -> Frame {
         let (teller, outcome) = (&self.teller, &self.outcomes[i]);
         let tokens = &outcome.answer.tokens;
-        let mut chunk = teller.partial(i, outcome, text, &tokens[tokens.len().saturating_sub(1)..]);
+        let mut chunk = Teller::partial(i, outcome, text, &tokens[tokens.len().saturating_sub(1)..]);
         if teller.fields.timings_per_token.unwrap_or(false) {
             chunk["timings"] = outcome.timings();
         }
@@ -244,7 +244,7 @@ impl Dialect for Chunks {
         }
         let outcome = &self.outcomes[i];
         // What was held back until it was known that nothing more comes.
-        let rest = (!text.is_empty()).then(|| Frame::data(self.teller.partial(i, outcome, &text, &[])));
+        let rest = (!text.is_empty()).then(|| Frame::data(Teller::partial(i, outcome, &text, &[])));
         let prompt = self.prompts.get(i / self.n).map_or("", String::as_str);
         let last = self.teller.last(i, outcome, prompt, true);
         rest.into_iter().chain([Frame::data(last)]).collect()

@@ -100,13 +100,14 @@ impl SteeringFields {
                 Err(Error::field("negative_prompt", "it needs a `guidance_scale`, of 1.5 for instance"))
             }
             None => Ok(None),
-            Some(scale) => match check_alpha(scale - 1.0) {
-                Ok(()) => Ok(Some(scale).filter(|scale| *scale != 1.0)),
-                Err(_) => {
+            Some(scale) => {
+                if let Ok(()) = check_alpha(scale - 1.0) {
+                    Ok(Some(scale).filter(|scale| *scale != 1.0))
+                } else {
                     let (least, most) = (1.0 - MAX_ALPHA, 1.0 + MAX_ALPHA);
                     Err(Error::field("guidance_scale", format!("{scale}, expected a number from {least} to {most}")))
                 }
-            },
+            }
         }
     }
 }
