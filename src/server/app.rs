@@ -40,6 +40,7 @@ impl App {
 }
 
 /// Seconds since 1970.
+#[must_use]
 pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -23,24 +23,27 @@ pub async fn check(State(app): State<Arc<App>>, request: Request, next: Next) ->
     if keys.is_empty() || PUBLIC.contains(&path) || request.method() == Method::OPTIONS {
         return Ok(next.run(request).await);
     }
-    match given(request.headers()) {
-        Some(key) if is_one_of(key, keys) => Ok(next.run(request).await),
-        Some(_) => Err(Error::new(ErrorKind::Unauthorized, "the API key is not one of this server's")),
-        None => Err(Error::new(
+    let (mut is_given, mut is_known) = (false, false);
+    for key in given(request.headers()) {
+        (is_given, is_known) = (true, is_known | is_one_of(key, keys));
+    }
+    match (is_given, is_known) {
+        (_, true) => Ok(next.run(request).await),
+        (true, false) => Err(Error::new(ErrorKind::Unauthorized, "the API key is not one of this server's")),
+        (false, false) => Err(Error::new(
             ErrorKind::Unauthorized,
             "an API key is needed: send it as `Authorization: Bearer KEY` or as `X-Api-Key: KEY`",
         )),
     }
 }
 
-/// As `OpenAI`'s clients send it, or as Anthropic's do.
-fn given(headers: &HeaderMap) -> Option<&[u8]> {
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| {
-        let value = value.as_bytes();
-        let (scheme, key) = value.split_at_checked(b"Bearer ".len())?;
+/// As `OpenAI`'s clients send them, and as Anthropic's do. Not in a path: those are logged on the way.
+fn given(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, key) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
     });
-    bearer.or_else(|| headers.get("x-api-key").map(|value| value.as_bytes().trim_ascii()))
+    bearer.chain(headers.get_all("x-api-key").iter().map(|value| value.as_bytes().trim_ascii()))
 }
 
 /// All keys are compared to their ends: how long that takes tells nothing but how long they are.

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::app::App;
 use super::error::{Error, ErrorKind};
+use super::weight::Weight;
+
+/// Bytes that take a while to be parsed.
+const LONG: usize = 64 << 10;
 
 /// A body that is a JSON object. What is in it is read with [`read`].
 pub struct Object(pub Value);
@@ -18,8 +23,11 @@ impl FromRequest<Arc<App>> for Object {
     type Rejection = Error;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Error> {
-        let bytes = bytes(request.into_body(), app).await?;
-        let value = parse(&bytes)?;
+        // On nothing but a connection there is no weight.
+        let weight = request.extensions().get::<Weight>().cloned();
+        let bytes = within(request.into_body(), app, weight.as_ref()).await?;
+        // Others are answered while a long one is read.
+        let value = if bytes.len() > LONG { blocking(move || parse(&bytes)).await? } else { parse(&bytes)? };
         match value {
             Value::Object(_) => Ok(Self(value)),
             _ => Err(Error::new(ErrorKind::Invalid, "the body is no JSON object")),
@@ -27,25 +35,39 @@ impl FromRequest<Arc<App>> for Object {
     }
 }
 
-async fn bytes(body: Body, app: &App) -> Result<Vec<u8>, Error> {
-    let limit = app.settings.max_body_bytes;
-    let collected = tokio::time::timeout(app.settings.read_timeout, Limited::new(body, limit).collect()).await;
-    match collected {
-        Err(_) => {
-            let seconds = app.settings.read_timeout.as_secs();
-            Err(Error::new(ErrorKind::TooSlow, format!("the body was not here within {seconds} s")))
-        }
-        Ok(Err(error)) if is_too_long(&*error) => {
-            Err(Error::new(ErrorKind::TooLarge, format!("the body has more than the {limit} bytes that are read")))
-        }
-        Ok(Err(error)) => Err(Error::new(ErrorKind::Invalid, format!("the body cannot be read: {error}"))),
-        Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
-    }
+async fn within(body: Body, app: &App, weight: Option<&Weight>) -> Result<Vec<u8>, Error> {
+    let patience = app.settings.read_timeout;
+    let read = tokio::time::timeout(patience, bytes(body, app.settings.max_body_bytes, weight)).await;
+    read.unwrap_or_else(|_| {
+        let message = format!("the body was not here within {} s", patience.as_secs());
+        Err(Error::new(ErrorKind::TooSlow, message))
+    })
 }
 
-/// axum wraps what went wrong.
-fn is_too_long(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    error.is::<LengthLimitError>() || error.source().is_some_and(|source| source.is::<LengthLimitError>())
+async fn bytes(mut body: Body, limit: usize, weight: Option<&Weight>) -> Result<Vec<u8>, Error> {
+    // What a header announces, if one does; of a body in chunks nothing is known.
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let too_long =
+        || Error::new(ErrorKind::TooLarge, format!("the body has more than the {limit} bytes that are read"));
+    if announced > limit {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| Error::new(ErrorKind::Invalid, format!("the body cannot be read: {error}")))?;
+        if let Some(data) = frame.data_ref() {
+            let n = bytes.len() + data.len();
+            if n > limit {
+                return Err(too_long());
+            }
+            if weight.is_some_and(|weight| !weight.grow_to(n)) {
+                return Err(Error::new(ErrorKind::Busy, "too many long bodies are being read (try again later)"));
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(bytes)
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Error> {
@@ -54,6 +76,12 @@ fn parse(bytes: &[u8]) -> Result<Value, Error> {
     }
     serde_json::from_slice(bytes)
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("the body is no JSON: {error}")))
+}
+
+/// Runs what may take long, or waits, beside the threads that serve connections.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, format!("a thread was lost: {error}"))))
 }
 
 /// Reads what a wire type knows of an object; other fields are left alone. An error names the field.

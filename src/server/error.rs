@@ -10,6 +10,9 @@ use crate::parameter::OutOfRange;
 
 /// Seconds after which a server that was too busy may be asked again.
 const RETRY_AFTER: u32 = 1;
+/// Bytes of a message, and of a field's name, before they are cut.
+const MAX_MESSAGE: usize = 1024;
+const MAX_PARAM: usize = 128;
 
 /// Why a request failed: `{"error": {"message", "type", "param", "code"}}`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +34,8 @@ pub enum ErrorKind {
     /// Prompt and answer do not fit into the context.
     ContextLength,
     Unauthorized,
+    /// It comes from a page that may not ask.
+    Forbidden,
     NoSuchModel,
     NoSuchPath,
     WrongMethod,
@@ -53,6 +58,7 @@ impl ErrorKind {
             K::Unsupported => (StatusCode::BAD_REQUEST, "invalid_request_error", "unsupported_parameter"),
             K::ContextLength => (StatusCode::BAD_REQUEST, "exceed_context_size_error", "context_length_exceeded"),
             K::Unauthorized => (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
+            K::Forbidden => (StatusCode::FORBIDDEN, "permission_error", ""),
             K::NoSuchModel => (StatusCode::NOT_FOUND, "not_found_error", "model_not_found"),
             K::NoSuchPath => (StatusCode::NOT_FOUND, "not_found_error", ""),
             K::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", ""),
@@ -68,25 +74,40 @@ impl ErrorKind {
 }
 
 impl Error {
+    /// However much of a request is quoted in it, the message stays short.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), param: None }
+        Self { kind, message: shortened(message.into(), MAX_MESSAGE), param: None }
     }
 
     /// A field whose value cannot be; the message begins with its name.
     pub fn field(name: &str, message: impl std::fmt::Display) -> Self {
-        Self { param: Some(name.to_owned()), ..Self::new(ErrorKind::Invalid, format!("`{name}`: {message}")) }
+        Self {
+            param: Some(shortened(name.to_owned(), MAX_PARAM)),
+            ..Self::new(ErrorKind::Invalid, format!("`{name}`: {message}"))
+        }
     }
 
     /// A field that asks for what is not done here.
     pub fn unsupported(name: &str, hint: impl std::fmt::Display) -> Self {
         let message = format!("`{name}` is not supported: {hint}");
-        Self { param: Some(name.to_owned()), ..Self::new(ErrorKind::Unsupported, message) }
+        Self { param: Some(shortened(name.to_owned(), MAX_PARAM)), ..Self::new(ErrorKind::Unsupported, message) }
     }
 
     /// An ensemble that is served and of which the engine knows nothing.
     #[must_use]
     pub fn no_facts() -> Self {
         Self::new(ErrorKind::Internal, "the engine has no such ensemble")
+    }
+
+    /// The same of a field that the request has under another name.
+    #[must_use]
+    pub fn called(mut self, names: &[(&str, &str)]) -> Self {
+        let is_it = |(known, _): &&(&str, &str)| self.param.as_deref() == Some(*known);
+        if let Some((known, sent)) = names.iter().find(is_it) {
+            self.message = self.message.replacen(&format!("`{known}`"), &format!("`{sent}`"), 1);
+            self.param = Some((*sent).to_owned());
+        }
+        self
     }
 
     #[must_use]
@@ -122,8 +143,11 @@ impl Error {
 }
 
 impl IntoResponse for Error {
+    /// The error travels with the response, so that the routes of another dialect can say it in theirs.
     fn into_response(self) -> Response {
-        self.respond(self.json())
+        let mut response = self.respond(self.json());
+        response.extensions_mut().insert(self);
+        response
     }
 }
 
@@ -158,5 +182,30 @@ impl From<OutOfRange> for Error {
             other => other.replace('-', "_"),
         };
         Self::field(&field, format!("{value}, expected {expected}"))
+    }
+}
+
+/// A text without its middle where it is longer than `most` bytes: what was got stands in front, what was expected at the end.
+fn shortened(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    let front = (0..=most / 2).rev().find(is_boundary).unwrap_or(0);
+    let back = (text.len() - most / 2..=text.len()).find(is_boundary).unwrap_or(text.len());
+    format!("{} … {}", &text[..front], &text[back..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_much_is_quoted_a_message_stays_short() {
+        let error = Error::field(&"é".repeat(1 << 20), format!("{}, expected a number", "é".repeat(1 << 20)));
+        let body = error.json().to_string();
+        assert!(body.len() < 2 * MAX_MESSAGE, "{}", body.len());
+        assert!(error.message.starts_with("`éé") && error.message.ends_with("é, expected a number"), "{error}");
+        assert_eq!(shortened("as it is".to_owned(), 8), "as it is");
     }
 }

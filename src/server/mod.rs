@@ -1,7 +1,7 @@
 //! The HTTP server: what clients of llama.cpp, `OpenAI`, Anthropic and Ollama send becomes requests to the engine.
 //!
 //! ```text
-//! connection ─ listen (limits, deadlines) ─ auth ─ route ─ body: JSON ─ wire types ─ Job
+//! connection ─ listen (limits, deadlines) ─ browser, auth ─ route ─ body: JSON ─ wire types ─ Job
 //!                                                                                    │ engine::Handle
 //! client ◄─ JSON, SSE or lines ◄─ wire types ◄─ Outcome ◄─ events, as they come ◄────┘
 //! ```
@@ -14,24 +14,35 @@
 pub mod app;
 mod auth;
 mod body;
+mod browser;
 pub mod catalog;
+mod clients;
 pub mod error;
+mod exchange;
 mod fill_in;
+mod hosts;
+mod io;
 mod job;
 pub mod listen;
+#[cfg(test)]
+mod made_up;
 mod metrics;
 mod openapi;
+mod origins;
 mod outcome;
 mod routes;
 mod running;
 pub mod settings;
 mod sse;
+mod weight;
 mod wire;
 
 pub use app::App;
 pub use catalog::{Catalog, Served};
 pub use error::Error;
+pub use hosts::Hosts;
 pub use listen::serve;
+pub use origins::Origins;
 pub use settings::Settings;
 
 /// What `system_fingerprint` says: who answered.

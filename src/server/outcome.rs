@@ -95,6 +95,11 @@ impl Outcome {
         self.answer.finish.map_or("stop", Finish::name)
     }
 
+    /// How long the prompt took to read, and the answer to write.
+    pub fn times(&self) -> (Duration, Duration) {
+        (self.read.unwrap_or_default(), self.wrote)
+    }
+
     /// llama-server's `timings`.
     pub fn timings(&self) -> Value {
         let (n_prompt, n_cached) = self.prompt();

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::hosts::Hosts;
+use super::origins::Origins;
+
 /// Limits and switches. The defaults are llama-server's where it has them.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -11,8 +14,10 @@ pub struct Settings {
     pub api_keys: Vec<String>,
     /// In front of every path.
     pub prefix: String,
-    /// Origins whose pages may read answers; none by default, `*` for all.
-    pub cors_origins: Vec<String>,
+    /// Origins whose pages may use the server; none by default.
+    pub origins: Origins,
+    /// Names under which it may be asked.
+    pub hosts: Hosts,
     /// Serve `/metrics`.
     pub metrics: bool,
     /// Serve `/slots`.
@@ -23,7 +28,7 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// Headers, and then the body, have to be here so soon, and a reader may stand still for so long.
     pub read_timeout: Duration,
-    /// Connections at the same time; more wait to be accepted.
+    /// Connections at the same time; one more takes the place of the one that has been silent for longest.
     pub max_connections: usize,
     /// A stream that is silent for so long gets a comment; `None` for none.
     pub sse_ping: Option<Duration>,
@@ -37,7 +42,8 @@ impl Default for Settings {
             n_slots: 1,
             api_keys: Vec::new(),
             prefix: String::new(),
-            cors_origins: Vec::new(),
+            origins: Origins::default(),
+            hosts: Hosts::default(),
             metrics: false,
             slots: true,
             spm_infill: false,

@@ -6,10 +6,14 @@
 mod gguf;
 #[path = "../support/hub_server.rs"]
 mod hub_server;
+#[path = "../support/raw.rs"]
+mod raw;
 #[path = "../support/server.rs"]
 mod server_process;
 #[path = "../support/hostile/mod.rs"]
 mod strangers;
+#[path = "../support/usage.rs"]
+mod usage;
 
 mod alone;
 mod alongside;

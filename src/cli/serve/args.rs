@@ -7,32 +7,6 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use crate::cli::args::{Alpha, End};
-use crate::cli::draft::DraftArgs;
-use crate::cli::llama_cpp::{Accepted, AcceptedByServer};
-use crate::cli::models::Models;
-use crate::cli::sampling::SamplingArgs;
-
-#[derive(Debug, ClapArgs)]
-pub struct Serve {
-    #[command(flatten)]
-    pub server: ServerArgs,
-    #[command(flatten)]
-    pub models: Models,
-    #[command(flatten)]
-    pub sampling: SamplingArgs,
-    #[command(flatten)]
-    pub alpha: Alpha,
-    #[command(flatten)]
-    pub draft: DraftArgs,
-    #[command(flatten)]
-    pub end: End,
-    #[command(flatten)]
-    pub accepted: Accepted,
-    #[command(flatten)]
-    pub accepted_by_server: AcceptedByServer,
-}
-
 /// Where it listens, whom it answers, and how many at once.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Server")]
@@ -71,6 +45,12 @@ pub struct ServerArgs {
     /// -to: seconds that a client may take for headers, for a body, and for reading on
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub timeout: u64,
+    /// Seconds that answers which are being written get at the end; then streams end with an error
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=86400))]
+    pub drain: u64,
+    /// Connections at the same time; one more takes the place of the one that has been silent for longest
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub max_connections: u64,
     /// Serve Prometheus metrics at /metrics
     #[arg(long)]
     pub metrics: bool,
@@ -82,9 +62,13 @@ pub struct ServerArgs {
     /// Fill in with the suffix in front of the prefix, as some models prefer it
     #[arg(long)]
     pub spm_infill: bool,
-    /// Origins whose web pages may read answers, between commas; * for all [default: none]
+    /// Origins whose web pages may use this server, between commas; * for all [default: none]
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
+    /// Names under which this server may be asked beside localhost, between commas; * for all [default: none on a loopback
+    /// address, all on others]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
     /// Seconds after which a silent stream gets a comment; -1 for none
     #[arg(long, value_name = "N", default_value_t = 30, allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..=86400))]

@@ -1,6 +1,7 @@
 //! `proxytune serve`: recipes behind HTTP.
 
 mod args;
+mod files;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub use self::args::{Serve, ServerArgs};
+pub use self::args::ServerArgs;
+use super::args::Serve;
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
 use super::terminal::say;
@@ -22,13 +24,14 @@ use crate::recipe::view::TemplateName;
 use crate::recipe::{ModelName, Recipe};
 use crate::sampling::Sampling;
 use crate::server::catalog::Defaults;
-use crate::server::{self, App, Catalog, Served, Settings};
-use crate::steer::{Plan, Texts};
+use crate::server::{self, App, Catalog, Hosts, Origins, Served, Settings};
+use crate::steer::{Facts, Plan, Texts};
 
 /// Texts at the same time, where nobody says.
 const N_PARALLEL: usize = 4;
-/// Rows that a step has room for in every text's context: prompts are scored so many tokens at a time.
-const N_ROWS: usize = 16;
+/// Tokens of prompts that are scored in a step, if their rows take no more than this in every context.
+const N_ROWS: usize = 64;
+const ROWS_BYTES: usize = 32 << 20;
 
 pub fn run(args: &Serve) -> Result<Done> {
     let settings = settings(&args.server)?;
@@ -61,7 +64,9 @@ fn settings(args: &ServerArgs) -> Result<Settings> {
         n_slots: usize::try_from(args.parallel).ok().filter(|n| *n > 0).unwrap_or(N_PARALLEL),
         api_keys,
         prefix: prefix.to_owned(),
-        cors_origins: args.cors_origins.clone(),
+        origins: origins(args)?,
+        max_connections: files::n_connections().min(args.max_connections as usize),
+        drain: Duration::from_secs(args.drain),
         metrics: args.metrics,
         slots: !args.no_slots,
         spm_infill: args.spm_infill,
@@ -69,6 +74,23 @@ fn settings(args: &ServerArgs) -> Result<Settings> {
         sse_ping: u64::try_from(args.sse_ping_interval).ok().filter(|n| *n > 0).map(Duration::from_secs),
         ..Settings::default()
     })
+}
+
+fn origins(args: &ServerArgs) -> Result<Origins> {
+    Origins::of(&args.cors_origins).map_err(|origin| BadUsage(format!("--cors-origins is {origin:?}"))).hint(
+        "an origin is written as https://site.example or http://localhost:3000, with nothing behind it; * is every one",
+    )
+}
+
+/// Who is reached from this machine alone is asked by names of this machine alone, unless told otherwise: a site can make its
+/// name one for 127.0.0.1, and its pages would be this server's.
+fn hosts(address: SocketAddr, args: &ServerArgs) -> Hosts {
+    let is_any = args.allowed_hosts.iter().any(|name| name == "*");
+    if is_any || args.allowed_hosts.is_empty() && !address.ip().is_loopback() {
+        return Hosts::Any;
+    }
+    let names = std::iter::once(&args.host).chain(&args.allowed_hosts);
+    Hosts::Loopback(names.map(|name| name.to_ascii_lowercase()).collect())
 }
 
 /// Every recipe that is named as a model of its own, and what the engine is to load for them.
@@ -130,10 +152,10 @@ fn serve_one(
     // A seed that was drawn here would be every request's.
     let sampling =
         Sampling { seed: args.sampling.seed.and(sampling.seed).or(resolved.recipe.sampling.seed), ..sampling };
-    set_room(args, &mut resolved, n_slots)?;
-    resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(N_ROWS));
+    let facts = set_room(args, &mut resolved, n_slots)?;
+    let n_rows = N_ROWS.min(ROWS_BYTES / (size_of::<f32>() * facts.n_vocab.max(1)));
+    resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(n_rows));
     let plan = resolved.plan.clone();
-    let facts = plan.check()?;
     resolve::note_cancelled_base(&plan, &facts, &sampling);
     probe::admit(&plan, &facts, &args.models.rpc)?;
     let (n_predict, stop) = args.end.limits(true);
@@ -159,19 +181,19 @@ fn serve_one(
 }
 
 /// How many tokens the texts have, and whether they share them.
-fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<()> {
+fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<Facts> {
     let server = &args.server;
     let shares = server.kv_unified || !server.no_kv_unified && server.parallel < 0;
     let shares = shares && !args.models.deterministic;
     // As in llama-server, --ctx-size is for all slots together.
     let asked = args.models.ctx_size.map(|n| if shares || n == 0 { n } else { (n / n_slots as u32).max(1) });
-    resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
+    let facts = resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
     resolved.plan.texts = match (shares, args.models.ctx_size) {
         (true, Some(n)) if n > 0 => Texts::sharing(n_slots, 1),
         (true, _) => Texts::sharing(n_slots, n_slots),
         (false, _) => Texts::apart(n_slots),
     };
-    Ok(())
+    Ok(facts)
 }
 
 /// The recipe's name, or the base's.
@@ -185,12 +207,13 @@ fn listed_as(recipe: &Recipe, name: Option<&str>) -> String {
     }
 }
 
-async fn listen(args: &Serve, settings: Settings, catalog: Catalog, setup: Setup) -> Result<Done> {
+async fn listen(args: &Serve, mut settings: Settings, catalog: Catalog, setup: Setup) -> Result<Done> {
     let ServerArgs { host, port, .. } = &args.server;
     let address = (host.as_str(), *port);
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {host}:{port}"));
     let listener = listener.hint("another program may have the port: --port N takes another, --port 0 a free one")?;
     let address = listener.local_addr()?;
+    settings.hosts = hosts(address, &args.server);
     warn_if_open(address, &settings);
     let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     let engine = Handle::supervise(Child::proxytune(std::env::current_exe()?), setup)?;
@@ -210,12 +233,12 @@ async fn listen(args: &Serve, settings: Settings, catalog: Catalog, setup: Setup
     }
     say!("ending: answers that are being written go on; ctrl-C again ends them");
     let _ = end.send(());
-    tokio::select! {
-        _ = serving => {}
-        () = asked_to_end(&mut signals) => {}
-    }
+    let done = tokio::select! {
+        _ = serving => Done::Fine,
+        () = asked_to_end(&mut signals) => Done::Interrupted,
+    };
     engine.kill();
-    Ok(Done::Fine)
+    Ok(done)
 }
 
 /// Waits for ctrl-C, or for the signal of service managers.

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use crate::engine::{Question, Reply};
 use crate::server::app::App;
-use crate::server::body::{Object, read};
+use crate::server::body::{Object, blocking, read};
 use crate::server::error::{Error, ErrorKind};
-use crate::server::wire::completion::{blocking, model_id};
+use crate::server::wire::completion::model_id;
 use crate::server::wire::messages::{MessageField, conversation, refuse_of_template};
 use crate::steer::{Role, Sampled};
 

@@ -39,7 +39,11 @@ pub struct NativeRequest {
 /// Continues texts: an object for one text, a list for several, or a stream of events.
 #[utoipa::path(
     post, path = "/completion", tag = "llama.cpp", request_body = NativeRequest,
-    responses((status = 200, description = "The text, or a stream of its tokens", body = Object), (status = "4XX", body = Object))
+    responses(
+        (status = 200, description = "The text, or a stream of its tokens",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let inputs = prompts(body.get("prompt"))?.into_iter().map(Input::Raw).collect();

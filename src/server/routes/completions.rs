@@ -14,19 +14,20 @@ use crate::engine::{Question, Reply};
 use crate::generate::{Event, Input};
 use crate::prompt::Piece;
 use crate::server::app::{App, now};
-use crate::server::body::{Object, read};
+use crate::server::body::{Object, blocking, read};
 use crate::server::error::{Error, ErrorKind};
 use crate::server::job::Job;
 use crate::server::outcome::{Outcome, usage};
 use crate::server::running::Running;
 use crate::server::sse::{self, Dialect, Frame};
-use crate::server::wire::completion::{Asked, asked, blocking, count, flag};
+use crate::server::wire::completion::{Asked, asked, count, flag};
+use crate::server::wire::explain::Explain;
 use crate::server::wire::id;
 use crate::server::wire::limits::LimitFields;
 use crate::server::wire::logprobs::Legacy;
 use crate::server::wire::prompt::prompts;
 use crate::server::wire::sampling::SamplingFields;
-use crate::server::wire::steering::{SteeringFields, explained};
+use crate::server::wire::steering::SteeringFields;
 
 /// Texts to be continued, as they are. Fields that are not listed are left alone.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -60,7 +61,11 @@ struct Own {
 /// Continues texts.
 #[utoipa::path(
     post, path = "/v1/completions", tag = "OpenAI", request_body = CompletionRequest,
-    responses((status = 200, description = "The texts, or a stream of their chunks", body = Object), (status = "4XX", body = Object))
+    responses(
+        (status = 200, description = "The texts, or a stream of their chunks",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let own: Own = read(&body)?;
@@ -148,12 +153,12 @@ struct Teller {
     echoes: Vec<Vec<String>>,
     /// Choices for each prompt.
     n: usize,
-    explain: Option<Vec<String>>,
+    explain: Explain,
 }
 
 impl Teller {
     fn new(asked: &Asked<'_>, with_logprobs: bool, echoes: Vec<Vec<String>>, n: usize) -> Self {
-        let explain = asked.explain.then(|| asked.model.served.pairs.clone());
+        let explain = Explain::of(asked);
         Self { id: id("cmpl-"), model: asked.model.id(), created: now(), with_logprobs, echoes, n, explain }
     }
 
@@ -161,7 +166,7 @@ impl Teller {
         self.echoes.len() * self.n
     }
 
-    fn object(&self, choices: Vec<Value>) -> Value {
+    fn object(&self, choices: &[Value]) -> Value {
         json!({
             "id": self.id, "object": "text_completion", "created": self.created, "model": self.model,
             "choices": choices, "system_fingerprint": crate::server::FINGERPRINT,
@@ -188,13 +193,10 @@ impl Teller {
                 answer.prompt_positions.iter().chain(outcome.positions()).for_each(|position| lists.push(position));
                 choice["logprobs"] = lists.json();
             }
-            if let Some(names) = &self.explain {
-                let tokens: Vec<_> = outcome.positions().iter().map(|position| explained(position, names)).collect();
-                choice["proxy"] = json!({"tokens": tokens});
-            }
+            self.explain.add(&mut choice, outcome.positions());
             choice
         };
-        let mut whole = self.object(outcomes.iter().enumerate().map(choice).collect());
+        let mut whole = self.object(&outcomes.iter().enumerate().map(choice).collect::<Vec<_>>());
         whole["usage"] = usage(outcomes, self.echoes.len());
         if let [outcome] = outcomes {
             whole["timings"] = outcome.timings();
@@ -220,7 +222,7 @@ impl Chunks {
 
     fn chunk(&self, i: usize, text: &str, finish_reason: Option<&str>) -> Value {
         let choice = json!({"index": i, "text": text, "finish_reason": finish_reason, "logprobs": null});
-        let mut chunk = self.teller.object(vec![choice]);
+        let mut chunk = self.teller.object(&[choice]);
         if self.include_usage {
             chunk["usage"] = Value::Null;
         }
@@ -260,9 +262,7 @@ impl Dialect for Chunks {
                     lists.push(position);
                     choice["logprobs"] = lists.json();
                 }
-                if let Some(names) = &self.teller.explain {
-                    choice["proxy"] = json!({"tokens": [explained(position, names)]});
-                }
+                self.teller.explain.add(choice, std::slice::from_ref(position));
             }
             self.n_told[i] += text.chars().count();
             frames.push(Frame::data(chunk));
@@ -278,7 +278,7 @@ impl Dialect for Chunks {
     fn end(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         if self.include_usage {
-            let mut chunk = self.teller.object(Vec::new());
+            let mut chunk = self.teller.object(&[]);
             chunk["usage"] = usage(&self.outcomes, self.teller.echoes.len());
             frames.push(Frame::data(chunk));
         }

@@ -10,9 +10,8 @@ use utoipa::ToSchema;
 
 use super::native::spell;
 use crate::server::app::App;
-use crate::server::body::{Object, read};
+use crate::server::body::{Object, blocking, read};
 use crate::server::error::Error;
-use crate::server::wire::completion::blocking;
 use crate::server::wire::tokens::vocabulary;
 
 /// Tokens whose text is asked for.

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use crate::engine::Health;
 use crate::server::app::App;
 use crate::server::error::Error;
 
@@ -15,5 +16,7 @@ use crate::server::error::Error;
     responses((status = 200, description = "Ready", body = Object), (status = 503, description = "Not yet, or not now", body = Object))
 )]
 pub async fn health(State(app): State<Arc<App>>) -> Result<Json<Value>, Error> {
-    app.about().map(|_| Json(json!({"status": "ok"})))
+    app.about()?;
+    let Health { n_running, n_waiting, n_restarts, .. } = app.engine.health();
+    Ok(Json(json!({"status": "ok", "n_running": n_running, "n_waiting": n_waiting, "n_restarts": n_restarts})))
 }

@@ -13,10 +13,10 @@ use crate::generate::Input;
 use crate::llama::Token;
 use crate::prompt::Piece;
 use crate::server::app::App;
-use crate::server::body::{Object, read};
+use crate::server::body::{Object, blocking, read};
 use crate::server::error::{Error, ErrorKind};
 use crate::server::fill_in::{Gap, Order, Room};
-use crate::server::wire::completion::{blocking, ids_of, model_id};
+use crate::server::wire::completion::{ids_of, model_id};
 use crate::server::wire::limits::LimitFields;
 use crate::server::wire::sampling::SamplingFields;
 use crate::server::wire::steering::SteeringFields;
@@ -63,7 +63,11 @@ pub struct ExtraField {
 /// Writes what stands between two texts.
 #[utoipa::path(
     post, path = "/infill", tag = "llama.cpp", request_body = InfillRequest,
-    responses((status = 200, description = "The text, or a stream of its tokens", body = Object), (status = "4XX", body = Object), (status = 501, description = "The model has no tokens for it", body = Object))
+    responses(
+        (status = 200, description = "The text, or a stream of its tokens",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object), (status = 501, description = "The model has no tokens for it", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let model = app.catalog.find(model_id(&body)?)?;

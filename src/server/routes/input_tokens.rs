@@ -10,9 +10,9 @@ use super::apply_template::TemplateRequest;
 use crate::engine::{Question, Reply};
 use crate::generate::Input;
 use crate::server::app::App;
-use crate::server::body::{Object, read};
+use crate::server::body::{Object, blocking, read};
 use crate::server::error::{Error, ErrorKind};
-use crate::server::wire::completion::{blocking, model_id};
+use crate::server::wire::completion::model_id;
 use crate::server::wire::messages::{conversation, refuse_of_template};
 
 /// The tokens of a conversation's prompt, as the role has it that tokens are chosen for.

@@ -6,13 +6,17 @@ mod chat;
 mod completion;
 mod completions;
 mod detokenize;
+mod errors;
 mod health;
 mod infill;
 mod input_tokens;
+mod messages;
 mod metrics;
 mod models;
 mod native;
+mod ollama;
 mod props;
+mod responses;
 mod slots;
 mod tokenize;
 mod tokenizer_info;
@@ -21,17 +25,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Uri;
+use axum::http::{HeaderValue, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::app::App;
 use super::auth;
+use super::browser;
 use super::error::{Error, ErrorKind};
 use super::openapi;
 use super::settings::Settings;
@@ -54,6 +58,13 @@ fn described(settings: &Settings) -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(props::read, props::change))
         .routes(routes!(slots::list))
         .routes(routes!(metrics::read))
+        .routes(routes!(responses::create))
+        .routes(routes!(messages::create))
+        .routes(routes!(messages::count_tokens))
+        .routes(routes!(ollama::models::version))
+        .routes(routes!(ollama::models::tags))
+        .routes(routes!(ollama::models::show))
+        .routes(routes!(ollama::chat::create))
         .split_for_parts()
 }
 
@@ -70,24 +81,22 @@ pub fn router(app: Arc<App>) -> Router {
         "" => router,
         prefix => Router::new().nest(prefix, router),
     };
-    let router = router.layer(middleware::from_fn_with_state(app.clone(), auth::check));
-    let router = router.layer(middleware::from_fn_with_state(app.clone(), counted));
-    let router = match cors(&app.settings) {
+    let router = router
+        .layer(middleware::from_fn_with_state(app.clone(), auth::check))
+        .layer(middleware::from_fn_with_state(app.clone(), browser::check))
+        .layer(middleware::from_fn_with_state(app.clone(), counted))
+        .layer(middleware::from_fn_with_state(app.clone(), errors::translate));
+    let router = match app.settings.origins.layer() {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.with_state(app)
+    router.layer(middleware::map_response(as_told)).with_state(app)
 }
 
-/// Without origins no page of another one may read an answer.
-fn cors(settings: &Settings) -> Option<CorsLayer> {
-    let origins = &settings.cors_origins;
-    let allowed = match origins.as_slice() {
-        [] => return None,
-        [all] if all == "*" => AllowOrigin::any(),
-        some => AllowOrigin::list(some.iter().filter_map(|origin| origin.parse().ok())),
-    };
-    Some(CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(Any))
+/// A browser takes an answer for what it says it is.
+async fn as_told(mut response: Response) -> Response {
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// Other paths under which llama-server has what is described.

@@ -14,16 +14,16 @@ use crate::generate::event::StopReason;
 use crate::generate::{Event, Finish, Input};
 use crate::llama::Token;
 use crate::server::app::App;
-use crate::server::body::read;
+use crate::server::body::{blocking, read};
 use crate::server::error::{Error, ErrorKind};
 use crate::server::job::Job;
 use crate::server::outcome::Outcome;
 use crate::server::running::Running;
 use crate::server::sse::{self, Dialect, Frame};
-use crate::server::wire::completion::{Asked, asked, blocking, count, flag};
+use crate::server::wire::completion::{Asked, asked, count, flag};
+use crate::server::wire::explain::Explain;
 use crate::server::wire::logprobs;
 use crate::server::wire::settings::settings;
-use crate::server::wire::steering::explained;
 use crate::steer::Role;
 
 /// What llama-server's own routes read beside sampling, limits and steering.
@@ -116,8 +116,7 @@ struct Teller {
     fields: NativeFields,
     settings: Value,
     with_probs: bool,
-    /// Names of the pairs, where tokens are explained.
-    explain: Option<Vec<String>>,
+    explain: Explain,
 }
 
 /// No slot in particular: the engine seats a text where it finds most of its prompt.
@@ -128,8 +127,7 @@ impl Teller {
         let mut settings = settings(&asked.job.request);
         settings["stream"] = json!(fields.stream.unwrap_or(false));
         settings["timings_per_token"] = json!(fields.timings_per_token.unwrap_or(false));
-        let explain = asked.explain.then(|| asked.model.served.pairs.clone());
-        Self { model: asked.model.id(), fields, settings, with_probs, explain }
+        Self { model: asked.model.id(), fields, settings, with_probs, explain: Explain::of(asked) }
     }
 
     /// A text that goes on.
@@ -164,9 +162,8 @@ impl Teller {
         if !is_stream && self.with_probs {
             last["completion_probabilities"] = outcome.positions().iter().map(logprobs::content).collect();
         }
-        if let Some(names) = self.explain.as_ref().filter(|_| !is_stream) {
-            let tokens: Vec<_> = outcome.positions().iter().map(|position| explained(position, names)).collect();
-            last["proxy"] = json!({"tokens": tokens});
+        if !is_stream {
+            self.explain.add(&mut last, outcome.positions());
         }
         match &self.fields.response_fields {
             Some(paths) if !paths.is_empty() => picked(&last, paths),
@@ -221,9 +218,7 @@ impl Chunks {
             if teller.with_probs {
                 chunk["completion_probabilities"] = json!([logprobs::content(position)]);
             }
-            if let Some(names) = &teller.explain {
-                chunk["proxy"] = json!({"tokens": [explained(position, names)]});
-            }
+            teller.explain.add(&mut chunk, std::slice::from_ref(position));
         }
         Frame::data(chunk)
     }

@@ -43,7 +43,7 @@ pub async fn read(
     let text = can(&["supports_system_role", "supports_string_content", "supports_typed_content"], true);
     let caps: serde_json::Map<_, _> = nothing.into_iter().chain(text).collect();
     let pairs: serde_json::Map<_, _> =
-        model.served.pairs.iter().cloned().zip(about.alphas.iter().map(|alpha| json!(alpha))).collect();
+        model.served.pairs.iter().zip(&about.alphas).map(|(name, alpha)| (name.clone(), json!(alpha))).collect();
     Ok(Json(json!({
         "default_generation_settings": {
             "params": sampling(&defaults.sampling, defaults.n_predict), "n_ctx": about.n_ctx,

@@ -10,7 +10,7 @@ use super::steering::SteeringFields;
 use crate::engine::{Question, Reply};
 use crate::generate::{Input, Request};
 use crate::server::app::App;
-use crate::server::body::read;
+use crate::server::body::{blocking, read};
 use crate::server::catalog::Model;
 use crate::server::error::{Error, ErrorKind};
 use crate::server::job::Job;
@@ -95,6 +95,15 @@ pub fn flag(body: &Value, name: &str) -> Result<bool, Error> {
     }
 }
 
+/// Of llama-server, each with the reason.
+const REFUSED: [(&str, &str); 5] = [
+    ("post_sampling_probs", "log-probabilities are those before sampling"),
+    ("lora", "adapters belong to a recipe, and hold for all its requests"),
+    ("grammar_lazy", "a grammar holds from the first token on"),
+    ("n_indent", "a `grammar` keeps lines to an indentation"),
+    ("backend_sampling", "the stage runs on the CPU, and so does the chain around it"),
+];
+
 /// Fields that change what is written and that nothing here honours.
 fn refuse(body: &Value) -> Result<(), Error> {
     let is_asked = |name: &str| match body.get(name) {
@@ -102,13 +111,6 @@ fn refuse(body: &Value) -> Result<(), Error> {
         Some(Value::Array(list)) => !list.is_empty(),
         Some(_) => true,
     };
-    const REFUSED: [(&str, &str); 5] = [
-        ("post_sampling_probs", "log-probabilities are those before sampling"),
-        ("lora", "adapters belong to a recipe, and hold for all its requests"),
-        ("grammar_lazy", "a grammar holds from the first token on"),
-        ("n_indent", "a `grammar` keeps lines to an indentation"),
-        ("backend_sampling", "the stage runs on the CPU, and so does the chain around it"),
-    ];
     // 0 asks for nothing.
     let is_asked = |name: &str| is_asked(name) && body.get(name).and_then(Value::as_u64) != Some(0);
     match REFUSED.iter().find(|(name, _)| is_asked(name)) {
@@ -125,10 +127,4 @@ pub fn ids_of(app: &App, ensemble: usize, role: Role, text: &str, is_prompt: boo
         Reply::Tokens(pieces) => Ok(pieces.into_iter().map(|piece| piece.id).collect()),
         other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
     }
-}
-
-/// Runs what may take long, or waits, beside the threads that serve connections.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, format!("a thread was lost: {error}"))))
 }

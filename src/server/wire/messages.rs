@@ -62,7 +62,22 @@ pub fn refuse_of_template(body: &Value, messages: &[MessageField]) -> Result<(),
     Ok(())
 }
 
-fn one(path: &str, message: &MessageField) -> Result<Message, Error> {
+/// Puts what the system says in front. Many chat templates take one message of the system alone, so what it says first
+/// becomes one.
+pub fn led_by(mut conversation: Conversation, system: String) -> Conversation {
+    let messages = &mut conversation.messages;
+    let is_behind = |message: &Message| message.speaker != Speaker::System;
+    let n = messages.iter().position(is_behind).unwrap_or(messages.len());
+    let texts = std::iter::once(system).chain(messages.drain(..n).map(|message| message.text));
+    let text = texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n");
+    if !text.is_empty() {
+        messages.insert(0, Message::new(Speaker::System, text));
+    }
+    conversation
+}
+
+/// A message; `path` is where it stands in the request.
+pub fn one(path: &str, message: &MessageField) -> Result<Message, Error> {
     let speaker = match message.role.as_str() {
         "system" | "developer" => Speaker::System,
         "user" => Speaker::User,

@@ -4,6 +4,7 @@
 //! known and cannot be honoured is refused by its name.
 
 pub mod completion;
+pub mod explain;
 pub mod limits;
 pub mod logprobs;
 pub mod messages;
