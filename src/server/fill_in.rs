@@ -32,10 +32,10 @@ pub struct Gap {
 /// How many tokens there is room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// The two texts next to the gap, with what the answer begins with.
+    /// For the prompt.
+    n_all: usize,
+    /// Of them for the two texts next to the gap and what the answer begins with.
     n_near: usize,
-    /// Other files.
-    n_extra: usize,
 }
 
 impl Room {
@@ -48,8 +48,8 @@ impl Room {
 
     pub fn new(n_ctx: usize, n_predict: Option<usize>) -> Self {
         let n_answer = n_predict.unwrap_or(n_ctx / Self::ANSWER).min(n_ctx / 2);
-        let n_near = Self::N_NEAR.min(n_ctx.saturating_sub(n_answer + Self::N_MARKS));
-        Self { n_near, n_extra: n_ctx.saturating_sub(n_near + Self::N_MARKS + 2 * n_answer) }
+        let n_all = n_ctx.saturating_sub(n_answer + Self::N_MARKS);
+        Self { n_all, n_near: n_all.min(Self::N_NEAR) }
     }
 }
 
@@ -99,11 +99,12 @@ impl Gap {
             add(None, text);
         }
         add(self.file, &around.file);
-        others.drain(..others.len().saturating_sub(room.n_extra));
         // Three quarters of the room are for what comes before, if the prompt leaves so much.
         let n_before = (3 * (room.n_near / 4)).min(room.n_near.saturating_sub(2 + prompt.len()));
         before.drain(..before.len().saturating_sub(n_before));
         after.truncate((room.n_near / 4).saturating_sub(2 + prompt.len()));
+        let n_near = before.len() + prompt.len() + after.len();
+        others.drain(..others.len().saturating_sub(room.n_all.saturating_sub(n_near)));
         let before = [&[self.prefix][..], &before, prompt].concat();
         let after = [&[self.suffix][..], &after].concat();
         let (first, second) = match self.order {

@@ -47,7 +47,9 @@ pub fn run(args: &Serve) -> Result<Done> {
 fn settings(args: &ServerArgs) -> Result<Settings> {
     let mut api_keys = args.api_key.clone();
     if let Some(path) = &args.api_key_file {
-        api_keys.extend(read_text(path)?.lines().map(|line| line.trim().to_owned()));
+        // As in llama-server, a line that begins with a hash is a comment.
+        let text = read_text(path)?;
+        api_keys.extend(text.lines().map(str::trim).filter(|line| !line.starts_with('#')).map(str::to_owned));
     }
     let is_asked = !api_keys.is_empty();
     api_keys.retain(|key| !key.is_empty());

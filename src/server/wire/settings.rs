@@ -25,7 +25,7 @@ pub fn settings(request: &Request) -> Value {
     settings["n_probs"] = json!(request.n_probs.unwrap_or(0));
     settings["proxy"] = json!({
         "off": request.sampled != Sampled::Steered, "alpha": request.weights.alpha,
-        "plausibility": request.sampling.plausibility,
+        "pairs": request.weights.pairs, "plausibility": request.sampling.plausibility,
     });
     settings
 }

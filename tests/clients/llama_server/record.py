@@ -23,9 +23,8 @@ from typing import Any
 from table import READ, REQUESTS
 
 # Every prompt is read anew, so that no reply depends on those before it.
-OPTIONS = [
-    "-c", "512", "-np", "1", "-t", "1", "--chat-template", "chatml", "--no-webui", "--no-cache-prompt", "--cache-ram", "0",
-]  # fmt: skip
+OPTIONS = ["-c", "512", "-np", "1", "-t", "1", "--chat-template", "chatml", "--no-webui"]
+OPTIONS += ["--no-cache-prompt", "--cache-ram", "0"]
 # Of these nothing is compared.
 LEFT_OUT = {
     "created", "id", "model", "system_fingerprint", "object", "timings", "generation_settings", "bytes", "id_slot",
@@ -82,7 +81,11 @@ def reply(status: int, text: str) -> dict[str, Any]:
     if text.startswith("data: "):
         events = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
         done = events[-1] == "[DONE]"
-        return {"status": status, "done": done, "events": [kept(json.loads(event)) for event in events if event != "[DONE]"]}
+        return {
+            "status": status,
+            "done": done,
+            "events": [kept(json.loads(event)) for event in events if event != "[DONE]"],
+        }
     try:
         return {"status": status, "body": kept(json.loads(text))}
     except ValueError:

@@ -3,8 +3,10 @@
 mod chat;
 mod completions;
 mod faults;
+mod llama_server;
 mod messages;
 mod models;
+mod native;
 mod ollama;
 mod responses;
 mod safety;
