@@ -4,6 +4,7 @@ mod args;
 mod files;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
 use super::terminal::say;
 use super::text::read_text;
-use super::{Done, deterministic, probe, roles, there};
+use super::{Done, deterministic, probe, progress, roles, there};
 use crate::engine::process::{Child, Planned, Setup};
 use crate::engine::{self, Handle, State};
 use crate::recipe::view::TemplateName;
@@ -165,7 +166,7 @@ fn serve_one(
     let system = args.server.system_prompt.clone().or_else(|| recipe.system_prompt.clone());
     let (name, aliases) = match args.server.alias.split_first() {
         Some((name, others)) => (name.clone(), others.to_vec()),
-        None => (listed_as(recipe, name), Vec::new()),
+        None => (listed_as(recipe, name, args.models.names_models()), Vec::new()),
     };
     let served = Served {
         name,
@@ -196,14 +197,14 @@ fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<Fac
     Ok(facts)
 }
 
-/// The recipe's name, or the base's.
-fn listed_as(recipe: &Recipe, name: Option<&str>) -> String {
-    let stem = |path: &std::path::Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+/// The recipe's name, or the base's where that is named by itself.
+fn listed_as(recipe: &Recipe, name: Option<&str>, names_models: bool) -> String {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match (name, &recipe.base.model) {
-        (Some(name), _) => stem(std::path::Path::new(name)),
-        (None, ModelName::Hub { repo, .. }) => repo.clone(),
-        (None, ModelName::File(path)) if recipe.pairs.is_empty() => stem(path),
-        (None, _) => roles::DEMO.to_owned(),
+        (Some(name), _) => stem(Path::new(name)),
+        (None, _) if !names_models => roles::DEMO.to_owned(),
+        (None, ModelName::File(path)) => stem(path),
+        (None, other) => other.to_string(),
     }
 }
 
@@ -251,16 +252,20 @@ async fn asked_to_end([interrupt, terminate]: &mut [Signal; 2]) {
 
 /// Waits until the models are loaded; the error says why they cannot be.
 async fn loaded(engine: &Handle, ids: &[String]) -> Result<bool> {
+    let mut bar = progress::Loading::default();
     loop {
         let health = engine.health();
         match health.state {
+            State::Loading { what, share } if !what.is_empty() => bar.report_of(&what, share),
             State::Ready(_) => {
+                drop(bar);
                 say!("ready: {}", ids.join(", "));
                 return Ok(true);
             }
             State::Down { failure } if health.has_ended => return Err(failure.into()),
-            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            _ => {}
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
