@@ -28,7 +28,7 @@ use crate::server::wire::sampling::SamplingFields;
 use crate::server::wire::steering::{SteeringFields, explained};
 use crate::steer::{Role, Sampled};
 
-/// Most prompts of one request.
+/// Most texts of one request.
 const MAX_PROMPTS: usize = 1024;
 
 /// Texts to be continued, as they are. Fields that are not listed are left alone.
@@ -70,6 +70,10 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     let prompts = prompts(&body)?;
     refuse(&body)?;
     let n = count(&body, "n", 1, MAX_CHOICES)?.unwrap_or(1);
+    if prompts.len().saturating_mul(n) > MAX_PROMPTS {
+        let message = format!("{n} choices of {} prompts, expected at most {MAX_PROMPTS} in all", prompts.len());
+        return Err(Error::field("n", message));
+    }
     let top = count(&body, "logprobs", 0, MAX_TOP_LOGPROBS)?;
     let (echo, is_stream) = (flag(&body, "echo")?, flag(&body, "stream")?);
     let mut asked = asked(&app, &body).await?;
