@@ -411,7 +411,7 @@ fn connections_that_stall_give_way_to_one_that_talks() {
     }
     // One that was silent for a shorter time than they keeps its place.
     kept.send(get("/health", &[]));
-    assert!(kept.answer().is_none(), "sixteen have come since");
+    assert_eq!(kept.answer().map(|answer| answer.status), Some(200));
     // One that is answered keeps it in any case.
     let mut stream = Raw::connect(&server);
     stream.post(
