@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python header notices install lint bench bench-peers grown setup
+.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python test-clients header notices install lint bench bench-peers grown setup
 
 # As in .cargo/config.toml, without AMX.
 NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
@@ -74,6 +74,17 @@ test-python: setup
 	$(VENV)/bin/python -m pip install --quiet --no-deps --editable plugins/llama-cpp-python
 	cd plugins/llama-cpp-python && for check in 'ruff check' 'ruff format --check' mypy pytest; do \
 		$(abspath $(VENV))/bin/python -m $$check || exit 1; \
+	done
+
+# Clients of other projects, as people install them, against `proxytune serve`: some minutes, of which pip takes one the first
+# time.
+CLIENTS ?= target/clients
+test-clients: setup
+	cargo build
+	test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet -r tests/clients/requirements.txt
+	cd tests/clients && for check in 'ruff check' 'ruff format --check' pytest; do \
+		$(abspath $(CLIENTS))/bin/python -m $$check || exit 1; \
 	done
 
 lint: setup

@@ -9,9 +9,13 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::draft::DraftArgs;
+#[cfg(feature = "server")]
+use super::llama_cpp::AcceptedByServer;
 use super::llama_cpp::{Accepted, ForOneAnswer, ForOneText, InAConversation};
 use super::models::{HubArgs, Models};
 use super::sampling::SamplingArgs;
+#[cfg(feature = "server")]
+use super::serve::ServerArgs;
 use super::text::escaped;
 use crate::engine::process;
 use crate::inspect::probe;
@@ -63,7 +67,7 @@ pub enum Command {
     Bench(Bench),
     /// Serve recipes over HTTP, to clients of llama.cpp, OpenAI, Anthropic and Ollama.
     #[cfg(feature = "server")]
-    Serve(Box<super::serve::Serve>),
+    Serve(Box<Serve>),
     /// Check before loading whether files fit together, and how much memory they need.
     Check(Check),
     /// List, show and validate recipes.
@@ -299,6 +303,27 @@ pub struct Pull {
     pub what: String,
     #[command(flatten)]
     pub hub: HubArgs,
+}
+
+#[cfg(feature = "server")]
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(flatten)]
+    pub models: Models,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub alpha: Alpha,
+    #[command(flatten)]
+    pub draft: DraftArgs,
+    #[command(flatten)]
+    pub end: End,
+    #[command(flatten)]
+    pub accepted: Accepted,
+    #[command(flatten)]
+    pub accepted_by_server: AcceptedByServer,
 }
 
 /// What every turn of a conversation stands under.

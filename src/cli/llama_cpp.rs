@@ -84,13 +84,26 @@ const ACCEPTED_FOR_ONE_TEXT: [(&str, Takes); 3] =
     [("parallel", Only(&["1"])), ("kv-unified", Nothing), ("no-kv-unified", Nothing)];
 /// Options of llama-server that ask for what is done anyway.
 #[cfg(feature = "server")]
-const ACCEPTED_BY_SERVER: [(&str, Takes); 8] = [
+const ACCEPTED_BY_SERVER: [(&str, Takes); 20] = [
     ("cache-prompt", Nothing),
+    // What was read is kept: that changes how long an answer takes, and not what it is.
+    ("no-cache-prompt", Nothing),
     ("cache-reuse", Any),
+    ("cache-idle-slots", Nothing),
+    ("no-cache-idle-slots", Nothing),
+    ("checkpoint-min-step", Any),
     ("slot-prompt-similarity", Any),
     ("threads-http", Any),
+    ("tags", Any),
     ("no-webui", Nothing),
     ("no-ui", Nothing),
+    ("no-agent", Nothing),
+    ("no-ui-mcp-proxy", Nothing),
+    ("no-webui-mcp-proxy", Nothing),
+    ("no-cors-credentials", Nothing),
+    ("no-models-autoload", Nothing),
+    ("sleep-idle-seconds", Only(&["-1"])),
+    ("embd-normalize", Any),
     ("prefill-assistant", Nothing),
     ("no-display-prompt", Nothing),
 ];
@@ -166,7 +179,7 @@ fn arg(name: &'static str, takes: Takes) -> Arg {
 }
 
 /// llama.cpp's options that proxytune does not have: why, and what to do instead.
-const REFUSED: [(&str, &str); 91] = [
+const REFUSED: [(&str, &str); 138] = [
     ("--interactive", CHAT),
     ("--interactive-first", CHAT),
     ("--conversation", CHAT),
@@ -256,6 +269,53 @@ const REFUSED: [(&str, &str); 91] = [
     ("--spec-draft-sampling", "drafts are sampled as the text is"),
     ("--spec-type", "--drafter says who drafts: lookup, expert, base"),
     ("--spec-default", "leave it out: --draft auto is the default, and --drafter says who drafts"),
+    ("--no-prefill-assistant", PREFILL),
+    ("--props", "properties are set by flags, and not changed while the server runs"),
+    ("--cors-methods", ORIGINS),
+    ("--cors-headers", ORIGINS),
+    ("--cors-credentials", ORIGINS),
+    ("--embedding", NO_VECTORS),
+    ("--embeddings", NO_VECTORS),
+    ("--rerank", NO_VECTORS),
+    ("--reranking", NO_VECTORS),
+    ("--pooling", NO_VECTORS),
+    ("--agent", OWN_TOOLS),
+    ("--tools", OWN_TOOLS),
+    ("--tools-runtime", OWN_TOOLS),
+    ("--ui-mcp-proxy", OWN_TOOLS),
+    ("--webui-mcp-proxy", OWN_TOOLS),
+    ("--mcp-servers-config", OWN_TOOLS),
+    ("--mcp-servers-json", OWN_TOOLS),
+    ("--ui", NO_PAGE),
+    ("--webui", NO_PAGE),
+    ("--ui-config", NO_PAGE),
+    ("--ui-config-file", NO_PAGE),
+    ("--webui-config", NO_PAGE),
+    ("--webui-config-file", NO_PAGE),
+    ("--path", NO_PAGE),
+    ("--image-min-tokens", TEXT_ALONE),
+    ("--image-max-tokens", TEXT_ALONE),
+    ("--mtmd-batch-max-tokens", TEXT_ALONE),
+    ("--video-fps", TEXT_ALONE),
+    ("--video-timestamp-interval", TEXT_ALONE),
+    ("--video-ffmpeg-dir", TEXT_ALONE),
+    ("--media-path", TEXT_ALONE),
+    ("--kv-unified-per-slot", "-c says how many tokens there are, and -np between how many texts they are shared"),
+    ("--lookup-cache-static", LOOKUP),
+    ("--lookup-cache-dynamic", LOOKUP),
+    ("--lora-init-without-apply", "the adapters of a recipe hold for all its requests; -R names several recipes"),
+    ("--models-dir", RECIPES),
+    ("--models-preset", RECIPES),
+    ("--models-max", RECIPES),
+    ("--models-autoload", RECIPES),
+    ("--reuse-port", "one program listens on a port: start another one on another --port"),
+    ("--sleep-idle-seconds", "models stay loaded while the server runs"),
+    ("--slot-save-path", "what was read is kept in memory, and not in files"),
+    ("--ssl-key-file", TLS),
+    ("--ssl-cert-file", TLS),
+    ("--completion-bash", "there is none; --help lists the options"),
+    ("--usage", "--help lists the options"),
+    ("--version", "`proxytune --version` tells it"),
     ("--cfg-negative-prompt", "-me base -ma base --antiexpert-prompt TEXT --alpha N steers away from a prompt"),
     ("--cfg-scale", "-me base -ma base --antiexpert-prompt TEXT --alpha N: a scale of γ is an α of γ − 1"),
 ];
@@ -268,6 +328,15 @@ const PLACEMENT: &str = "-t sets the number of threads; taskset places them";
 const SHIFT: &str = "the context is not shifted: the text ends when it is full, and -c gives more room";
 const TEXT_ALONE: &str = "models are given text alone";
 const DRAFTER: &str = "the small models are named with -me and -ma, and the expert drafts";
+const PREFILL: &str = "an answer that has begun is gone on with: leave it out of the messages for a new one";
+const ORIGINS: &str =
+    "--cors-origins says whose pages may read answers; they may send what they like, and no credentials";
+const NO_VECTORS: &str = "this server writes texts: it computes no embeddings, and ranks none";
+const OWN_TOOLS: &str = "the server runs no tools: its clients do";
+const NO_PAGE: &str = "the server has no page, and serves no files";
+const LOOKUP: &str = "--drafter lookup drafts from the text itself";
+const RECIPES: &str = "-R names a recipe to serve, several times for several models";
+const TLS: &str = "put a proxy that speaks TLS in front, such as nginx or Caddy";
 const OF_DRAFTS: &str =
     "--draft says how far ahead and --drafter who drafts; the small models run with the base's options";
 const AS_FAR_AS_IT_PAYS: &str = "leave it out: --draft auto drafts as far as it pays, --draft N as far as it goes";
@@ -275,8 +344,10 @@ const AS_FAR_AS_IT_PAYS: &str = "leave it out: --draft auto drafts as far as it 
 /// Why an option is refused, and what to do instead.
 pub fn refusal(option: &str) -> Option<&'static str> {
     let of_drafts = option.starts_with("--spec-") || option.ends_with("-draft");
+    // Single models that llama.cpp knows by name, such as --fim-qwen-7b-default.
+    let is_model = option.ends_with("-default") || option.ends_with("b-spec");
     let named = REFUSED.iter().find(|(name, _)| *name == option).map(|(_, advice)| *advice);
-    named.or(of_drafts.then_some(OF_DRAFTS))
+    named.or(of_drafts.then_some(OF_DRAFTS)).or(is_model.then_some("name the model with -hf"))
 }
 
 #[cfg(test)]
@@ -329,17 +400,82 @@ mod tests {
         -mmdev -mmu -mu -n -ncffn -ncmoe -ncmoed -ngl -ngld -nkvo -no-cnv -np -nr -ot -otd -p -ptc -r -rea \
         -s -sm -sp -st -sys -sysf -t -tb -tbd -td -ts -ub -v";
 
+    /// Of llama-server, from the same file.
+    #[cfg(feature = "server")]
+    const LLAMA_SERVER: &str = "--adaptive-decay --adaptive-target --agent --alias --api-key --api-key-file --api-prefix \
+        --backend-sampling --batch-size --cache-idle-slots --cache-list --cache-prompt --cache-ram \
+        --cache-reuse --cache-type-k --cache-type-k-draft --cache-type-v --cache-type-v-draft \
+        --chat-template --chat-template-file --chat-template-kwargs --check-tensors --checkpoint-min-step \
+        --completion-bash --cont-batching --context-shift --control-vector --control-vector-layer-range \
+        --control-vector-scaled --cors-credentials --cors-headers --cors-methods --cors-origins --cpu-mask \
+        --cpu-mask-batch --cpu-mask-batch-draft --cpu-mask-draft --cpu-moe --cpu-moe-draft --cpu-range \
+        --cpu-range-batch --cpu-range-draft --cpu-strict --cpu-strict-batch --cpu-strict-batch-draft \
+        --cpu-strict-draft --ctx-checkpoints --ctx-size --defrag-thold --device --device-draft --docker-repo \
+        --draft --draft-max --draft-min --draft-n --draft-n-min --draft-p-min --draft-p-split \
+        --dry-allowed-length --dry-base --dry-multiplier --dry-penalty-last-n --dry-sequence-breaker \
+        --dynatemp-exp --dynatemp-range --embd-gemma-default --embd-normalize --embedding --embeddings \
+        --escape --fim-qwen-1.5b-default --fim-qwen-14b-spec --fim-qwen-30b-default --fim-qwen-3b-default \
+        --fim-qwen-7b-default --fim-qwen-7b-spec --fit --fit-ctx --fit-target --flash-attn \
+        --frequency-penalty --gpt-oss-120b-default --gpt-oss-20b-default --gpu-layers --gpu-layers-draft \
+        --grammar --grammar-file --help --hf-file --hf-repo --hf-repo-draft --hf-token --host --ignore-eos \
+        --image-max-tokens --image-min-tokens --jinja --json-schema --json-schema-file --keep --kv-offload \
+        --kv-unified --kv-unified-per-slot --lazy-mode --list-devices --load-mode --log-colors --log-disable \
+        --log-file --log-jsonl --log-prefix --log-prompts-dir --log-timestamps --log-verbose --log-verbosity \
+        --logit-bias --lookup-cache-dynamic --lookup-cache-static --lora --lora-init-without-apply \
+        --lora-scaled --main-gpu --mcp-servers-config --mcp-servers-json --media-path --metrics --min-p \
+        --mirostat --mirostat-ent --mirostat-lr --mmproj --mmproj-auto --mmproj-offload --mmproj-url --model \
+        --model-draft --model-url --models-autoload --models-dir --models-max --models-preset \
+        --mtmd-batch-max-tokens --n-cpu-ffn --n-cpu-moe --n-cpu-moe-draft --n-gpu-layers \
+        --n-gpu-layers-draft --n-predict --no-agent --no-cache-idle-slots --no-cache-prompt \
+        --no-cont-batching --no-context-shift --no-cors-credentials --no-escape --no-host --no-jinja \
+        --no-kv-offload --no-kv-unified --no-log-jsonl --no-log-prefix --no-log-timestamps --no-mmproj \
+        --no-mmproj-auto --no-mmproj-offload --no-models-autoload --no-op-offload --no-perf \
+        --no-prefill-assistant --no-reasoning-preserve --no-repack --no-skip-chat-parsing --no-slots \
+        --no-spec-draft-backend-sampling --no-ui --no-ui-mcp-proxy --no-warmup --no-webui \
+        --no-webui-mcp-proxy --numa --offline --op-offload --override-kv --override-tensor \
+        --override-tensor-draft --parallel --path --perf --poll --poll-batch --poll-batch-draft --poll-draft \
+        --pooling --port --predict --prefill-assistant --presence-penalty --prio --prio-batch \
+        --prio-batch-draft --prio-draft --props --reasoning --reasoning-budget --reasoning-budget-message \
+        --reasoning-effort --reasoning-format --reasoning-preserve --repack --repeat-last-n --repeat-penalty \
+        --rerank --reranking --reuse-port --reverse-prompt --rope-freq-base --rope-freq-scale --rope-scale \
+        --rope-scaling --rpc --sampler-seq --samplers --sampling-seq --seed --skip-chat-parsing \
+        --sleep-idle-seconds --slot-prompt-similarity --slot-save-path --slots --spec-default \
+        --spec-draft-backend-sampling --spec-draft-cpu-mask --spec-draft-cpu-mask-batch --spec-draft-cpu-moe \
+        --spec-draft-cpu-range --spec-draft-cpu-strict --spec-draft-cpu-strict-batch --spec-draft-device \
+        --spec-draft-hf --spec-draft-model --spec-draft-n-cpu-moe --spec-draft-n-max --spec-draft-n-min \
+        --spec-draft-ncmoe --spec-draft-ngl --spec-draft-override-tensor --spec-draft-p-min \
+        --spec-draft-p-split --spec-draft-poll --spec-draft-poll-batch --spec-draft-prio \
+        --spec-draft-prio-batch --spec-draft-sampling --spec-draft-threads --spec-draft-threads-batch \
+        --spec-draft-type-k --spec-draft-type-v --spec-ngram-map-k-min-hits --spec-ngram-map-k-size-m \
+        --spec-ngram-map-k-size-n --spec-ngram-map-k4v-min-hits --spec-ngram-map-k4v-size-m \
+        --spec-ngram-map-k4v-size-n --spec-ngram-min-hits --spec-ngram-mod-n-match --spec-ngram-mod-n-max \
+        --spec-ngram-mod-n-min --spec-ngram-simple-min-hits --spec-ngram-simple-size-m \
+        --spec-ngram-simple-size-n --spec-ngram-size-m --spec-ngram-size-n --spec-synth-len \
+        --spec-synth-rates --spec-type --special --split-mode --spm-infill --sse-ping-interval \
+        --ssl-cert-file --ssl-key-file --swa-checkpoints --swa-full --tags --temp --temperature \
+        --tensor-split --threads --threads-batch --threads-batch-draft --threads-draft --threads-http \
+        --timeout --tools --tools-runtime --top-k --top-n-sigma --top-nsigma --top-p --typical --typical-p \
+        --ubatch-size --ui --ui-config --ui-config-file --ui-mcp-proxy --usage --verbose --verbosity \
+        --version --video-ffmpeg-dir --video-fps --video-timestamp-interval --vision-gemma-12b-default \
+        --vision-gemma-4b-default --warmup --webui --webui-config --webui-config-file --webui-mcp-proxy \
+        --xtc-probability --xtc-threshold --yarn-attn-factor --yarn-beta-fast --yarn-beta-slow \
+        --yarn-ext-factor --yarn-orig-ctx -C -Cb -Cbd -Cd -Cr -Crb -Crd -a -ag -b -bs -c -cb -cl -cmoe \
+        -cmoed -cms -cram -ctk -ctkd -ctv -ctvd -ctxcp -dev -devd -dr -dt -e -fa -fit -fitc -fitt -h -hf \
+        -hfd -hff -hfr -hfrd -hft -j -jf -kvo -kvu -l -lcd -lcs -lm -lv -lzm -m -md -mg -mm -mmu -mu -n \
+        -ncffn -ncmoe -ncmoed -ngl -ngld -nkvo -no-ag -no-kvu -nocb -np -nr -ot -otd -r -rea -s -sm -sp -sps \
+        -t -tb -tbd -td -to -ts -ub -v";
+
     fn long(name: &str) -> String {
         let line = ["proxytune", "generate", name].map(OsString::from);
         spelling::long(line).nth(2).expect("three").into_string().expect("UTF-8")
     }
 
-    #[test]
-    fn every_option_of_llama_cpp_is_here_or_explained() {
+    /// The options that none of the commands has and that nothing explains.
+    fn missing(options: &str, commands: &[&str]) -> Vec<String> {
         let mut command = args::Args::command();
         command.build();
         let known = |name: &str| {
-            ["generate", "chat"].iter().any(|of| {
+            commands.iter().any(|of| {
                 let of = command.find_subcommand(of).expect("a command");
                 of.get_arguments().any(|arg| {
                     let long = name.strip_prefix("--").is_some_and(|name| {
@@ -351,14 +487,15 @@ mod tests {
                 })
             })
         };
-        let missing: Vec<_> = LLAMA_CPP
-            .split_whitespace()
-            .filter(|name| {
-                let long = long(name);
-                !known(&long) && refusal(&long).is_none()
-            })
-            .collect();
-        assert_eq!(missing, [""; 0]);
+        let is_missing = |name: &String| !known(name) && refusal(name).is_none();
+        options.split_whitespace().map(long).filter(is_missing).collect()
+    }
+
+    #[test]
+    fn every_option_of_llama_cpp_is_here_or_explained() {
+        assert_eq!(missing(LLAMA_CPP, &["generate", "chat"]), [""; 0]);
+        #[cfg(feature = "server")]
+        assert_eq!(missing(LLAMA_SERVER, &["serve"]), [""; 0]);
     }
 
     #[test]

@@ -10,18 +10,23 @@ use crate::hub;
 use crate::plain::plain;
 use crate::steer::Role;
 
-/// A bar for the file that is being loaded; gone when it is.
+/// A bar for what is being loaded; gone when it is.
 #[derive(Default)]
-pub struct Loading(Option<(Role, ProgressBar)>);
+pub struct Loading(Option<(String, ProgressBar)>);
 
 impl Loading {
     pub fn report(&mut self, role: Role, path: &Path, share: f32) {
-        if self.0.as_ref().is_none_or(|(shown, _)| *shown != role) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.report_of(&format!("{role} {name}"), share);
+    }
+
+    /// The same in words, as a process tells that loads.
+    pub fn report_of(&mut self, what: &str, share: f32) {
+        if self.0.as_ref().is_none_or(|(shown, _)| shown != what) {
             self.clear();
             let bar = bar(1000, "{msg} {wide_bar} {percent:>3} %");
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            bar.set_message(plain(&format!("loading {role} {name}")));
-            self.0 = Some((role, bar));
+            bar.set_message(plain(&format!("loading {what}")));
+            self.0 = Some((what.to_owned(), bar));
         }
         if let Some((_, bar)) = &self.0 {
             bar.set_position((share * 1000.0) as u64);

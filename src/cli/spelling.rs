@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 /// llama.cpp's spelling, and ours behind two dashes.
-pub const TABLE: [(&str, &str); 83] = [
+pub const TABLE: [(&str, &str); 90] = [
     ("-me", "--expert"),
     ("-ma", "--antiexpert"),
     ("-ub", "--ubatch-size"),
@@ -88,6 +88,13 @@ pub const TABLE: [(&str, &str); 83] = [
     ("-Crd", "--cpu-range-draft"),
     ("-Cbd", "--cpu-mask-batch-draft"),
     ("-lv", "--verbosity"),
+    ("-to", "--timeout"),
+    ("-sps", "--slot-prompt-similarity"),
+    ("-cms", "--checkpoint-min-step"),
+    ("-lcs", "--lookup-cache-static"),
+    ("-lcd", "--lookup-cache-dynamic"),
+    ("-ag", "--agent"),
+    ("-no-ag", "--no-agent"),
 ];
 
 /// Options whose value is free text and must stay as it is.
@@ -163,14 +170,15 @@ mod tests {
     #[test]
     fn every_long_spelling_is_an_option_or_explained() {
         let command = crate::cli::args::Args::command();
-        let generate = command.find_subcommand("generate").expect("a command");
+        let commands = ["generate", "serve"].into_iter().filter_map(|name| command.find_subcommand(name));
+        let arguments: Vec<_> = commands.flat_map(clap::Command::get_arguments).collect();
         for (_, long) in TABLE {
             let known = |arg: &clap::Arg| {
                 let name = long.trim_start_matches('-');
                 arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
             };
             let explained = crate::cli::llama_cpp::refusal(long).is_some();
-            assert!(generate.get_arguments().any(known) || explained, "{long}");
+            assert!(arguments.iter().any(|arg| known(arg)) || explained, "{long}");
         }
     }
 

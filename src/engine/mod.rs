@@ -20,7 +20,8 @@
 //! several it does not.
 //!
 //! In: requests. Out: events, by request. A text that fails ends by itself; one that is cancelled is gone at the next tick.
-//! [`Engine`] is ticked by whoever owns it; [`Handle`] is one that runs on a thread of its own.
+//! [`Engine`] is ticked by whoever owns it; [`Handle`] is one that runs elsewhere, on a thread of its own or in a supervised
+//! [`process`], with a [`Desk`] for what is asked beside the texts.
 
 pub mod about;
 pub mod desk;
@@ -60,7 +61,8 @@ pub struct Settings {
     /// Most tokens of prompts in a tick, on each lane, while other texts are being written: what a prompt may hold them up
     /// by. Without others as much as a batch takes.
     pub n_chunk: usize,
-    /// Without a tick for so long, a [`Handle`] gives up everything that runs. `None` waits forever.
+    /// Without a tick for so long, a [`Handle`] gives up everything that runs, and a process of its own is started again.
+    /// `None` waits forever.
     pub watchdog: Option<Duration>,
 }
 

@@ -177,6 +177,10 @@ impl Chain {
                     Sampler::TopP => sys::llama_sampler_init_top_p(s.top_p, min_keep),
                     Sampler::MinP => sys::llama_sampler_init_min_p(s.min_p, min_keep),
                     Sampler::Xtc => sys::llama_sampler_init_xtc(s.xtc_probability, s.xtc_threshold, min_keep, seed),
+                    Sampler::Infill => {
+                        self.model.check_infill()?;
+                        sys::llama_sampler_init_infill(self.model.vocab())
+                    }
                     Sampler::Temperature => {
                         sys::llama_sampler_init_temp_ext(s.temp, s.dynatemp_range, s.dynatemp_exponent)
                     }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserializer, Error};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::Number;
 
 use crate::parameter::OutOfRange;
 
@@ -136,14 +137,32 @@ impl Serialize for Schedule {
 
 impl<'de> Deserialize<'de> for Schedule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A number may come in a guise that only serde_json knows: see its feature `arbitrary_precision`.
-        match Value::deserialize(deserializer)? {
-            Value::Number(alpha) => Ok(Self::constant(alpha.as_f64().unwrap_or(f64::NAN) as f32)),
-            Value::String(text) => text.parse().map_err(D::Error::custom),
-            other => Err(D::Error::custom(format!(
-                "invalid type: {other}, expected a number, or a text such as \"1@0..0.5@64\""
-            ))),
+        struct NumberOrText;
+        impl<'de> Visitor<'de> for NumberOrText {
+            type Value = Schedule;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, or a text such as \"1@0..0.5@64\"")
+            }
+            fn visit_f64<E>(self, alpha: f64) -> Result<Schedule, E> {
+                Ok(Schedule::constant(alpha as f32))
+            }
+            fn visit_i64<E>(self, alpha: i64) -> Result<Schedule, E> {
+                Ok(Schedule::constant(alpha as f32))
+            }
+            fn visit_u64<E>(self, alpha: u64) -> Result<Schedule, E> {
+                Ok(Schedule::constant(alpha as f32))
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Schedule, E> {
+                text.parse().map_err(E::custom)
+            }
+            /// A number of `serde_json`'s with its feature `arbitrary_precision`.
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Schedule, A::Error> {
+                let number = Number::deserialize(MapAccessDeserializer::new(map));
+                let number = number.map_err(|_| A::Error::invalid_type(Unexpected::Map, &self))?;
+                Ok(Schedule::constant(number.as_f64().unwrap_or(f64::NAN) as f32))
+            }
         }
+        deserializer.deserialize_any(NumberOrText)
     }
 }
 
@@ -179,7 +198,10 @@ mod tests {
             assert_eq!(serde_json::from_str::<Schedule>(&json).expect(&json), schedule);
         }
         assert_eq!(serde_json::from_str::<Schedule>("2").expect("an integer"), Schedule::constant(2.0));
-        assert!(serde_json::from_str::<Schedule>("[1]").is_err_and(|error| error.to_string().contains("a number")));
+        for other in ["[1]", "{\"a\": 1}", "null"] {
+            let error = serde_json::from_str::<Schedule>(other).expect_err(other).to_string();
+            assert!(error.contains("expected a number, or a text"), "{error}");
+        }
     }
 
     #[test]

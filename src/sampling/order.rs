@@ -39,12 +39,14 @@ pub enum Sampler {
     Xtc,
     Temperature,
     AdaptiveP,
+    /// For filling in: makes one token of those that begin alike, and ends where no token is probable.
+    Infill,
     /// Chooses in the place of `dist`: the highest logit with Gumbel noise that depends on seed, position and token alone.
     Gumbel,
 }
 
 /// Name, letter in `--sampler-seq`, further spellings that llama.cpp takes.
-const NAMES: [(Sampler, &str, char, &[&str]); 12] = [
+const NAMES: [(Sampler, &str, char, &[&str]); 13] = [
     (Sampler::Proxy, "proxy", 'P', &["proxy-tuning"]),
     (Sampler::Penalties, "penalties", 'e', &[]),
     (Sampler::Dry, "dry", 'd', &[]),
@@ -56,6 +58,7 @@ const NAMES: [(Sampler, &str, char, &[&str]); 12] = [
     (Sampler::Xtc, "xtc", 'x', &[]),
     (Sampler::Temperature, "temperature", 't', &["temp"]),
     (Sampler::AdaptiveP, "adaptive_p", 'a', &["adaptive-p", "adaptivep"]),
+    (Sampler::Infill, "infill", 'i', &[]),
     (Sampler::Gumbel, "gumbel", 'g', &[]),
 ];
 
@@ -97,8 +100,12 @@ impl Samplers {
 
     /// Whether the stage sees logits that a temperature has changed.
     pub(super) fn is_behind_temperature(&self) -> bool {
-        let until_stage = self.0.iter().take_while(|sampler| **sampler != Sampler::Proxy);
-        until_stage.into_iter().any(|sampler| *sampler == Sampler::Temperature)
+        self.has_before(Sampler::Temperature, Sampler::Proxy)
+    }
+
+    /// Whether a sampler stands somewhere in front of the first of another kind.
+    pub(super) fn has_before(&self, sampler: Sampler, other: Sampler) -> bool {
+        self.0.iter().take_while(|named| **named != other).any(|named| *named == sampler)
     }
 
     /// From llama.cpp's letters (`--sampler-seq edskypmxt`); `P` is `proxy`.
@@ -199,7 +206,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_order_reads_back(letters in "[edskypmxtagP]{0,12}") {
+        fn any_order_reads_back(letters in "[edskypmxtaigP]{0,12}") {
             if let Ok(samplers) = Samplers::from_letters(&letters) {
                 let again: Samplers = samplers.to_string().parse().expect("its own names");
                 prop_assert_eq!(&again, &samplers);

@@ -14,6 +14,9 @@ const MAX_BREAKERS: usize = 64;
 /// llama.cpp cuts longer ones (`MAX_CHAR_LEN` of its DRY sampler).
 const MAX_BREAKER_BYTES: usize = 40;
 
+/// `infill` compares each of its candidates with each other one, and takes some milliseconds for so many.
+const MAX_INFILL: i32 = 256;
+
 /// Every parameter of the chain. The defaults are llama.cpp's (`common_params_sampling`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -169,6 +172,17 @@ impl Sampling {
             let other = if self.mirostat > 0 { "Mirostat" } else { "`adaptive_p`" };
             return Err(OutOfRange::new("samplers", format!("`gumbel` beside {other}"), "one that chooses"));
         }
+        if names(Sampler::Infill) {
+            let is_cut = self.samplers.has_before(Sampler::TopK, Sampler::Infill);
+            if !is_cut || !(1..=MAX_INFILL).contains(&self.top_k) {
+                let got = format!("`infill` with a top-k of {}", if is_cut { self.top_k } else { 0 });
+                return Err(OutOfRange::new("samplers", got, format!("`top_k` in front of it, of 1 to {MAX_INFILL}")));
+            }
+            // It ends a text whatever a grammar says.
+            if self.grammar.is_some() || self.json_schema.is_some() {
+                return Err(OutOfRange::new("samplers", "`infill` beside a grammar", "one of the two"));
+            }
+        }
         if self.grammar.is_some() && self.json_schema.is_some() {
             return Err(OutOfRange::new("grammar", "given beside a JSON schema", "one of the two"));
         }
@@ -212,7 +226,7 @@ mod tests {
     #[test]
     fn values_that_break_llama_cpp_are_refused() {
         type Spoil = fn(&mut Sampling);
-        let cases: [(&str, Spoil); 20] = [
+        let cases: [(&str, Spoil); 23] = [
             ("plausibility", |s| s.plausibility = 1.5),
             ("plausibility", |s| {
                 s.plausibility = 0.1;
@@ -235,6 +249,15 @@ mod tests {
             ("dry-sequence-breaker", |s| s.dry_sequence_breakers = vec!["a".repeat(MAX_BREAKER_BYTES + 1)]),
             ("adaptive-decay", |s| s.adaptive_decay = 1.0),
             ("samplers", |s| s.samplers = "gumbel;adaptive_p".parse().expect("names")),
+            ("samplers", |s| s.samplers = "infill;top_k".parse().expect("names")),
+            ("samplers", |s| {
+                s.samplers = "top_k;infill".parse().expect("names");
+                s.top_k = 0;
+            }),
+            ("samplers", |s| {
+                s.samplers = "top_k;infill".parse().expect("names");
+                s.grammar = Some("root ::= \"a\"".to_owned());
+            }),
             ("samplers", |s| {
                 s.samplers = "top_k;gumbel".parse().expect("names");
                 s.mirostat = 2;

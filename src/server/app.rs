@@ -1,9 +1,13 @@
 //! What every route knows.
 
+use std::sync::Arc;
+
 use super::catalog::Catalog;
+use super::error::{Error, ErrorKind};
 use super::metrics::Metrics;
 use super::settings::Settings;
-use crate::engine::Handle;
+use crate::engine::about::About;
+use crate::engine::{Handle, State};
 
 pub struct App {
     pub engine: Handle,
@@ -20,6 +24,15 @@ impl App {
         Self { engine, catalog, settings, metrics: Metrics::default(), started: now() }
     }
 
+    /// Facts of every ensemble, once they are loaded.
+    pub fn about(&self) -> Result<Arc<Vec<About>>, Error> {
+        match self.engine.health().state {
+            State::Ready(about) => Ok(about),
+            State::Loading { .. } => Err(Error::new(ErrorKind::Unavailable, "Loading model")),
+            State::Down { failure } => Err(Error::new(ErrorKind::Unavailable, failure.message)),
+        }
+    }
+
     /// Texts that are generated at the same time.
     pub fn n_slots(&self) -> usize {
         self.settings.n_slots
@@ -27,6 +40,7 @@ impl App {
 }
 
 /// Seconds since 1970.
+#[must_use]
 pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -44,6 +44,7 @@ pub struct Model<'a> {
 
 impl Model<'_> {
     /// The id by which it is listed.
+    #[must_use]
     pub fn id(self) -> String {
         let name = &self.served.name;
         match self.sampled {
@@ -63,6 +64,7 @@ impl Catalog {
         Self(served)
     }
 
+    #[must_use]
     pub fn served(&self) -> &[Served] {
         &self.0
     }

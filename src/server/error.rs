@@ -93,6 +93,23 @@ impl Error {
         Self { param: Some(shortened(name.to_owned(), MAX_PARAM)), ..Self::new(ErrorKind::Unsupported, message) }
     }
 
+    /// An ensemble that is served and of which the engine knows nothing.
+    #[must_use]
+    pub fn no_facts() -> Self {
+        Self::new(ErrorKind::Internal, "the engine has no such ensemble")
+    }
+
+    /// The same of a field that the request has under another name.
+    #[must_use]
+    pub fn called(mut self, names: &[(&str, &str)]) -> Self {
+        let is_it = |(known, _): &&(&str, &str)| self.param.as_deref() == Some(*known);
+        if let Some((known, sent)) = names.iter().find(is_it) {
+            self.message = self.message.replacen(&format!("`{known}`"), &format!("`{sent}`"), 1);
+            self.param = Some((*sent).to_owned());
+        }
+        self
+    }
+
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -126,8 +143,11 @@ impl Error {
 }
 
 impl IntoResponse for Error {
+    /// The error travels with the response, so that the routes of another dialect can say it in theirs.
     fn into_response(self) -> Response {
-        self.respond(self.json())
+        let mut response = self.respond(self.json());
+        response.extensions_mut().insert(self);
+        response
     }
 }
 

@@ -12,6 +12,7 @@ pub enum Hosts {
 }
 
 impl Hosts {
+    #[must_use]
     pub fn allow(&self, host: &str) -> bool {
         let Self::Loopback(others) = self else { return true };
         let name = name(host).trim_end_matches('.').to_ascii_lowercase();

@@ -1,5 +1,7 @@
 //! What a route asks of the engine.
 
+use std::time::Duration;
+
 use crate::generate::Request;
 
 /// One text to be generated.
@@ -7,6 +9,8 @@ use crate::generate::Request;
 pub struct Job {
     pub ensemble: usize,
     pub request: Request,
+    /// It ends with the first line that ends so long after its first token.
+    pub time_limit: Option<Duration>,
 }
 
 impl Job {

@@ -19,10 +19,13 @@ pub mod catalog;
 mod clients;
 pub mod error;
 mod exchange;
+mod fill_in;
 mod hosts;
 mod io;
 mod job;
 pub mod listen;
+#[cfg(test)]
+mod made_up;
 mod metrics;
 mod openapi;
 mod origins;

@@ -40,6 +40,7 @@ impl Origins {
     }
 
     /// Lets their pages read answers; without origins nobody's.
+    #[must_use]
     pub fn layer(&self) -> Option<CorsLayer> {
         let allowed = match self {
             Self::Any => AllowOrigin::any(),

@@ -10,6 +10,8 @@ use super::app::App;
 use super::error::Error;
 use super::job::Job;
 use super::running::Running;
+use crate::generate::event::StopReason;
+use crate::generate::probs::Position;
 use crate::generate::{Answer, Event, Finish};
 
 /// An answer as it grows.
@@ -33,8 +35,7 @@ impl Outcome {
     pub fn add(&mut self, event: Event) -> String {
         match event {
             Event::Started(_) => self.began = Instant::now(),
-            Event::Token(_) if self.read.is_none() => self.read = Some(self.began.elapsed()),
-            Event::Done(_) | Event::Failed(_) => {
+            Event::Token(_) | Event::Done(_) | Event::Failed(_) => {
                 let all = self.began.elapsed();
                 self.wrote = all.saturating_sub(*self.read.get_or_insert(all));
             }
@@ -69,9 +70,34 @@ impl Outcome {
         self.answer.started.prompts.first().map_or((0, 0), |prompt| (prompt.tokens.len(), prompt.n_cached))
     }
 
+    /// What is known of the tokens of the text. Those of a stop string are not part of it.
+    pub fn positions(&self) -> &[Position] {
+        let Answer { positions, text, stopped_by, .. } = &self.answer;
+        if !matches!(stopped_by, Some(StopReason::Text(_))) {
+            return positions;
+        }
+        let mut n_bytes = 0;
+        let is_told = |position: &&Position| {
+            let begins_at = n_bytes;
+            n_bytes += position.chosen.bytes.len();
+            begins_at < text.len()
+        };
+        &positions[..positions.iter().take_while(is_told).count()]
+    }
+
+    /// Since it began, with what it took to read the prompt.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// `stop` or `length`.
     pub fn finish_reason(&self) -> &'static str {
         self.answer.finish.map_or("stop", Finish::name)
+    }
+
+    /// How long the prompt took to read, and the answer to write.
+    pub fn times(&self) -> (Duration, Duration) {
+        (self.read.unwrap_or_default(), self.wrote)
     }
 
     /// llama-server's `timings`.

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -10,8 +11,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::app::App;
 use super::error::Error;
 use super::job::Job;
+use super::metrics::Watched;
 use crate::engine::Id;
-use crate::generate::Event;
+use crate::generate::{Event, Finish};
 
 /// The events of one request, until the last. What it holds is bounded by what the context does.
 pub struct Running {
@@ -19,6 +21,26 @@ pub struct Running {
     id: Id,
     events: UnboundedReceiver<Event>,
     has_ended: bool,
+    watched: Watched,
+    limit: Limit,
+}
+
+/// The time that a text may take.
+#[derive(Debug, Default)]
+struct Limit {
+    time: Option<Duration>,
+    /// Since its first token.
+    since: Option<Instant>,
+    is_over: bool,
+}
+
+impl Limit {
+    /// Whether a line ends with this text, and the time has passed.
+    fn ends_with(&mut self, text: &str) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.is_over |= text.contains('\n') && self.time.is_some_and(|time| since.elapsed() > time);
+        self.is_over
+    }
 }
 
 impl Running {
@@ -26,9 +48,10 @@ impl Running {
     pub fn start(app: &Arc<App>, job: Job) -> Result<Self, Error> {
         let (sender, events) = unbounded_channel();
         let listener = Box::new(move |event| sender.send(event).is_ok());
+        let watched = Watched::default();
         let id = app.engine.submit_with(job.ensemble, job.request, listener)?;
-        app.metrics.add_request();
-        Ok(Self { app: app.clone(), id, events, has_ended: false })
+        let limit = Limit { time: job.time_limit, ..Limit::default() };
+        Ok(Self { app: app.clone(), id, events, has_ended: false, watched, limit })
     }
 
     /// Hands several jobs to the engine, all or none.
@@ -45,14 +68,24 @@ impl Stream for Running {
         if self.has_ended {
             return Poll::Ready(None);
         }
-        let polled = self.events.poll_recv(context);
-        if let Poll::Ready(event) = &polled {
+        loop {
+            let polled = self.events.poll_recv(context);
+            let Poll::Ready(event) = polled else { return Poll::Pending };
             self.has_ended = event.as_ref().is_none_or(Event::is_last);
-            if let Some(event) = event {
-                self.app.metrics.add(event);
+            let Some(mut event) = event else { return Poll::Ready(None) };
+            let this = &mut *self;
+            this.app.metrics.add(&mut this.watched, &event);
+            match &mut event {
+                // What is written until the engine has heard of it is not told.
+                Event::Token(_) if this.limit.is_over => continue,
+                Event::Token(token) if this.limit.ends_with(&token.text) => this.app.engine.cancel(this.id),
+                Event::Done(done) if this.limit.is_over => {
+                    (done.finish, done.stopped_by, done.text) = (Finish::Length, None, String::new());
+                }
+                _ => {}
             }
+            return Poll::Ready(Some(event));
         }
-        polled
     }
 }
 

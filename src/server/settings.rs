@@ -22,6 +22,8 @@ pub struct Settings {
     pub metrics: bool,
     /// Serve `/slots`.
     pub slots: bool,
+    /// `/infill` gives the suffix before the prefix.
+    pub spm_infill: bool,
     /// Most bytes of a body; a longer one is refused before it is read.
     pub max_body_bytes: usize,
     /// Headers, and then the body, have to be here so soon, and a reader may stand still for so long.
@@ -44,6 +46,7 @@ impl Default for Settings {
             hosts: Hosts::default(),
             metrics: false,
             slots: true,
+            spm_infill: false,
             max_body_bytes: 16 << 20,
             read_timeout: Duration::from_secs(30),
             max_connections: 4096,

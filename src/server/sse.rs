@@ -22,6 +22,7 @@ pub struct Frame {
     pub data: String,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what is told is made for it")]
 impl Frame {
     pub fn data(data: impl ToString) -> Self {
         Self { name: None, data: data.to_string() }
@@ -40,30 +41,39 @@ pub trait Dialect: Send + 'static {
     fn end(&mut self) -> Vec<Frame>;
     /// What is told when one has failed; nothing comes behind it.
     fn failed(&mut self, error: &Error) -> Vec<Frame>;
+    /// What a stream that is silent for long tells; `None` for a comment.
+    fn ping() -> Option<Frame> {
+        None
+    }
 }
 
 type Indexed = SelectAll<Pin<Box<dyn Stream<Item = (usize, Event)> + Send>>>;
 
 /// Waits until every text has its place, so that what cannot be run is told by a status, and then streams.
-pub async fn respond(
+pub async fn respond<D: Dialect>(
     running: Vec<Running>,
-    mut dialect: impl Dialect,
+    mut dialect: D,
     ping: Option<Duration>,
 ) -> Result<Response, Error> {
-    let (mut first, events) = begin(running, &mut dialect).await?;
-    let frames = frames(std::mem::take(&mut first), events, dialect);
-    let events = frames.map(|frame| {
-        let event = sse::Event::default().data(frame.data);
-        Ok::<_, Infallible>(match frame.name {
-            Some(name) => event.event(name),
-            None => event,
-        })
-    });
-    let sse = Sse::new(events);
-    Ok(match ping {
-        Some(interval) => sse.keep_alive(KeepAlive::new().interval(interval)).into_response(),
-        None => sse.into_response(),
-    })
+    let (first, events) = begin(running, &mut dialect).await?;
+    let frames = frames(first, events, dialect);
+    let sse = Sse::new(frames.map(|frame| Ok::<_, Infallible>(event(frame))));
+    let Some(interval) = ping else { return Ok(sse.into_response()) };
+    let keep_alive = KeepAlive::new().interval(interval);
+    let keep_alive = match D::ping() {
+        Some(frame) => keep_alive.event(event(frame)),
+        None => keep_alive,
+    };
+    Ok(sse.keep_alive(keep_alive).into_response())
+}
+
+fn event(Frame { name, data }: Frame) -> sse::Event {
+    // Clients that read line by line want the name first.
+    let event = match name {
+        Some(name) => sse::Event::default().event(name),
+        None => sse::Event::default(),
+    };
+    event.data(data)
 }
 
 /// The same as one JSON object a line.

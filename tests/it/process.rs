@@ -169,7 +169,7 @@ fn texts_are_those_of_a_thread() {
 /// In the middle of a prompt, and of a text; with others that wait.
 #[test]
 fn whoever_waits_for_a_process_that_dies_is_told_and_the_next_answer_is_the_same() {
-    for name in ["KILL", "ABRT", "SEGV"] {
+    for name in ["KILL", "ABRT", "TERM"] {
         let handle = supervise(settings(1, 8));
         let clean = run(&handle, short());
         assert_eq!(clean.failure, None);
@@ -193,6 +193,54 @@ fn whoever_waits_for_a_process_that_dies_is_told_and_the_next_answer_is_the_same
             assert_eq!(parts(&run(&handle, short())), parts(&clean));
         }
     }
+}
+
+/// Requests come from all sides while processes die: each is answered, refused, or told of the end.
+#[test]
+fn nobody_is_forgotten_while_processes_die() {
+    const N_KILLED: usize = 2;
+    let handle = supervise(settings(3, 8));
+    let clean = run(&handle, short());
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut n_done = [0, 0];
+                    // As many answers after the last death as it takes to be sure of it.
+                    while n_done[1] < 8 {
+                        let is_late = handle.health().n_restarts == N_KILLED;
+                        match submit(&handle, 0, short()) {
+                            Ok(heard) => match heard.answer() {
+                                Answer { failure: Some(failure), .. } => assert_eq!(failure.kind, Kind::Internal),
+                                answer => {
+                                    assert_eq!(parts(&answer), parts(&clean));
+                                    n_done[usize::from(is_late)] += 1;
+                                }
+                            },
+                            Err(failure) => {
+                                assert_eq!(failure.kind, Kind::Unavailable);
+                                handle.wait().expect("it comes back");
+                            }
+                        }
+                        match handle.ask(tokenise(PROMPT)) {
+                            Ok(reply) => assert!(matches!(reply, Reply::Tokens(_))),
+                            Err(failure) => assert!(matches!(failure.kind, Kind::Internal | Kind::Unavailable)),
+                        }
+                    }
+                    n_done
+                })
+            })
+            .collect();
+        for n_restarts in 1..=N_KILLED {
+            signal("KILL", pid(&handle));
+            until("it is started again", || handle.health().n_restarts == n_restarts);
+            handle.wait().expect("it is loaded again");
+        }
+        for asking in asking {
+            asking.join().expect("every request has an end");
+        }
+    });
+    until("nothing runs", || (handle.health().n_running, handle.health().n_waiting) == (0, 0));
 }
 
 /// A process that stands still tells nothing; one whose decode does not come back tells that.
@@ -340,6 +388,27 @@ fn a_question_that_is_open_when_the_process_dies_is_answered_so() {
     let failure = handle.ask(tokenise("x")).expect_err("no answer");
     assert_eq!(failure.kind, Kind::Internal);
     assert!(failure.message.contains("exit status: 3"), "{failure}");
+}
+
+/// Its stdout stays open where something that it started has it too.
+#[test]
+fn a_process_is_dead_though_its_pipes_are_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pid");
+    let start = format!("sleep 1000 & echo $! > '{}'", file.display());
+    let script = format!("read setup; {start}; echo '{{\"engine\":{{\"ready\":[]}}}}'; read request; exit 4");
+    let handle = supervise_shell(&script, None);
+    handle.wait().expect("it says so");
+    let grandchild = std::fs::read_to_string(&file).expect("its number").trim().parse().expect("a number");
+    let failure = submit(&handle, 0, short()).expect("it is taken in").failure();
+    assert!(failure.message.contains("exit status: 4"), "{failure}");
+    assert!(is_alive(grandchild));
+    handle.wait().expect("it is started again");
+    drop(handle);
+    let next = std::fs::read_to_string(&file).expect("its number").trim().parse().expect("a number");
+    for pid in [grandchild, next] {
+        signal("KILL", pid);
+    }
 }
 
 /// Whoever comes while it is being loaded is sent away, and so is one too many.

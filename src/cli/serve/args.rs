@@ -7,32 +7,6 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use crate::cli::args::{Alpha, End};
-use crate::cli::draft::DraftArgs;
-use crate::cli::llama_cpp::{Accepted, AcceptedByServer};
-use crate::cli::models::Models;
-use crate::cli::sampling::SamplingArgs;
-
-#[derive(Debug, ClapArgs)]
-pub struct Serve {
-    #[command(flatten)]
-    pub server: ServerArgs,
-    #[command(flatten)]
-    pub models: Models,
-    #[command(flatten)]
-    pub sampling: SamplingArgs,
-    #[command(flatten)]
-    pub alpha: Alpha,
-    #[command(flatten)]
-    pub draft: DraftArgs,
-    #[command(flatten)]
-    pub end: End,
-    #[command(flatten)]
-    pub accepted: Accepted,
-    #[command(flatten)]
-    pub accepted_by_server: AcceptedByServer,
-}
-
 /// Where it listens, whom it answers, and how many at once.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Server")]
@@ -85,6 +59,9 @@ pub struct ServerArgs {
     pub no_slots: bool,
     #[arg(long, hide = true)]
     pub slots: bool,
+    /// Fill in with the suffix in front of the prefix, as some models prefer it
+    #[arg(long)]
+    pub spm_infill: bool,
     /// Origins whose web pages may use this server, between commas; * for all [default: none]
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     pub cors_origins: Vec<String>,

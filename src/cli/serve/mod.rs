@@ -4,6 +4,7 @@ mod args;
 mod files;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub use self::args::{Serve, ServerArgs};
+pub use self::args::ServerArgs;
+use super::args::Serve;
 use super::report::{BadUsage, Hinted};
 use super::resolve::{self, Resolved};
 use super::terminal::say;
 use super::text::read_text;
-use super::{Done, deterministic, probe, roles, there};
+use super::{Done, deterministic, probe, progress, roles, there};
 use crate::engine::process::{Child, Planned, Setup};
 use crate::engine::{self, Handle, State};
 use crate::recipe::view::TemplateName;
@@ -24,12 +26,13 @@ use crate::recipe::{ModelName, Recipe};
 use crate::sampling::Sampling;
 use crate::server::catalog::Defaults;
 use crate::server::{self, App, Catalog, Hosts, Origins, Served, Settings};
-use crate::steer::{Plan, Texts};
+use crate::steer::{Facts, Plan, Texts};
 
 /// Texts at the same time, where nobody says.
 const N_PARALLEL: usize = 4;
-/// Rows that a step has room for in every text's context: prompts are scored so many tokens at a time.
-const N_ROWS: usize = 16;
+/// Tokens of prompts that are scored in a step, if their rows take no more than this in every context.
+const N_ROWS: usize = 64;
+const ROWS_BYTES: usize = 32 << 20;
 
 pub fn run(args: &Serve) -> Result<Done> {
     let settings = settings(&args.server)?;
@@ -44,7 +47,9 @@ pub fn run(args: &Serve) -> Result<Done> {
 fn settings(args: &ServerArgs) -> Result<Settings> {
     let mut api_keys = args.api_key.clone();
     if let Some(path) = &args.api_key_file {
-        api_keys.extend(read_text(path)?.lines().map(|line| line.trim().to_owned()));
+        // As in llama-server, a line that begins with a hash is a comment.
+        let text = read_text(path)?;
+        api_keys.extend(text.lines().map(str::trim).filter(|line| !line.starts_with('#')).map(str::to_owned));
     }
     let is_asked = !api_keys.is_empty();
     api_keys.retain(|key| !key.is_empty());
@@ -65,6 +70,7 @@ fn settings(args: &ServerArgs) -> Result<Settings> {
         drain: Duration::from_secs(args.drain),
         metrics: args.metrics,
         slots: !args.no_slots,
+        spm_infill: args.spm_infill,
         read_timeout: Duration::from_secs(args.timeout),
         sse_ping: u64::try_from(args.sse_ping_interval).ok().filter(|n| *n > 0).map(Duration::from_secs),
         ..Settings::default()
@@ -147,10 +153,10 @@ fn serve_one(
     // A seed that was drawn here would be every request's.
     let sampling =
         Sampling { seed: args.sampling.seed.and(sampling.seed).or(resolved.recipe.sampling.seed), ..sampling };
-    set_room(args, &mut resolved, n_slots)?;
-    resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(N_ROWS));
+    let facts = set_room(args, &mut resolved, n_slots)?;
+    let n_rows = N_ROWS.min(ROWS_BYTES / (size_of::<f32>() * facts.n_vocab.max(1)));
+    resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(n_rows));
     let plan = resolved.plan.clone();
-    let facts = plan.check()?;
     resolve::note_cancelled_base(&plan, &facts, &sampling);
     probe::admit(&plan, &facts, &args.models.rpc)?;
     let (n_predict, stop) = args.end.limits(true);
@@ -160,7 +166,7 @@ fn serve_one(
     let system = args.server.system_prompt.clone().or_else(|| recipe.system_prompt.clone());
     let (name, aliases) = match args.server.alias.split_first() {
         Some((name, others)) => (name.clone(), others.to_vec()),
-        None => (listed_as(recipe, name), Vec::new()),
+        None => (listed_as(recipe, name, args.models.names_models()), Vec::new()),
     };
     let served = Served {
         name,
@@ -176,29 +182,29 @@ fn serve_one(
 }
 
 /// How many tokens the texts have, and whether they share them.
-fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<()> {
+fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<Facts> {
     let server = &args.server;
     let shares = server.kv_unified || !server.no_kv_unified && server.parallel < 0;
     let shares = shares && !args.models.deterministic;
     // As in llama-server, --ctx-size is for all slots together.
     let asked = args.models.ctx_size.map(|n| if shares || n == 0 { n } else { (n / n_slots as u32).max(1) });
-    resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
+    let facts = resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
     resolved.plan.texts = match (shares, args.models.ctx_size) {
         (true, Some(n)) if n > 0 => Texts::sharing(n_slots, 1),
         (true, _) => Texts::sharing(n_slots, n_slots),
         (false, _) => Texts::apart(n_slots),
     };
-    Ok(())
+    Ok(facts)
 }
 
-/// The recipe's name, or the base's.
-fn listed_as(recipe: &Recipe, name: Option<&str>) -> String {
-    let stem = |path: &std::path::Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+/// The recipe's name, or the base's where that is named by itself.
+fn listed_as(recipe: &Recipe, name: Option<&str>, names_models: bool) -> String {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match (name, &recipe.base.model) {
-        (Some(name), _) => stem(std::path::Path::new(name)),
-        (None, ModelName::Hub { repo, .. }) => repo.clone(),
-        (None, ModelName::File(path)) if recipe.pairs.is_empty() => stem(path),
-        (None, _) => roles::DEMO.to_owned(),
+        (Some(name), _) => stem(Path::new(name)),
+        (None, _) if !names_models => roles::DEMO.to_owned(),
+        (None, ModelName::File(path)) => stem(path),
+        (None, other) => other.to_string(),
     }
 }
 
@@ -246,16 +252,20 @@ async fn asked_to_end([interrupt, terminate]: &mut [Signal; 2]) {
 
 /// Waits until the models are loaded; the error says why they cannot be.
 async fn loaded(engine: &Handle, ids: &[String]) -> Result<bool> {
+    let mut bar = progress::Loading::default();
     loop {
         let health = engine.health();
         match health.state {
+            State::Loading { what, share } if !what.is_empty() => bar.report_of(&what, share),
             State::Ready(_) => {
+                drop(bar);
                 say!("ready: {}", ids.join(", "));
                 return Ok(true);
             }
             State::Down { failure } if health.has_ended => return Err(failure.into()),
-            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            _ => {}
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -26,6 +26,8 @@ const BEAT: Duration = Duration::from_millis(250);
 /// Serves as the engine of the parent process: takes a [`Setup`] and commands from stdin, a line each, and answers on stdout.
 /// Ends the process when stdin is closed, whatever runs, and when the set-up cannot be loaded.
 pub fn serve(stdin: impl Read, stdout: impl Write + Send + 'static) -> io::Result<()> {
+    // A core file with all weights in it takes minutes, in which the parent would hear nothing of an end.
+    let _ = std::fs::write("/proc/self/coredump_filter", "0");
     let mut stdin = BufReader::new(stdin);
     let output = Output::spawn(stdout)?;
     let mut line = Vec::new();

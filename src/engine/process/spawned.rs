@@ -64,30 +64,30 @@ impl Spawned {
         }
     }
 
-    /// How it ends, once it has closed its stdout or stdin. It is ended where it does not.
-    pub fn ends_within(&mut self, patience: Duration) -> String {
+    /// How it ends, if it does in time.
+    pub fn ends_within(&mut self, patience: Duration) -> Option<String> {
         let began = Instant::now();
         loop {
-            if let Some(how) = self.ended() {
+            let how = self.ended();
+            if how.is_some() || began.elapsed() > patience {
                 return how;
-            }
-            if began.elapsed() > patience {
-                self.kill();
-                return "it did not end by itself".to_owned();
             }
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
+    /// Ends it, without waiting until it has ended.
     pub fn kill(&mut self) {
         let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
 impl Drop for Spawned {
     fn drop(&mut self) {
+        /// What is killed ends at once, unless it hangs in a driver.
+        const PATIENCE: Duration = Duration::from_secs(2);
         self.kill();
+        self.ends_within(PATIENCE);
     }
 }
 

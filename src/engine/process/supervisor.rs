@@ -19,8 +19,10 @@ const LOOK: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_secs(10);
 /// The same before the first: libraries of devices take long to start.
 const FIRST_SILENCE: Duration = Duration::from_secs(60);
-/// A process that is told to end, or has closed its pipes, may take so long to do it.
+/// A process that is told to end may take so long to do it.
 const ENDING: Duration = Duration::from_secs(2);
+/// The same for one that has closed a pipe.
+const CLOSING: Duration = Duration::from_millis(500);
 /// What a process that has ended has told before may be read so long.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// A process that never was ready is not started more often.
@@ -59,9 +61,12 @@ impl Supervisor {
         let mut was_ready = false;
         let mut started = Ok(first);
         loop {
-            let end = match started {
-                Ok(process) => Attended::new(&self, process).run(),
-                Err(error) => End::Died { how: format!("it cannot be started: {error}"), ready_for: None },
+            let (end, process) = match started {
+                Ok(process) => {
+                    let (end, process) = Attended::new(&self, process).run();
+                    (end, Some(process))
+                }
+                Err(error) => (End::Died { how: format!("it cannot be started: {error}"), ready_for: None }, None),
             };
             let (failure, ready_for, is_final) = match end {
                 End::Stopped => return,
@@ -74,6 +79,8 @@ impl Supervisor {
                 }
             };
             self.link.down(&failure, is_final);
+            // One that hangs in a driver takes its time to go: whoever waits was told before.
+            drop(process);
             if is_final {
                 return;
             }
@@ -118,7 +125,7 @@ impl<'a> Attended<'a> {
         Self { supervisor, process, ready_since: None, n_silent: 0, has_beaten: false }
     }
 
-    fn run(mut self) -> End {
+    fn run(mut self) -> (End, Spawned) {
         let (stop, notes) = (self.supervisor.stop.clone(), self.process.notes.clone());
         loop {
             let end = select! {
@@ -127,7 +134,7 @@ impl<'a> Attended<'a> {
                 default(LOOK) => self.look(),
             };
             if let Some(end) = end {
-                return end;
+                return (end, self.process);
             }
         }
     }
@@ -152,17 +159,16 @@ impl<'a> Attended<'a> {
         self.n_silent = 0;
         match note {
             Note::Frame(frame) => self.take(*frame),
-            Note::Broken(why) => {
-                // It may have closed its pipes by dying.
-                let how = self.process.ended().unwrap_or(why);
-                self.process.kill();
-                Some(self.died(how))
-            }
-            Note::End => {
-                let how = self.process.ends_within(ENDING);
-                Some(self.died(how))
-            }
+            // Most often it has closed its pipes by dying.
+            Note::Broken(why) => Some(self.closed(why)),
+            Note::End => Some(self.closed("it has closed its stdout".to_owned())),
         }
+    }
+
+    fn closed(&mut self, why: String) -> End {
+        let how = self.process.ends_within(CLOSING).unwrap_or(why);
+        self.process.kill();
+        self.died(how)
     }
 
     fn take(&mut self, frame: Frame) -> Option<End> {
@@ -210,8 +216,8 @@ impl<'a> Attended<'a> {
             return Some(self.died(how));
         }
         self.n_silent += 1;
-        let limit = self.supervisor.watchdog?;
-        let patience = limit.max(if self.has_beaten { SILENCE } else { FIRST_SILENCE });
+        let patience = if self.has_beaten { SILENCE } else { FIRST_SILENCE };
+        let patience = patience.max(self.supervisor.watchdog.unwrap_or_default());
         if LOOK * self.n_silent < patience {
             return None;
         }

@@ -17,11 +17,12 @@ use crate::server::outcome::{Outcome, usage};
 use crate::server::running::Running;
 use crate::server::sse::{self, Dialect, Frame};
 use crate::server::wire::completion::{Asked, asked, count, flag};
+use crate::server::wire::explain::Explain;
 use crate::server::wire::id;
 use crate::server::wire::limits::LimitFields;
-use crate::server::wire::messages::{MessageField, conversation};
+use crate::server::wire::messages::{MessageField, conversation, refuse_of_template};
 use crate::server::wire::sampling::SamplingFields;
-use crate::server::wire::steering::{SteeringFields, explained};
+use crate::server::wire::steering::SteeringFields;
 use crate::server::wire::{logprobs, response_format};
 
 /// Most choices of one request.
@@ -75,14 +76,22 @@ struct Own {
 /// Answers a conversation.
 #[utoipa::path(
     post, path = "/v1/chat/completions", tag = "OpenAI", request_body = ChatRequest,
-    responses((status = 200, description = "The answer, or a stream of its chunks", body = Object), (status = "4XX", body = Object))
+    responses(
+        (status = 200, description = "The answer, or a stream of its chunks",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let own: Own = read(&body)?;
     refuse_tools(&body)?;
+    refuse_of_template(&body, &own.messages)?;
     let n = count(&body, "n", 1, MAX_CHOICES)?.unwrap_or(1);
     let top = count(&body, "top_logprobs", 0, MAX_TOP_LOGPROBS)?;
-    let with_logprobs = flag(&body, "logprobs")? || top.is_some();
+    let with_logprobs = flag(&body, "logprobs")?;
+    if top.is_some() && !with_logprobs {
+        return Err(Error::field("top_logprobs", "it needs `logprobs` to be true"));
+    }
     let is_stream = flag(&body, "stream")?;
     let mut asked = asked(&app, &body).await?;
     response_format::apply(&body, &mut asked.job.request.sampling)?;
@@ -119,8 +128,7 @@ struct Teller {
     model: String,
     created: u64,
     with_logprobs: bool,
-    /// Names of the pairs, where tokens are explained.
-    explain: Option<Vec<String>>,
+    explain: Explain,
 }
 
 impl Teller {
@@ -130,11 +138,11 @@ impl Teller {
             model: asked.model.id(),
             created: now(),
             with_logprobs,
-            explain: asked.explain.then(|| asked.model.served.pairs.clone()),
+            explain: Explain::of(asked),
         }
     }
 
-    fn object(&self, kind: &str, choices: Vec<Value>) -> Value {
+    fn object(&self, kind: &str, choices: &[Value]) -> Value {
         json!({
             "id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices,
             "system_fingerprint": crate::server::FINGERPRINT,
@@ -145,19 +153,16 @@ impl Teller {
         let choice = |(i, outcome): (usize, &Outcome)| {
             let answer = &outcome.answer;
             let logprobs = self.with_logprobs.then(|| {
-                json!({"content": answer.positions.iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
+                json!({"content": outcome.positions().iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
             });
             let mut choice = json!({
                 "index": i, "finish_reason": outcome.finish_reason(), "logprobs": logprobs,
                 "message": {"role": "assistant", "content": answer.text},
             });
-            if let Some(names) = &self.explain {
-                let tokens: Vec<_> = answer.positions.iter().map(|position| explained(position, names)).collect();
-                choice["proxy"] = json!({"tokens": tokens});
-            }
+            self.explain.add(&mut choice, outcome.positions());
             choice
         };
-        let mut whole = self.object("chat.completion", outcomes.iter().enumerate().map(choice).collect());
+        let mut whole = self.object("chat.completion", &outcomes.iter().enumerate().map(choice).collect::<Vec<_>>());
         whole["usage"] = usage(outcomes, 1);
         if let [outcome, ..] = outcomes {
             whole["timings"] = outcome.timings();
@@ -178,7 +183,7 @@ impl Chunks {
         Self { teller, outcomes: (0..n).map(|_| Outcome::default()).collect(), include_usage }
     }
 
-    fn chunk(&self, choices: Vec<Value>) -> Value {
+    fn chunk(&self, choices: &[Value]) -> Value {
         let mut chunk = self.teller.object("chat.completion.chunk", choices);
         if self.include_usage {
             chunk["usage"] = Value::Null;
@@ -186,7 +191,7 @@ impl Chunks {
         chunk
     }
 
-    fn delta(&self, i: usize, delta: Value, finish_reason: Option<&str>) -> Value {
+    fn delta(i: usize, delta: &Value, finish_reason: Option<&str>) -> Value {
         json!({"index": i, "delta": delta, "finish_reason": finish_reason, "logprobs": null})
     }
 }
@@ -198,24 +203,22 @@ impl Dialect for Chunks {
         let text = self.outcomes[i].add(event);
         let mut frames = Vec::new();
         if is_first {
-            let role = self.delta(i, json!({"role": "assistant", "content": null}), None);
-            frames.push(Frame::data(self.chunk(vec![role])));
+            let role = Self::delta(i, &json!({"role": "assistant", "content": null}), None);
+            frames.push(Frame::data(self.chunk(&[role])));
         }
         if !text.is_empty() || position.is_some() {
-            let mut choice = self.delta(i, json!({"content": text}), None);
+            let mut choice = Self::delta(i, &json!({"content": text}), None);
             if let Some(position) = &position {
                 if self.teller.with_logprobs {
                     choice["logprobs"] = json!({"content": [logprobs::content(position)], "refusal": null});
                 }
-                if let Some(names) = &self.teller.explain {
-                    choice["proxy"] = json!({"tokens": [explained(position, names)]});
-                }
+                self.teller.explain.add(&mut choice, std::slice::from_ref(position));
             }
-            frames.push(Frame::data(self.chunk(vec![choice])));
+            frames.push(Frame::data(self.chunk(&[choice])));
         }
         if is_last {
             let outcome = &self.outcomes[i];
-            let mut chunk = self.chunk(vec![self.delta(i, json!({}), Some(outcome.finish_reason()))]);
+            let mut chunk = self.chunk(&[Self::delta(i, &json!({}), Some(outcome.finish_reason()))]);
             chunk["timings"] = outcome.timings();
             frames.push(Frame::data(chunk));
         }
@@ -225,7 +228,7 @@ impl Dialect for Chunks {
     fn end(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         if self.include_usage {
-            let mut chunk = self.chunk(Vec::new());
+            let mut chunk = self.chunk(&[]);
             chunk["usage"] = usage(&self.outcomes, 1);
             frames.push(Frame::data(chunk));
         }

@@ -20,23 +20,21 @@ use crate::server::job::Job;
 use crate::server::outcome::{Outcome, usage};
 use crate::server::running::Running;
 use crate::server::sse::{self, Dialect, Frame};
-use crate::server::wire::completion::{Asked, asked, count, flag, ids_of};
+use crate::server::wire::completion::{Asked, asked, count, flag};
+use crate::server::wire::explain::Explain;
 use crate::server::wire::id;
 use crate::server::wire::limits::LimitFields;
 use crate::server::wire::logprobs::Legacy;
+use crate::server::wire::prompt::{MAX_PROMPTS, prompts};
 use crate::server::wire::sampling::SamplingFields;
-use crate::server::wire::steering::{SteeringFields, explained};
-use crate::steer::{Role, Sampled};
-
-/// Most texts of one request.
-const MAX_PROMPTS: usize = 1024;
+use crate::server::wire::steering::SteeringFields;
 
 /// Texts to be continued, as they are. Fields that are not listed are left alone.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct CompletionRequest {
     /// An id of `/v1/models`; without one the first.
     pub model: Option<String>,
-    /// A text, token ids, or a list of either.
+    /// A text; token ids, also with texts between them; or a list of several prompts.
     #[schema(value_type = Object)]
     pub prompt: Value,
     pub stream: Option<bool>,
@@ -63,11 +61,15 @@ struct Own {
 /// Continues texts.
 #[utoipa::path(
     post, path = "/v1/completions", tag = "OpenAI", request_body = CompletionRequest,
-    responses((status = 200, description = "The texts, or a stream of their chunks", body = Object), (status = "4XX", body = Object))
+    responses(
+        (status = 200, description = "The texts, or a stream of their chunks",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", body = Object)
+    )
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let own: Own = read(&body)?;
-    let prompts = prompts(&body)?;
+    let prompts = prompts(body.get("prompt"))?;
     refuse(&body)?;
     let n = count(&body, "n", 1, MAX_CHOICES)?.unwrap_or(1);
     if prompts.len().saturating_mul(n) > MAX_PROMPTS {
@@ -85,7 +87,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     for prompt in prompts {
         let (mut job, echoed) = match (echo, top) {
             (true, _) => echoed(&app, &asked, prompt).await?,
-            (false, _) => (asked.with(Input::Raw(vec![prompt])), Vec::new()),
+            (false, _) => (asked.with(Input::Raw(prompt)), Vec::new()),
         };
         if echo {
             job.request.prompt_probs = top;
@@ -103,32 +105,6 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     Ok(Json(teller.whole(&outcomes)).into_response())
 }
 
-/// Every prompt as one piece.
-fn prompts(body: &Value) -> Result<Vec<Piece>, Error> {
-    let expected = "expected a text, a list of token ids, or a list of either";
-    let refuse = |got: &Value| Error::field("prompt", format!("{got}, {expected}"));
-    let ids = |list: &[Value]| -> Result<Piece, Error> {
-        let id = |id: &Value| id.as_i64().and_then(|id| id.try_into().ok()).ok_or_else(|| refuse(id));
-        Ok(Piece::Tokens(list.iter().map(id).collect::<Result<_, _>>()?))
-    };
-    let one = |prompt: &Value| match prompt {
-        Value::String(text) => Ok(Piece::Raw(text.clone())),
-        Value::Array(list) => ids(list),
-        other => Err(refuse(other)),
-    };
-    let prompts = match body.get("prompt") {
-        None | Some(Value::Null) => return Err(Error::field("prompt", format!("it is missing, {expected}"))),
-        Some(Value::Array(list)) if list.first().is_some_and(Value::is_number) => vec![ids(list)?],
-        Some(Value::Array(list)) => list.iter().map(one).collect::<Result<_, _>>()?,
-        Some(prompt) => vec![one(prompt)?],
-    };
-    match prompts.len() {
-        0 => Err(Error::field("prompt", format!("the list is empty, {expected}"))),
-        n if n > MAX_PROMPTS => Err(Error::field("prompt", format!("{n} prompts, expected at most {MAX_PROMPTS}"))),
-        _ => Ok(prompts),
-    }
-}
-
 fn refuse(body: &Value) -> Result<(), Error> {
     let suffix = body.get("suffix").and_then(Value::as_str).unwrap_or_default();
     if !suffix.is_empty() {
@@ -144,29 +120,29 @@ fn refuse(body: &Value) -> Result<(), Error> {
 }
 
 /// A job for a prompt that is told again: by its tokens, and what each of them is.
-async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Piece) -> Result<(Job, Vec<String>), Error> {
-    let ensemble = asked.model.served.ensemble;
-    let role = if let Sampled::Alone(role) = asked.job.request.sampled { role } else { Role::Base };
+async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Vec<Piece>) -> Result<(Job, Vec<String>), Error> {
+    let (ensemble, request) = (asked.job.ensemble, &asked.job.request);
+    let (sampled, views) = (request.sampled, request.views.clone());
+    let is_plain = views.is_empty();
+    let question = Question::Prompt { ensemble, sampled, input: Input::Raw(prompt), views };
     let app = app.clone();
     let (tokens, pieces) = blocking(move || {
-        let tokens = match prompt {
-            Piece::Tokens(tokens) => tokens,
-            Piece::Raw(text) | Piece::Template(text) | Piece::Content(text) => {
-                ids_of(&app, ensemble, role, &text, true)?
-            }
+        let unexpected = |other| Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}")));
+        let (role, tokens) = match app.engine.ask(question)? {
+            // The role that tokens are chosen for stands first.
+            Reply::Prompts(mut prompts) if !prompts.is_empty() => prompts.swap_remove(0),
+            other => return unexpected(other),
         };
-        let question = Question::Spell { ensemble, role, tokens: tokens.clone() };
-        match app.engine.ask(question)? {
+        match app.engine.ask(Question::Spell { ensemble, role, tokens: tokens.clone() })? {
             Reply::Tokens(pieces) => {
                 let pieces =
                     pieces.into_iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned()).collect();
                 Ok((tokens, pieces))
             }
-            other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
+            other => unexpected(other),
         }
     })
     .await?;
-    let is_plain = asked.job.request.views.is_empty();
     let input = if is_plain { Input::Tokens(tokens) } else { Input::Raw(vec![Piece::Tokens(tokens)]) };
     Ok((asked.with(input), pieces))
 }
@@ -181,12 +157,12 @@ struct Teller {
     echoes: Vec<Vec<String>>,
     /// Choices for each prompt.
     n: usize,
-    explain: Option<Vec<String>>,
+    explain: Explain,
 }
 
 impl Teller {
     fn new(asked: &Asked<'_>, with_logprobs: bool, echoes: Vec<Vec<String>>, n: usize) -> Self {
-        let explain = asked.explain.then(|| asked.model.served.pairs.clone());
+        let explain = Explain::of(asked);
         Self { id: id("cmpl-"), model: asked.model.id(), created: now(), with_logprobs, echoes, n, explain }
     }
 
@@ -194,7 +170,7 @@ impl Teller {
         self.echoes.len() * self.n
     }
 
-    fn object(&self, choices: Vec<Value>) -> Value {
+    fn object(&self, choices: &[Value]) -> Value {
         json!({
             "id": self.id, "object": "text_completion", "created": self.created, "model": self.model,
             "choices": choices, "system_fingerprint": crate::server::FINGERPRINT,
@@ -218,16 +194,13 @@ impl Teller {
                 if let Some(first) = echo.first() {
                     lists.push_first(first);
                 }
-                answer.prompt_positions.iter().chain(&answer.positions).for_each(|position| lists.push(position));
+                answer.prompt_positions.iter().chain(outcome.positions()).for_each(|position| lists.push(position));
                 choice["logprobs"] = lists.json();
             }
-            if let Some(names) = &self.explain {
-                let tokens: Vec<_> = answer.positions.iter().map(|position| explained(position, names)).collect();
-                choice["proxy"] = json!({"tokens": tokens});
-            }
+            self.explain.add(&mut choice, outcome.positions());
             choice
         };
-        let mut whole = self.object(outcomes.iter().enumerate().map(choice).collect());
+        let mut whole = self.object(&outcomes.iter().enumerate().map(choice).collect::<Vec<_>>());
         whole["usage"] = usage(outcomes, self.echoes.len());
         if let [outcome] = outcomes {
             whole["timings"] = outcome.timings();
@@ -253,7 +226,7 @@ impl Chunks {
 
     fn chunk(&self, i: usize, text: &str, finish_reason: Option<&str>) -> Value {
         let choice = json!({"index": i, "text": text, "finish_reason": finish_reason, "logprobs": null});
-        let mut chunk = self.teller.object(vec![choice]);
+        let mut chunk = self.teller.object(&[choice]);
         if self.include_usage {
             chunk["usage"] = Value::Null;
         }
@@ -293,9 +266,7 @@ impl Dialect for Chunks {
                     lists.push(position);
                     choice["logprobs"] = lists.json();
                 }
-                if let Some(names) = &self.teller.explain {
-                    choice["proxy"] = json!({"tokens": [explained(position, names)]});
-                }
+                self.teller.explain.add(choice, std::slice::from_ref(position));
             }
             self.n_told[i] += text.chars().count();
             frames.push(Frame::data(chunk));
@@ -311,7 +282,7 @@ impl Dialect for Chunks {
     fn end(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         if self.include_usage {
-            let mut chunk = self.teller.object(Vec::new());
+            let mut chunk = self.teller.object(&[]);
             chunk["usage"] = usage(&self.outcomes, self.teller.echoes.len());
             frames.push(Frame::data(chunk));
         }

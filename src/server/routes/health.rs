@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use crate::engine::State as Engine;
+use crate::engine::Health;
 use crate::server::app::App;
-use crate::server::error::{Error, ErrorKind};
+use crate::server::error::Error;
 
 /// Whether requests are answered: 503 while models load, and while the engine is started anew.
 #[utoipa::path(
@@ -16,13 +16,7 @@ use crate::server::error::{Error, ErrorKind};
     responses((status = 200, description = "Ready", body = Object), (status = 503, description = "Not yet, or not now", body = Object))
 )]
 pub async fn health(State(app): State<Arc<App>>) -> Result<Json<Value>, Error> {
-    let health = app.engine.health();
-    match health.state {
-        Engine::Ready(_) => Ok(Json(json!({
-            "status": "ok", "n_running": health.n_running, "n_waiting": health.n_waiting,
-            "n_restarts": health.n_restarts,
-        }))),
-        Engine::Loading { .. } => Err(Error::new(ErrorKind::Unavailable, "Loading model")),
-        Engine::Down { failure } => Err(Error::new(ErrorKind::Unavailable, failure.message)),
-    }
+    app.about()?;
+    let Health { n_running, n_waiting, n_restarts, .. } = app.engine.health();
+    Ok(Json(json!({"status": "ok", "n_running": n_running, "n_waiting": n_waiting, "n_restarts": n_restarts})))
 }

@@ -1,17 +1,34 @@
 //! One file a route. Handlers read a body, make jobs of it and put what comes of them into their dialect.
 
+mod absent;
+mod apply_template;
 mod chat;
+mod completion;
 mod completions;
+mod detokenize;
+mod errors;
 mod health;
+mod infill;
+mod input_tokens;
+mod messages;
+mod metrics;
 mod models;
+mod native;
+mod ollama;
+mod props;
+mod responses;
+mod slots;
+mod tokenize;
+mod tokenizer_info;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Uri, header};
-use axum::middleware;
+use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::MethodRouter;
+use axum::routing::{get, post};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -31,13 +48,30 @@ fn described(settings: &Settings) -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(models::list))
         .routes(routes!(chat::create))
         .routes(routes!(completions::create))
+        .routes(routes!(completion::create))
+        .routes(routes!(infill::create))
+        .routes(routes!(tokenize::create))
+        .routes(routes!(detokenize::create))
+        .routes(routes!(apply_template::create))
+        .routes(routes!(input_tokens::create))
+        .routes(routes!(tokenizer_info::read))
+        .routes(routes!(props::read, props::change))
+        .routes(routes!(slots::list))
+        .routes(routes!(metrics::read))
+        .routes(routes!(responses::create))
+        .routes(routes!(messages::create))
+        .routes(routes!(messages::count_tokens))
+        .routes(routes!(ollama::models::version))
+        .routes(routes!(ollama::models::tags))
+        .routes(routes!(ollama::models::show))
+        .routes(routes!(ollama::chat::create))
         .split_for_parts()
 }
 
 /// Every route, behind keys and origins.
 pub fn router(app: Arc<App>) -> Router {
     let (router, document) = described(&app.settings);
-    let router = router
+    let router = absent::add(aliases(router))
         .route("/openapi.json", openapi::route(document))
         .fallback(async |uri: Uri| Error::new(ErrorKind::NoSuchPath, format!("there is no {}", uri.path())))
         .method_not_allowed_fallback(async |uri: Uri| {
@@ -49,7 +83,9 @@ pub fn router(app: Arc<App>) -> Router {
     };
     let router = router
         .layer(middleware::from_fn_with_state(app.clone(), auth::check))
-        .layer(middleware::from_fn_with_state(app.clone(), browser::check));
+        .layer(middleware::from_fn_with_state(app.clone(), browser::check))
+        .layer(middleware::from_fn_with_state(app.clone(), counted))
+        .layer(middleware::from_fn_with_state(app.clone(), errors::translate));
     let router = match app.settings.origins.layer() {
         Some(cors) => router.layer(cors),
         None => router,
@@ -63,8 +99,19 @@ async fn as_told(mut response: Response) -> Response {
     response
 }
 
-/// For routes that are not described: aliases of those that are.
-#[allow(dead_code)]
-fn alias(route: MethodRouter<Arc<App>>, path: &str, router: Router<Arc<App>>) -> Router<Arc<App>> {
-    router.route(path, route)
+/// Other paths under which llama-server has what is described.
+fn aliases(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    router
+        .route("/v1/health", get(health::health))
+        .route("/models", get(models::list))
+        .route("/chat/completions", post(chat::create))
+        .route("/chat/completions/input_tokens", post(input_tokens::create))
+        .route("/completions", post(completion::create))
+}
+
+/// Counts replies by their statuses.
+async fn counted(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    app.metrics.add_reply(response.status().as_u16());
+    response
 }

@@ -49,7 +49,7 @@ pub async fn asked<'a>(app: &'a Arc<App>, body: &Value) -> Result<Asked<'a>, Err
     let explain = steering.explains();
     request.n_probs = explain.then_some(0);
     let ensemble = steering.apply(model, &mut request)?;
-    Ok(Asked { model, job: Job { ensemble, request }, explain })
+    Ok(Asked { model, job: Job { ensemble, request, time_limit: limits.time_limit() }, explain })
 }
 
 impl Asked<'_> {
@@ -95,6 +95,15 @@ pub fn flag(body: &Value, name: &str) -> Result<bool, Error> {
     }
 }
 
+/// Of llama-server, each with the reason.
+const REFUSED: [(&str, &str); 5] = [
+    ("post_sampling_probs", "log-probabilities are those before sampling"),
+    ("lora", "adapters belong to a recipe, and hold for all its requests"),
+    ("grammar_lazy", "a grammar holds from the first token on"),
+    ("n_indent", "a `grammar` keeps lines to an indentation"),
+    ("backend_sampling", "the stage runs on the CPU, and so does the chain around it"),
+];
+
 /// Fields that change what is written and that nothing here honours.
 fn refuse(body: &Value) -> Result<(), Error> {
     let is_asked = |name: &str| match body.get(name) {
@@ -102,12 +111,8 @@ fn refuse(body: &Value) -> Result<(), Error> {
         Some(Value::Array(list)) => !list.is_empty(),
         Some(_) => true,
     };
-    const REFUSED: [(&str, &str); 4] = [
-        ("post_sampling_probs", "log-probabilities are those before sampling"),
-        ("lora", "adapters belong to a recipe, and hold for all its requests"),
-        ("grammar_lazy", "a grammar holds from the first token on"),
-        ("backend_sampling", "the stage runs on the CPU, and so does the chain around it"),
-    ];
+    // 0 asks for nothing.
+    let is_asked = |name: &str| is_asked(name) && body.get(name).and_then(Value::as_u64) != Some(0);
     match REFUSED.iter().find(|(name, _)| is_asked(name)) {
         Some((name, hint)) => Err(Error::unsupported(name, hint)),
         None => Ok(()),

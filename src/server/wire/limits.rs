@@ -1,5 +1,7 @@
 //! How much is generated, and where it ends.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -19,6 +21,8 @@ pub struct LimitFields {
     /// A string, or several, that end the text and are no part of it.
     #[schema(value_type = Object)]
     pub stop: Option<Value>,
+    /// The text ends with the first line that ends so many milliseconds after its first token; 0 and less for no limit.
+    pub t_max_predict_ms: Option<i64>,
 }
 
 impl LimitFields {
@@ -32,10 +36,15 @@ impl LimitFields {
             None => Ok(defaults.n_predict),
             Some((_, -1)) => Ok(None),
             Some((name, value)) => {
-                let n = usize::try_from(value).ok().filter(|n| *n <= i32::MAX as usize);
+                let n = usize::try_from(value).ok().filter(|n| i32::try_from(*n).is_ok());
                 Ok(Some(n.ok_or_else(|| out_of_range(name, value, "0 or more, or -1 for no limit"))?))
             }
         }
+    }
+
+    pub fn time_limit(&self) -> Option<Duration> {
+        let ms = self.t_max_predict_ms.and_then(|ms| u64::try_from(ms).ok());
+        ms.filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
     pub fn stop(&self, defaults: &Defaults) -> Result<Vec<String>, Error> {

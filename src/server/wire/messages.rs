@@ -55,7 +55,36 @@ pub fn finish(mut conversation: Conversation, system: Option<&String>) -> Result
     Ok(conversation)
 }
 
-fn one(path: &str, message: &MessageField) -> Result<Message, Error> {
+/// Refuses what a body asks of the chat template and that is not done.
+pub fn refuse_of_template(body: &Value, messages: &[MessageField]) -> Result<(), Error> {
+    if body.get("chat_template_kwargs").and_then(Value::as_object).is_some_and(|values| !values.is_empty()) {
+        let hint = "templates are given the messages alone; a template of your own can hold the values";
+        return Err(Error::unsupported("chat_template_kwargs", hint));
+    }
+    // An answer that has begun is gone on with anyway.
+    let goes_on = messages.last().is_some_and(|last| last.role == "assistant");
+    if body.get("add_generation_prompt") == Some(&Value::Bool(false)) && !goes_on {
+        return Err(Error::unsupported("add_generation_prompt", "what is asked for is an answer"));
+    }
+    Ok(())
+}
+
+/// Puts what the system says in front. Many chat templates take one message of the system alone, so what it says first
+/// becomes one.
+pub fn led_by(mut conversation: Conversation, system: String) -> Conversation {
+    let messages = &mut conversation.messages;
+    let is_behind = |message: &Message| message.speaker != Speaker::System;
+    let n = messages.iter().position(is_behind).unwrap_or(messages.len());
+    let texts = std::iter::once(system).chain(messages.drain(..n).map(|message| message.text));
+    let text = texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n");
+    if !text.is_empty() {
+        messages.insert(0, Message::new(Speaker::System, text));
+    }
+    conversation
+}
+
+/// A message; `path` is where it stands in the request.
+pub fn one(path: &str, message: &MessageField) -> Result<Message, Error> {
     let speaker = match message.role.as_str() {
         "system" | "developer" => Speaker::System,
         "user" => Speaker::User,

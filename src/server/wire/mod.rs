@@ -4,12 +4,16 @@
 //! known and cannot be honoured is refused by its name.
 
 pub mod completion;
+pub mod explain;
 pub mod limits;
 pub mod logprobs;
 pub mod messages;
+pub mod prompt;
 pub mod response_format;
 pub mod sampling;
+pub mod settings;
 pub mod steering;
+pub mod tokens;
 
 /// An id that no other answer has.
 pub fn id(prefix: &str) -> String {

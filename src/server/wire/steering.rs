@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::generate::Request;
-use crate::generate::probs::{Logprob, Position, Sides};
 use crate::recipe::schedule::{MAX_ALPHA, check_alpha};
 use crate::recipe::{Schedule, View};
 use crate::server::catalog::Model;
@@ -101,13 +100,14 @@ impl SteeringFields {
                 Err(Error::field("negative_prompt", "it needs a `guidance_scale`, of 1.5 for instance"))
             }
             None => Ok(None),
-            Some(scale) => match check_alpha(scale - 1.0) {
-                Ok(()) => Ok(Some(scale).filter(|scale| *scale != 1.0)),
-                Err(_) => {
+            Some(scale) => {
+                if let Ok(()) = check_alpha(scale - 1.0) {
+                    Ok(Some(scale).filter(|scale| *scale != 1.0))
+                } else {
                     let (least, most) = (1.0 - MAX_ALPHA, 1.0 + MAX_ALPHA);
                     Err(Error::field("guidance_scale", format!("{scale}, expected a number from {least} to {most}")))
                 }
-            },
+            }
         }
     }
 }
@@ -156,25 +156,4 @@ fn schedule(name: &str, value: &Value) -> Result<Schedule, Error> {
     let schedule = Schedule::deserialize(value).map_err(|error| Error::field(name, error))?;
     schedule.validate().map_err(|error| Error::field(name, error))?;
     Ok(schedule)
-}
-
-/// A token under every role: natural logarithms, `null` for a role that does not have the token.
-pub fn explained(position: &Position, names: &[String]) -> Value {
-    let Position { chosen, base_top, changed, .. } = position;
-    let mut object = roles(chosen, names);
-    object["base_top"] = roles(base_top, names);
-    object["changed"] = json!(changed);
-    object
-}
-
-fn roles(token: &Logprob, names: &[String]) -> Value {
-    let pair = |(i, Sides { expert, antiexpert }): (usize, &Sides)| {
-        // The pair behind those of the recipe is guidance.
-        let name = names.get(i).map_or("guidance", String::as_str);
-        (name.to_owned(), json!({"expert": expert, "antiexpert": antiexpert}))
-    };
-    let pairs: Map<_, _> = token.pairs.iter().enumerate().map(pair).collect();
-    json!({
-        "id": token.id, "token": token.piece(), "steered": token.composed, "base": token.base, "pairs": pairs,
-    })
 }

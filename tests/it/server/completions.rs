@@ -30,16 +30,7 @@ fn prompts_are_texts_ids_or_lists_of_them() {
     assert_eq!(ids.len() + 1, tokens.len());
     assert_eq!(tokens.iter().map(|token| token.as_str().expect("a text")).collect::<String>(), texts(&scored)[0]);
     assert!(texts(&scored)[0].ends_with(PROMPT), "{scored}");
-    for prompt in [
-        json!([]),
-        json!(null),
-        json!(7),
-        json!({}),
-        json!(["a", {}]),
-        json!([1, "a"]),
-        json!([[-1]]),
-        json!([[999_999]]),
-    ] {
+    for prompt in [json!([]), json!(null), json!(7), json!({}), json!(["a", {}]), json!([[-1]]), json!([[999_999]])] {
         server.post("/v1/completions", &json!({"prompt": prompt, "max_tokens": 1})).error(400);
     }
     server.post("/v1/completions", &json!({"max_tokens": 1})).error(400);

@@ -3,6 +3,27 @@
 mod chat;
 mod completions;
 mod faults;
+mod llama_server;
+mod messages;
 mod models;
+mod native;
+mod ollama;
+mod responses;
 mod safety;
 mod steering;
+
+use crate::server_process::Server;
+use crate::trio::PROMPT;
+
+/// The demo, greedy, with one slot of 512 tokens.
+fn server() -> Server {
+    Server::start(&["-R", "demo", "--temp", "0", "-c", "512", "-np", "1"])
+}
+
+/// What `generate` writes behind [`PROMPT`] for the same.
+fn generated(n: usize) -> String {
+    let n = n.to_string();
+    let args =
+        ["generate", "-R", "demo", "--temp", "0", "-c", "512", "-p", PROMPT, "-n", &n, "--json", "--draft", "off"];
+    crate::command_line::json(&args)["text"].as_str().expect("a text").to_owned()
+}

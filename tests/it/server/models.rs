@@ -46,6 +46,10 @@ fn a_model_has_the_name_of_its_file_or_an_alias() {
     let base = base.to_str().expect("UTF-8");
     let server = Server::start(&["-m", base, "-c", "256", "-np", "1"]);
     assert_eq!(ids(&server), ["base"]);
+    let (expert, antiexpert) = (file("expert"), file("antiexpert"));
+    let (expert, antiexpert) = (expert.to_str().expect("UTF-8"), antiexpert.to_str().expect("UTF-8"));
+    let server = Server::start(&["-m", base, "-me", expert, "-ma", antiexpert, "-c", "256", "-np", "1"]);
+    assert_eq!(ids(&server), ["base", "base:base", "base:expert"]);
     let server = Server::start(&["-m", base, "-a", "big,gpt-4", "-c", "256", "-np", "1"]);
     assert_eq!(ids(&server), ["big"]);
     let named = server.post("/v1/completions", &json!({"model": "gpt-4", "prompt": "The", "max_tokens": 1})).ok();

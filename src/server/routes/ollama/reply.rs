@@ -1,0 +1,106 @@
+//! Answers in Ollama's words, whole and in lines.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::generate::Event;
+use crate::generate::probs::Position;
+use crate::server::error::Error;
+use crate::server::outcome::Outcome;
+use crate::server::routes::errors::ollama;
+use crate::server::sse::{Dialect, Frame};
+use crate::server::wire::completion::Asked;
+use crate::server::wire::explain::Explain;
+use crate::server::wire::logprobs;
+
+/// What is the same in all that is told of an answer.
+#[derive(Debug, Default)]
+pub struct Teller {
+    model: String,
+    with_logprobs: bool,
+    explain: Explain,
+}
+
+impl Teller {
+    pub fn new(asked: &Asked<'_>, model: String, with_logprobs: bool) -> Self {
+        Self { model, with_logprobs, explain: Explain::of(asked) }
+    }
+
+    /// What answers a request without messages.
+    pub fn loaded(&self) -> Value {
+        let mut line = self.line("", &[]);
+        (line["done"], line["done_reason"]) = (json!(true), json!("load"));
+        line
+    }
+
+    pub fn whole(&self, outcome: &Outcome) -> Value {
+        self.last(outcome, &outcome.answer.text, outcome.positions())
+    }
+
+    /// A piece of the answer.
+    fn line(&self, text: &str, positions: &[Position]) -> Value {
+        let mut line = json!({
+            "model": self.model, "created_at": Timestamp::now().to_string(),
+            "message": {"role": "assistant", "content": text}, "done": false,
+        });
+        if self.with_logprobs && !positions.is_empty() {
+            line["logprobs"] = json!(positions.iter().map(logprobs::content).collect::<Vec<_>>());
+        }
+        self.explain.add(&mut line, positions);
+        line
+    }
+
+    /// The piece behind which nothing comes: with counts, and times in nanoseconds.
+    fn last(&self, outcome: &Outcome, text: &str, positions: &[Position]) -> Value {
+        let mut line = self.line(text, positions);
+        let (read, wrote) = outcome.times();
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let facts = json!({
+            "done": true, "done_reason": outcome.finish_reason(),
+            "total_duration": ns(read + wrote), "load_duration": 0,
+            "prompt_eval_count": outcome.prompt().0, "prompt_eval_duration": ns(read),
+            "eval_count": outcome.answer.tokens.len(), "eval_duration": ns(wrote),
+        });
+        for (name, fact) in facts.as_object().into_iter().flatten() {
+            line[name] = fact.clone();
+        }
+        line
+    }
+}
+
+/// The answer in lines.
+#[derive(Default)]
+pub struct Lines {
+    teller: Teller,
+    outcome: Outcome,
+}
+
+impl Lines {
+    pub fn new(teller: Teller) -> Self {
+        Self { teller, outcome: Outcome::default() }
+    }
+}
+
+impl Dialect for Lines {
+    fn event(&mut self, _: usize, event: Event) -> Vec<Frame> {
+        let position = if let Event::Token(token) = &event { token.position.clone() } else { None };
+        let text = self.outcome.add(event);
+        if text.is_empty() && position.is_none() {
+            return Vec::new();
+        }
+        vec![Frame::data(self.teller.line(&text, position.as_slice()))]
+    }
+
+    fn end(&mut self) -> Vec<Frame> {
+        vec![Frame::data(self.teller.last(&self.outcome, "", &[]))]
+    }
+
+    fn failed(&mut self, error: &Error) -> Vec<Frame> {
+        vec![Frame::data(ollama(error))]
+    }
+}
+
+#[cfg(test)]
+mod tests;
