@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use llama_cpp_sys_2 as sys;
 
@@ -17,6 +18,9 @@ use crate::sampling::{self, Sampler, Sampling};
 
 /// llama.cpp's `LLAMA_DEFAULT_SEED`: a new seed each time.
 const RANDOM_SEED: u32 = u32::MAX;
+/// What a grammar may take for a text, and more for each of its tokens: many times what one takes that is not ambiguous.
+const GRAMMAR_TIME: Duration = Duration::from_secs(2);
+const GRAMMAR_TIME_PER_TOKEN: Duration = Duration::from_millis(100);
 
 /// Order: logit bias, grammar, the named samplers with the stage, then the one that chooses.
 ///
@@ -36,6 +40,8 @@ pub struct Chain {
     grammar: Option<i32>,
     /// The grammar refused a token; llama.cpp aborts if it is asked again.
     stuck: Option<Token>,
+    /// Rows that the grammar has masked, and the time that took.
+    masked: (u32, Duration),
     can_clone: bool,
     pub(super) candidates: Candidates,
     /// Grammar and DRY point into its vocabulary, so it goes last.
@@ -63,6 +69,7 @@ impl Chain {
             is_stage_first: false,
             grammar: None,
             stuck: None,
+            masked: (0, Duration::ZERO),
             can_clone: true,
             candidates: Candidates::default(),
             model: model.clone(),
@@ -269,8 +276,10 @@ impl Chain {
     /// Chooses from the candidates that are filled in.
     pub(super) fn choose(&mut self, terms: &[Term<'_>]) -> Result<Token, Error> {
         if self.masks.len() > 0 {
+            let began = Instant::now();
             self.masks.apply(&mut self.candidates.array());
             self.candidates.drop_masked();
+            self.check_time(began.elapsed())?;
         }
         if self.candidates.is_empty() {
             return Err(if self.grammar_is_complete() { Error::GrammarComplete } else { Error::NothingToChoose });
@@ -292,6 +301,16 @@ impl Chain {
             logit if !logit.is_finite() => Err(Error::Overflow { id: chosen.id, value: logit }),
             _ => self.model.check(chosen.id).map(|()| chosen.id),
         }
+    }
+
+    /// An ambiguous grammar may take longer with every token, and all texts wait for it.
+    fn check_time(&mut self, spent: Duration) -> Result<(), Error> {
+        let (n, all) = (self.masked.0 + 1, self.masked.1 + spent);
+        self.masked = (n, all);
+        if self.grammar.is_some() && all > GRAMMAR_TIME + GRAMMAR_TIME_PER_TOKEN * n {
+            return Err(Error::SlowGrammar { seconds: all.as_secs_f32(), n_tokens: n });
+        }
+        Ok(())
     }
 
     /// Whether there is a grammar and what was generated satisfies it: then it allows the end of the text.
@@ -360,6 +379,7 @@ impl Chain {
             is_stage_first: self.is_stage_first,
             grammar: self.grammar,
             stuck: self.stuck,
+            masked: self.masked,
             can_clone: true,
             candidates: Candidates::default(),
             model: self.model.clone(),

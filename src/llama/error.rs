@@ -83,6 +83,9 @@ pub enum Error {
     #[error("the grammar cannot take token {token} that the chain chose")]
     GrammarRefused { token: Token },
 
+    #[error("the grammar took {seconds:.1} s for {n_tokens} tokens, which is longer than other texts can wait for it")]
+    SlowGrammar { seconds: f32, n_tokens: u32 },
+
     #[error(transparent)]
     Stage(#[from] super::stage::Failure),
 }
@@ -100,6 +103,7 @@ impl Error {
                 | Self::TokenRange { .. }
                 | Self::Grammar { .. }
                 | Self::Schema { .. }
+                | Self::SlowGrammar { .. }
         )
     }
 
@@ -111,6 +115,7 @@ impl Error {
             Self::Context { .. } => Some(
                 "a smaller context (-c; in the C API, n_ctx) or a smaller KV cache type (-ctk, -ctv) needs less memory",
             ),
+            Self::SlowGrammar { .. } => Some("one in which a text can be read in fewer ways is faster"),
             Self::Device { .. } => Some("`proxytune devices` lists them"),
             Self::Buffer { .. } => Some("--override-tensor takes pattern=buffer, as in exps=CPU"),
             Self::Rpc { .. } => Some("start llama.cpp's rpc-server there, of the version that proxytune is built with"),

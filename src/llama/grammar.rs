@@ -1,13 +1,11 @@
 //! Grammars on their way to llama.cpp, whose parser follows nesting with its own stack.
 
-use super::Error;
+use super::{Error, gbnf, schema};
 
 /// A GBNF grammar of more bytes is refused.
 pub const MAX_BYTES: usize = 64 << 10;
-/// Parentheses nested deeper are refused.
-pub const MAX_DEPTH: usize = 256;
-/// A JSON schema nested deeper is refused.
-pub const MAX_SCHEMA_DEPTH: usize = 64;
+/// Of a thread on which llama.cpp goes through a schema, as deep as it nests and as long as its texts are.
+const STACK_BYTES: usize = 64 << 20;
 /// A schema may unfold into a grammar of at most this many bytes.
 const MAX_UNFOLDED_BYTES: usize = 1 << 20;
 
@@ -26,10 +24,10 @@ pub fn check(grammar: &str) -> Result<(), Error> {
         return refused(format!("it has {} bytes, at most {MAX_BYTES} are accepted", grammar.len()));
     }
     let depth = depth(grammar, ["(", ")"], &[('"', '"'), ('[', ']')], true);
-    if depth > MAX_DEPTH {
-        return refused(format!("its parentheses nest {depth} deep, at most {MAX_DEPTH} are accepted"));
+    if depth > gbnf::MAX_DEPTH {
+        return refused(format!("its parentheses nest {depth} deep, at most {} are accepted", gbnf::MAX_DEPTH));
     }
-    Ok(())
+    gbnf::check(grammar).or_else(refused)
 }
 
 /// The grammar of the JSON documents that a schema describes.
@@ -39,22 +37,36 @@ pub fn from_json_schema(schema: &str) -> Result<String, Error> {
         return refused(format!("it has {} bytes, at most {MAX_BYTES} are accepted", schema.len()));
     }
     let depth = depth(schema, ["{[", "}]"], &[('"', '"')], false);
-    if depth > MAX_SCHEMA_DEPTH {
-        return refused(format!("it nests {depth} deep, at most {MAX_SCHEMA_DEPTH} levels are accepted"));
+    if depth > schema::MAX_DEPTH {
+        return refused(format!("it nests {depth} deep, at most {} levels are accepted", schema::MAX_DEPTH));
     }
-    match serde_json::from_str::<serde_json::Value>(schema) {
-        Ok(value) if value.is_object() => {}
+    let schema = match serde_json::from_str::<serde_json::Value>(schema) {
+        Ok(value) if value.is_object() => value,
         Ok(value) => return refused(format!("expected an object, got {value}")),
         Err(error) => return refused(format!("it is not JSON: {error}")),
-    }
-    let Ok(grammar) = llama_cpp_2::json_schema_to_grammar(schema) else {
-        return refused("llama.cpp does not know one of its types, formats or references".to_owned());
+    };
+    let schema = match schema::check(schema) {
+        Ok(schema) => schema.to_string(),
+        Err(reason) => return refused(reason),
+    };
+    let unfold = || llama_cpp_2::json_schema_to_grammar(&schema);
+    let unfolded = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, unfold);
+        thread.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let grammar = match unfolded {
+        Ok(Ok(grammar)) => grammar,
+        Ok(Err(_)) => return refused("llama.cpp does not know one of its types, formats or references".to_owned()),
+        Err(error) => return refused(format!("there is no thread for it: {error}")),
     };
     if grammar.len() > MAX_UNFOLDED_BYTES {
         let n = grammar.len();
         return refused(format!("it unfolds to {n} bytes of grammar, at most {MAX_UNFOLDED_BYTES} are accepted"));
     }
-    Ok(grammar)
+    match gbnf::check(&grammar) {
+        Ok(()) => Ok(grammar),
+        Err(reason) => refused(format!("of the grammar that it unfolds to: {reason}")),
+    }
 }
 
 /// How deep the brackets of `nest` nest. What stands between the delimiters of `quotes` does not count, a backslash
@@ -91,7 +103,7 @@ mod tests {
     #[test]
     fn nesting_and_size_are_bounded() {
         assert!(check("root ::= \"a\"").is_ok());
-        for grammar in [String::new(), "(".repeat(5000), "a".repeat(MAX_BYTES + 1)] {
+        for grammar in [String::new(), "(".repeat(5000), "a".repeat(MAX_BYTES + 1), "root ::= \"a\"{5,2}".to_owned()] {
             assert!(matches!(check(&grammar), Err(Error::Grammar { .. })));
         }
     }

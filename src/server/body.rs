@@ -15,6 +15,8 @@ use super::weight::Weight;
 
 /// Bytes that take a while to be parsed.
 const LONG: usize = 64 << 10;
+/// The longest body may be asked for so often at once.
+const MAX_COPIES: usize = 4;
 
 /// A body that is a JSON object. What is in it is read with [`read`].
 pub struct Object(pub Value);
@@ -26,10 +28,11 @@ impl FromRequest<Arc<App>> for Object {
         // On nothing but a connection there is no weight.
         let weight = request.extensions().get::<Weight>().cloned();
         let bytes = within(request.into_body(), app, weight.as_ref()).await?;
+        let n_bytes = bytes.len();
         // Others are answered while a long one is read.
-        let value = if bytes.len() > LONG { blocking(move || parse(&bytes)).await? } else { parse(&bytes)? };
+        let value = if n_bytes > LONG { blocking(move || parse(&bytes)).await? } else { parse(&bytes)? };
         match value {
-            Value::Object(_) => Ok(Self(value)),
+            Value::Object(_) => refuse_copies(&value, n_bytes, app).map(|()| Self(value)),
             _ => Err(Error::new(ErrorKind::Invalid, "the body is no JSON object")),
         }
     }
@@ -76,6 +79,17 @@ fn parse(bytes: &[u8]) -> Result<Value, Error> {
     }
     serde_json::from_slice(bytes)
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("the body is no JSON: {error}")))
+}
+
+/// Every text that is asked for is a request of its own, with a prompt of its own.
+fn refuse_copies(body: &Value, n_bytes: usize, app: &App) -> Result<(), Error> {
+    let n = body.get("n").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
+    let most = app.settings.max_body_bytes.saturating_mul(MAX_COPIES);
+    if n > 1 && n.saturating_mul(n_bytes) > most {
+        let message = format!("{n} texts of a request of {n_bytes} bytes, expected at most {most} bytes in all");
+        return Err(Error::field("n", message));
+    }
+    Ok(())
 }
 
 /// Runs what may take long, or waits, beside the threads that serve connections.

@@ -25,7 +25,7 @@ use crate::server::wire::explain::Explain;
 use crate::server::wire::id;
 use crate::server::wire::limits::LimitFields;
 use crate::server::wire::logprobs::Legacy;
-use crate::server::wire::prompt::prompts;
+use crate::server::wire::prompt::{MAX_PROMPTS, prompts};
 use crate::server::wire::sampling::SamplingFields;
 use crate::server::wire::steering::SteeringFields;
 
@@ -72,6 +72,10 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     let prompts = prompts(body.get("prompt"))?;
     refuse(&body)?;
     let n = count(&body, "n", 1, MAX_CHOICES)?.unwrap_or(1);
+    if prompts.len().saturating_mul(n) > MAX_PROMPTS {
+        let message = format!("{n} choices of {} prompts, expected at most {MAX_PROMPTS} in all", prompts.len());
+        return Err(Error::field("n", message));
+    }
     let top = count(&body, "logprobs", 0, MAX_TOP_LOGPROBS)?;
     let (echo, is_stream) = (flag(&body, "echo")?, flag(&body, "stream")?);
     let mut asked = asked(&app, &body).await?;

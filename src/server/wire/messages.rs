@@ -7,6 +7,9 @@ use utoipa::ToSchema;
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::server::error::Error;
 
+/// Most messages of a conversation.
+const MAX_MESSAGES: usize = 4096;
+
 /// One message.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct MessageField {
@@ -34,6 +37,10 @@ pub fn conversation(messages: &[MessageField], system: Option<&String>) -> Resul
 /// The same of messages that are read already.
 pub fn finish(mut conversation: Conversation, system: Option<&String>) -> Result<Conversation, Error> {
     let messages = &mut conversation.messages;
+    if messages.len() > MAX_MESSAGES {
+        let message = format!("{} of them, expected at most {MAX_MESSAGES}", messages.len());
+        return Err(Error::field("messages", message));
+    }
     if let Some(last) = messages.pop_if(|last| last.speaker == Speaker::Assistant) {
         conversation.prefix = last.text;
     }

@@ -8,6 +8,12 @@ use crate::parameter::OutOfRange;
 use crate::sampling::{Samplers, Sampling};
 use crate::server::error::Error;
 
+/// Most biases; each is looked at for every token.
+const MAX_BIASES: usize = 1 << 16;
+/// Texts among them, which the engine makes tokens of one by one, and their bytes.
+const MAX_BIASED_TEXTS: usize = 256;
+const MAX_BIASED_BYTES: usize = 256;
+
 /// Sampling parameters; what is left out is as the recipe or the server's flags have it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
@@ -151,14 +157,29 @@ fn biases_of(value: &Value, ids: &dyn Fn(&str) -> Result<Vec<i32>, Error>) -> Re
         Value::Bool(false) => Ok(f32::NEG_INFINITY),
         _ => Err(refuse(of)),
     };
-    let mut biases = Vec::new();
+    let (mut biases, mut n_texts) = (Vec::new(), 0);
+    let n = value.as_object().map(|map| map.len()).or_else(|| value.as_array().map(Vec::len)).unwrap_or(0);
+    if n > MAX_BIASES {
+        return Err(Error::field("logit_bias", format!("{n} biases, expected at most {MAX_BIASES}")));
+    }
     let mut add = |token: &Value, of: &Value| {
         let bias = bias(of)?;
         let tokens = match token {
             Value::Number(id) => vec![id.as_i64().and_then(|id| id.try_into().ok()).ok_or_else(|| refuse(token))?],
             Value::String(text) => match text.parse() {
                 Ok(id) => vec![id],
-                Err(_) => ids(text)?,
+                Err(_) if text.len() > MAX_BIASED_BYTES => {
+                    let expected = format!("a text of {} bytes, expected at most {MAX_BIASED_BYTES}", text.len());
+                    return Err(Error::field("logit_bias", expected));
+                }
+                Err(_) if n_texts == MAX_BIASED_TEXTS => {
+                    let expected = format!("expected at most {MAX_BIASED_TEXTS} texts beside token ids");
+                    return Err(Error::field("logit_bias", expected));
+                }
+                Err(_) => {
+                    n_texts += 1;
+                    ids(text)?
+                }
             },
             _ => return Err(refuse(token)),
         };

@@ -319,3 +319,111 @@ fn an_error_does_not_send_back_what_was_sent() {
     assert!(reply.status == 404 && reply.body.len() < 4096);
     is_healthy(&server);
 }
+
+/// What would take more memory, stack or time than there is, were it done.
+#[test]
+fn what_is_asked_for_has_limits_and_no_grammar_ends_the_engine() {
+    let server = server(&[]);
+    let chat = |more: Value| {
+        let mut body = json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 2});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        body
+    };
+    let round = json!({"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}});
+    let inside = json!({"a": {"type": "object", "properties": {"x": {"allOf": [{"$ref": "#/$defs/a"}, {}]}}}});
+    let doubled: serde_json::Map<String, Value> = (0..700)
+        .map(|i| (format!("d{i}"), json!({"anyOf": vec![json!({"$ref": format!("#/$defs/d{}", i + 1)}); 2]})))
+        .chain([("d700".to_owned(), json!({"type": "integer"}))])
+        .collect();
+    let properties: serde_json::Map<String, Value> = (0..3000).map(|i| (format!("p{i}"), json!({}))).collect();
+    let deep = (0..100).fold(json!({}), |inner, _| json!({"type": "array", "items": inner}));
+    let biases: serde_json::Map<String, Value> = (0..100_000).map(|i| (i.to_string(), json!(1))).collect();
+    let texts: Vec<Value> = (0..1000).map(|i| json!([format!("text {i}"), 1])).collect();
+    let refused = [
+        json!({"stop": vec!["@@"; 1000]}),
+        json!({"stop": "@".repeat(2000)}),
+        json!({"dry_sequence_breakers": vec!["a"; 100]}),
+        json!({"samplers": vec!["top_k"; 1000]}),
+        json!({"samplers": "k".repeat(1000)}),
+        json!({"logit_bias": biases}),
+        json!({"logit_bias": texts}),
+        json!({"logit_bias": {"x".repeat(1000): 1}}),
+        json!({"logit_bias": {"99999999": 1}}),
+        json!({"logit_bias": {"1": 1e9}}),
+        json!({"top_logprobs": 1_000_000}),
+        json!({"n": 129}),
+        json!({"n": 128, "padding": "x".repeat(1 << 20)}),
+        json!({"max_tokens": -2}),
+        json!({"temperature": 1e99}),
+        json!({"seed": "x"}),
+        json!({"messages": vec![json!({"role": "user", "content": "a"}); 10_000]}),
+        json!({"messages": [{"role": "user", "content": "word ".repeat(1 << 20)}]}),
+        json!({"grammar": "root ::= ".to_owned() + &"(".repeat(5000)}),
+        json!({"grammar": "a".repeat(100_000)}),
+        json!({"grammar": "root ::= \"a\"{5,2}"}),
+        json!({"grammar": "root ::= s root \"b\" | \"c\"\ns ::= t t\nt ::= \"a\"?"}),
+        json!({"grammar": "root ::= ".to_owned() + &"\"a\"? ".repeat(5000)}),
+        json!({"grammar": "root ::= ".to_owned() + &"(\"a\"){0,2000} ".repeat(400)}),
+        json!({"grammar": "root ::= ".to_owned() + &"(".repeat(200) + "\"a\"" + &")+".repeat(200)}),
+        json!({"json_schema": {"allOf": [{"$ref": "#/$defs/a"}], "$defs": round}}),
+        json!({"json_schema": {"$ref": "#/$defs/a", "$defs": inside}}),
+        json!({"json_schema": {"$ref": "#/$defs/d0", "$defs": doubled}}),
+        json!({"json_schema": {"type": "object", "properties": properties}}),
+        json!({"json_schema": {"type": "object", "properties": {"a".repeat(50_000): {}}, "additionalProperties": true}}),
+        json!({"json_schema": {"type": "string", "pattern": "^(".to_owned() + &"a?".repeat(5000) + "b)$"}}),
+        json!({"json_schema": deep}),
+        json!({"json_schema": {"$ref": "../../etc/passwd"}}),
+        json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {"allOf": [{"$ref": "#"}]}}}}),
+    ];
+    for more in refused {
+        let what: String = more.to_string().chars().take(60).collect();
+        let reply = server.post("/v1/chat/completions", &chat(more));
+        assert_eq!(reply.status, 400, "{what}: {reply:?}");
+    }
+    let refused = server.post("/v1/completions", &json!({"prompt": vec!["a"; 1000], "n": 2}));
+    assert_eq!(refused.error(400).1, "n");
+    assert_eq!(server.post("/v1/completions", &json!({"prompt": vec!["a"; 2000]})).status, 400);
+    let taken = [
+        json!({"grammar": "root ::= (\"a\" | \"b\")+"}),
+        json!({"json_schema": {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "properties": {
+            "x": {"allOf": [{"$ref": "#/$defs/a"}]}}}}}}),
+        json!({"stop": vec!["@"; 128]}),
+        json!({"logit_bias": {"a": 1, "5": -1}}),
+    ];
+    for more in taken {
+        server.post("/v1/chat/completions", &chat(more)).ok();
+    }
+    let health = server.get("/health").ok();
+    assert_eq!(health["n_restarts"], 0, "{health}");
+}
+
+#[test]
+fn connections_that_stall_give_way_to_one_that_talks() {
+    let server = server(&["--max-connections", "16"]);
+    let mut stalled: Vec<Raw> = (0..100).map(|_| Raw::connect(&server)).collect();
+    for (i, raw) in stalled.iter_mut().enumerate() {
+        let body = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{";
+        raw.send(["GET /health HTTP/1.1\r\nHost: lo", "", body][i % 3]);
+    }
+    let mut kept = Raw::connect(&server);
+    for _ in 0..50 {
+        is_healthy(&server);
+    }
+    // One that was silent for a shorter time than they keeps its place.
+    kept.send(get("/health", &[]));
+    assert_eq!(kept.answer().map(|answer| answer.status), Some(200));
+    // One that is answered keeps it in any case.
+    let mut stream = Raw::connect(&server);
+    stream.post(
+        "/v1/chat/completions",
+        &json!({
+            "messages": [{"role": "user", "content": "a"}], "ignore_eos": true, "max_tokens": 400, "stream": true,
+        }),
+    );
+    stream.until("\"content\":\"").expect("a token");
+    for _ in 0..50 {
+        is_healthy(&server);
+    }
+    assert!(stream.until("[DONE]").is_some());
+    drop(stalled);
+}
