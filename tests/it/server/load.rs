@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -107,7 +108,9 @@ fn five_hundred_at_once_are_answered_as_alone_or_told_to_come_back() {
                 }
             };
             let clients: Vec<_> = (0..N_CLIENTS).map(|i| scope.spawn(move || one(i))).collect();
-            clients.into_iter().for_each(|client| client.join().expect("answered as alone"));
+            for client in clients {
+                client.join().expect("answered as alone");
+            }
             has_ended.store(true, Ordering::Relaxed);
             health.join().expect("healthy")
         });
@@ -156,7 +159,9 @@ fn a_thousand_that_stall_keep_nobody_out() {
             let mut at = 0;
             while !has_ended.load(Ordering::Relaxed) || at < 2 {
                 if at + 1 < begun.len() {
-                    stalled.iter_mut().for_each(|raw| drop(raw.send(&begun[at..=at])));
+                    for raw in &mut stalled {
+                        raw.send(&begun[at..=at]);
+                    }
                     at += 1;
                 }
                 assert_eq!(text(&server.post(CHAT, &chat(0)).ok()), before);
@@ -215,7 +220,7 @@ fn soak() {
         let mut samples = Vec::new();
         let mut n_minutes = 0;
         // A client that panics ends it all.
-        while began.elapsed() < length && !clients.iter().any(|client| client.is_finished()) {
+        while began.elapsed() < length && !clients.iter().any(ScopedJoinHandle::is_finished) {
             std::thread::sleep(Duration::from_secs(1));
             samples.push((memory(server), files(server)));
             if began.elapsed().as_secs() / 60 > n_minutes {
@@ -241,7 +246,7 @@ fn soak() {
             bytes[bytes.len() / 2]
         };
         let (early, late) = (median(early), median(late));
-        println!("{name}: {:.1} MB, then {:.1} MB", early as f64 / 1048576.0, late as f64 / 1048576.0);
+        println!("{name}: {:.1} MB, then {:.1} MB", early as f64 / 1_048_576.0, late as f64 / 1_048_576.0);
         assert!(late < early + early / 50 + (4 << 20), "{name} grows");
         let most = |part: &[([u64; 2], [usize; 2])]| part.iter().map(|(_, files)| files[i]).max().unwrap_or(0);
         assert!(most(&samples[3 * n / 4..]) <= most(&samples[..n / 2]) + 4, "{name} keeps files open");
