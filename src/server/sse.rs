@@ -49,7 +49,7 @@ pub trait Dialect: Send + 'static {
 
 type Indexed = SelectAll<Pin<Box<dyn Stream<Item = (usize, Event)> + Send>>>;
 
-/// Waits until every text has its place, so that what cannot be run is told by a status, and then streams.
+/// Waits until a text has its place, so that what cannot be run is told by a status, and then streams.
 pub async fn respond<D: Dialect>(
     running: Vec<Running>,
     mut dialect: D,
@@ -83,19 +83,15 @@ pub async fn respond_in_lines(running: Vec<Running>, mut dialect: impl Dialect) 
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
-/// Waits for the first event of each text.
+/// Waits for the first event: more texts than there are slots begin one after the other, and each is told as it comes.
 async fn begin(running: Vec<Running>, dialect: &mut impl Dialect) -> Result<(Vec<Frame>, Indexed), Error> {
-    let mut frames = Vec::new();
-    let mut events: Indexed = SelectAll::new();
-    for (i, mut one) in running.into_iter().enumerate() {
-        match one.next().await {
-            Some(Event::Failed(failed)) => return Err(failed.failure.into()),
-            Some(event) => frames.extend(dialect.event(i, event)),
-            None => {}
-        }
-        events.push(one.map(move |event| (i, event)).boxed());
+    let indexed = running.into_iter().enumerate().map(|(i, one)| one.map(move |event| (i, event)).boxed());
+    let mut events: Indexed = stream::select_all(indexed);
+    match events.next().await {
+        Some((_, Event::Failed(failed))) => Err(failed.failure.into()),
+        Some((i, event)) => Ok((dialect.event(i, event), events)),
+        None => Ok((Vec::new(), events)),
     }
-    Ok((frames, events))
 }
 
 /// Frames as they come. The texts are cancelled when nobody takes them any more.

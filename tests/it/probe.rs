@@ -118,7 +118,7 @@ fn a_library_names_the_program() {
     assert!(answer(Prober::proxytune(PROXYTUNE), false).is_ok_and(|probed| probed.layout.is_ok()));
     #[cfg(unix)]
     {
-        let late = answer(Prober::new("sleep", ["1000".into()]), true);
+        let late = answer(Prober::new("sh", ["-c".into(), "exec sleep 1000".into()]), true);
         assert!(matches!(late, Err(Ended::Interrupted)), "{late:?}");
         let other = answer(Prober::new("true", []), false);
         assert!(matches!(other, Err(Ended::Died { .. })), "{other:?}");

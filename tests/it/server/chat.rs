@@ -103,3 +103,16 @@ fn answers_keep_to_schemas_and_stop_where_they_are_told() {
         .error(400);
     assert_eq!(kind, "exceed_context_size_error", "{message}");
 }
+
+#[test]
+fn more_choices_than_slots_are_streamed_one_after_the_other() {
+    let server = server();
+    let events = server.post("/v1/chat/completions", &chat(json!({"stream": true, "n": 3, "max_tokens": 4}))).events();
+    let of = |event: &Value| event["choices"][0]["index"].as_u64();
+    let first_of = |i: u64| events.iter().position(|event| of(event) == Some(i)).expect("it is told");
+    let end_of = |i: u64| {
+        let is_end = |event: &&Value| of(event) == Some(i) && !event["choices"][0]["finish_reason"].is_null();
+        events.iter().position(|event| is_end(&event)).expect("it ends")
+    };
+    assert!(end_of(0) < first_of(1) && end_of(1) < first_of(2), "{events:?}");
+}

@@ -2,14 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::generated;
+use super::{generated, with};
 use crate::server_process::{Reply, Server};
 use crate::trio::PROMPT;
 
 fn body(more: Value) -> Value {
-    let mut body = json!({"model": "demo", "max_tokens": 8, "messages": [{"role": "user", "content": PROMPT}]});
-    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-    body
+    let body = json!({"model": "demo", "max_tokens": 8, "messages": [{"role": "user", "content": PROMPT}]});
+    with(body, more)
 }
 
 /// Type and message of an error in Anthropic's shape.

@@ -13,12 +13,21 @@ mod responses;
 mod safety;
 mod steering;
 
+use serde_json::Value;
+
 use crate::server_process::Server;
 use crate::trio::PROMPT;
 
 /// The demo, greedy, with one slot of 512 tokens.
 fn server() -> Server {
     Server::start(&["-R", "demo", "--temp", "0", "-c", "512", "-np", "1"])
+}
+
+/// An object with further fields.
+fn with(mut object: Value, more: Value) -> Value {
+    let Value::Object(more) = more else { panic!("{more} is no object") };
+    object.as_object_mut().expect("an object").extend(more);
+    object
 }
 
 /// What `generate` writes behind [`PROMPT`] for the same.

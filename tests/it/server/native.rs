@@ -255,7 +255,7 @@ fn what_llama_server_has_beside_is_told_to_be_missing() {
         assert_eq!(server.post(path, &json!({})).error(501).0, "not_supported_error", "{path}");
     }
     assert_eq!(server.get("/lora-adapters").ok(), json!([]));
-    assert_eq!(server.get("/v1/health").ok(), json!({"status": "ok"}));
+    assert_eq!(server.get("/v1/health").ok()["status"], "ok");
 }
 
 /// The prompt that a model with tokens for filling in is given, as it is told again.

@@ -2,16 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::generated;
+use super::{generated, with};
 use crate::server_process::Reply;
 use crate::trio::PROMPT;
 
 fn body(more: Value) -> Value {
-    let mut body = json!({
+    let body = json!({
         "model": "demo", "messages": [{"role": "user", "content": PROMPT}], "options": {"num_predict": 8},
     });
-    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-    body
+    with(body, more)
 }
 
 fn lines(reply: &Reply) -> Vec<Value> {

@@ -2,13 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::generated;
+use super::{generated, with};
 use crate::trio::PROMPT;
 
 fn body(more: Value) -> Value {
-    let mut body = json!({"model": "demo", "max_output_tokens": 8, "input": PROMPT});
-    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-    body
+    let body = json!({"model": "demo", "max_output_tokens": 8, "input": PROMPT});
+    with(body, more)
 }
 
 #[test]

@@ -43,7 +43,9 @@ fn a_stream_has_anthropics_events_in_order() {
 fn what_ended_a_message_is_told() {
     let whole = |end| {
         let mut outcome = Outcome::default();
-        events(end).into_iter().for_each(|event| drop(outcome.add(event)));
+        for event in events(end) {
+            outcome.add(event);
+        }
         let whole = teller().whole(&outcome);
         (whole["stop_reason"].clone(), whole["stop_sequence"].clone(), whole["content"].clone())
     };
