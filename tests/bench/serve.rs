@@ -78,7 +78,7 @@ fn prompt(i: usize) -> String {
 /// Tokens per second behind the first token: of a text here, then of the same one over HTTP, in turns. Seconds of a step.
 fn one_stream(engine: &mut Engine, server: &Server) -> Result<f64, Box<dyn Error>> {
     let (mut here, mut there, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for i in 0..N_ROUNDS + 1 {
+    for i in 0..=N_ROUNDS {
         let mut both = [0.0; 2];
         // Taking turns, so that neither always comes first.
         for turn in [i % 2, 1 - i % 2] {
@@ -227,7 +227,7 @@ impl Server {
                 return Err(format!("the server has ended: {said}").into());
             }
             if let Some(url) = line.strip_prefix("listening on http://") {
-                server.address = url.trim().to_owned();
+                url.trim().clone_into(&mut server.address);
             }
             said.push_str(&line);
             if line.starts_with("ready") {
