@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-hostile test-plugin test-plugin-asan test-python test-clients header notices install lint bench bench-peers grown setup
+.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-clients header notices install lint bench bench-peers grown setup
 
 # As in .cargo/config.toml, without AMX.
 NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
@@ -34,6 +34,16 @@ install: setup
 test: setup
 	cargo test --workspace
 	cargo build --workspace --examples
+
+# Many clients of one server at once, on loopback: 500 that ask, 1,000 that stall. A minute on an idle machine; a busy one
+# answers too late.
+test-load: setup
+	cargo test --test it -- --ignored --nocapture --test-threads 1 server::load::five server::load::a_thousand
+
+# Requests of all kinds for so many seconds: fails where memory or files of the server or its engine grow.
+SOAK_SECONDS ?= 600
+soak: setup
+	SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test it -- --ignored --nocapture server::load::soak
 
 # Files of strangers through the program and the plugin, some 10,000 where `make test` takes 300: models of every
 # architecture with numbers that do not fit together, changed headers of the bundled models and of those in the folder
@@ -99,7 +109,7 @@ lint: setup
 BENCH = cargo bench --profile dev --config profile.dev.package.proxytune.debug-assertions=false \
 	--config profile.dev.package.proxytune.overflow-checks=false
 bench: setup grown
-	$(BENCH) --bench offset --bench lockstep --bench many
+	$(BENCH) --bench offset --bench lockstep --bench many --bench serve
 	$(BENCH) -p proxytune-sampler
 
 # The demo trio at 1.1 B and 0.12 B parameters, with the same function, under target/: 2.0 GB, about a minute.

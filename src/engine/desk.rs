@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::about::About;
 use crate::contained::contained;
-use crate::generate::Input;
 use crate::generate::event::{Failure, Kind};
+use crate::generate::{Input, Request};
 use crate::llama::Token;
 use crate::llama::model::Model;
 use crate::prompt::{Conversation, Piece};
 use crate::recipe::View;
 use crate::steer::error::in_lane;
-use crate::steer::{Error, Loaded, Role, Sampled};
+use crate::steer::{Error, Loaded, Prompts, Role, Sampled};
 
 /// A question about an ensemble.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,14 @@ impl Desk {
         // Nobody else's concern, even where it is our mistake.
         contained(|| self.look_up(question)).unwrap_or_else(|reason| {
             let message = format!("the question was answered by a panic: {reason}");
+            Err(Failure { kind: Kind::Internal, message, hint: None })
+        })
+    }
+
+    /// The prompts of a request.
+    pub(super) fn prompts(&self, ensemble: usize, request: &Request) -> Result<Prompts, Failure> {
+        contained(|| Ok(request.prompts(self.ensemble(ensemble)?)?)).unwrap_or_else(|reason| {
+            let message = format!("the prompt was read by a panic: {reason}");
             Err(Failure { kind: Kind::Internal, message, hint: None })
         })
     }

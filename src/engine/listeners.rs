@@ -43,6 +43,11 @@ impl Listeners {
         self.ears().len()
     }
 
+    /// Whether a request has not ended.
+    pub fn has(&self, id: Id) -> bool {
+        self.ears().contains_key(&id)
+    }
+
     /// Forgets a request of which nothing more will be told.
     pub fn remove(&self, id: Id) {
         self.ears().remove(&id);

@@ -12,7 +12,7 @@ use crate::generate::draft::Policy;
 use crate::generate::event::{Event, Failure, Kind};
 use crate::generate::{Answer, Request, Task};
 use crate::llama::invariance::Invariance;
-use crate::steer::{Ensemble, Error, Loaded, Sampled, Sequence};
+use crate::steer::{Ensemble, Error, Loaded, Prompts, Sampled, Sequence};
 
 /// Ensembles and the texts on them. [`Self::tick`] moves everything on.
 pub struct Engine {
@@ -144,13 +144,27 @@ impl Engine {
 
     /// The same for one of several ensembles.
     pub fn submit_to(&mut self, ensemble: usize, request: &Request) -> Result<Id, Failure> {
+        self.submit_with(ensemble, request, None)
+    }
+
+    /// The same with prompts that are tokenised already, if they are.
+    pub(super) fn submit_with(
+        &mut self,
+        ensemble: usize,
+        request: &Request,
+        prompts: Option<Prompts>,
+    ) -> Result<Id, Failure> {
         let Settings { n_slots, n_queue, .. } = self.settings;
         // Those that get a slot at the next tick do not wait.
         if self.queue.len() >= n_queue + n_slots.saturating_sub(self.slots.len()) {
             return Err(Failure::busy(format!("{n_queue} requests are waiting already, which is as many as may wait")));
         }
         let resident = self.resident(ensemble)?;
-        let task = Task::new(&self.residents[resident].ensemble, request)?;
+        let ensemble_of = &self.residents[resident].ensemble;
+        let task = match prompts {
+            Some(prompts) => Task::with(ensemble_of, request, prompts)?,
+            None => Task::new(ensemble_of, request)?,
+        };
         let id = self.next;
         self.next += 1;
         self.queue.push_back(Slot::new(id, ensemble, resident, task));

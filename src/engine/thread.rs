@@ -14,17 +14,31 @@ use super::watchdog::{Load, Shared, Watchdog};
 use super::{Engine, Id};
 use crate::generate::Request;
 use crate::generate::event::{Event, Failure};
+use crate::steer::Prompts;
 
 /// What an engine is told.
 enum Command {
-    Submit { id: Id, ensemble: usize, request: Box<Request> },
+    Submit(Box<Submitted>),
     Cancel(Id),
     End,
 }
 
+/// A request, with its prompts where they are tokenised already.
+struct Submitted {
+    id: Id,
+    ensemble: usize,
+    request: Request,
+    prompts: Option<Prompts>,
+}
+
+/// Texts that become prompts of more bytes do so on a thread of their own: no tick waits for them.
+const LONG_PROMPT: usize = 16 << 10;
+
 /// It ends when it is dropped, and what runs ends with it.
 pub(super) struct Thread {
     commands: Sender<Command>,
+    /// Requests whose prompts are long.
+    long: Sender<Box<Submitted>>,
     running: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     n_max: usize,
@@ -47,9 +61,17 @@ impl Thread {
                 .name("engine".to_owned())
                 .spawn(move || serve(engine, &inbox, &shared, &changed))?
         };
+        let (long, waiting) = unbounded();
+        {
+            let (desk, shared, commands) = (desk.clone(), shared.clone(), commands.clone());
+            // It ends with the last who could send it something, and nobody waits for that.
+            std::thread::Builder::new()
+                .name("prompts".to_owned())
+                .spawn(move || tokenise(&desk, &waiting, &shared, &commands))?;
+        }
         let about = Arc::new(desk.about());
         let n_max = settings.n_max();
-        Ok(Self { commands, running: Some(running), shared, n_max, about, desk, _watchdog: watchdog })
+        Ok(Self { commands, long, running: Some(running), shared, n_max, about, desk, _watchdog: watchdog })
     }
 
     pub fn submit(&self, id: Id, ensemble: usize, request: Request, listener: Listener) -> Result<(), Failure> {
@@ -61,9 +83,14 @@ impl Thread {
             return Err(Failure::full());
         }
         shared.listeners.add(id, listener);
-        let sent = commands.send(Command::Submit { id, ensemble, request: Box::new(request) });
+        let submitted = Box::new(Submitted { id, ensemble, request, prompts: None });
+        let is_sent = if submitted.request.n_text_bytes() > LONG_PROMPT {
+            self.long.send(submitted).is_ok()
+        } else {
+            commands.send(Command::Submit(submitted)).is_ok()
+        };
         // What is sent while the thread ends is received by nobody.
-        if let Some(failure) = shared.failure().filter(|_| sent.is_err() || shared.has_ended()) {
+        if let Some(failure) = shared.failure().filter(|_| !is_sent || shared.has_ended()) {
             shared.listeners.remove(id);
             return Err(failure);
         }
@@ -116,6 +143,25 @@ impl Drop for Thread {
     }
 }
 
+/// Tokenises long prompts, one request after the other, and hands them on.
+fn tokenise(desk: &Desk, waiting: &Receiver<Box<Submitted>>, shared: &Shared, commands: &Sender<Command>) {
+    for mut submitted in waiting {
+        let id = submitted.id;
+        // Whoever has gone needs no prompt.
+        if !shared.listeners.has(id) {
+            continue;
+        }
+        match desk.prompts(submitted.ensemble, &submitted.request) {
+            Ok(prompts) => {
+                submitted.prompts = Some(prompts);
+                // An engine that has ended has told everybody so.
+                let _ = commands.send(Command::Submit(submitted));
+            }
+            Err(failure) => shared.listeners.fail(id, failure),
+        }
+    }
+}
+
 struct EndsAll<'a>(&'a Shared);
 
 impl Drop for EndsAll<'_> {
@@ -148,8 +194,13 @@ fn serve(mut engine: Engine, inbox: &Receiver<Command>, shared: &Shared, changed
         shared.beat();
         match command {
             Some(Command::End) => return,
-            Some(Command::Submit { id, ensemble, request }) => {
-                match engine.submit_to(ensemble, &request) {
+            Some(Command::Submit(submitted)) => {
+                let Submitted { id, ensemble, request, prompts } = *submitted;
+                // Cancelled while its prompt was tokenised.
+                if !shared.listeners.has(id) {
+                    continue;
+                }
+                match engine.submit_with(ensemble, &request, prompts) {
                     Ok(own) => drop(ids.insert(own, id)),
                     Err(failure) => shared.listeners.fail(id, failure),
                 }
@@ -157,8 +208,10 @@ fn serve(mut engine: Engine, inbox: &Receiver<Command>, shared: &Shared, changed
                 continue;
             }
             Some(Command::Cancel(id)) => {
-                if let Some(own) = ids.iter().find(|(_, of)| **of == id).map(|(own, _)| *own) {
-                    engine.cancel(own);
+                match ids.iter().find(|(_, of)| **of == id).map(|(own, _)| *own) {
+                    Some(own) => engine.cancel(own),
+                    // Its prompt is being tokenised, or it has ended.
+                    None => shared.listeners.fail(id, Failure::cancelled()),
                 }
                 continue;
             }

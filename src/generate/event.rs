@@ -164,6 +164,12 @@ impl Failure {
         Self::busy("as many requests are waiting as may wait")
     }
 
+    /// Nobody waits for it any more.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self { kind: Kind::Request, message: "it was cancelled before its prompt was read".to_owned(), hint: None }
+    }
+
     /// The engine is not there, and comes back.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { kind: Kind::Unavailable, message: message.into(), hint: Some("try again later".to_owned()) }

@@ -96,6 +96,31 @@ impl Request {
         Ok(())
     }
 
+    /// What every lane in use is given.
+    pub fn prompts(&self, loaded: &Loaded) -> Result<Prompts, Error> {
+        self.input.prompts(loaded, self.sampled, &self.views)
+    }
+
+    /// Bytes of text that become prompts; what a template puts around each message is some too.
+    #[must_use]
+    pub fn n_text_bytes(&self) -> usize {
+        /// Around a message.
+        const N_AROUND: usize = 16;
+        let n_input = match &self.input {
+            Input::Conversation(conversation) => {
+                let messages = conversation.messages.iter().map(|message| message.text.len() + N_AROUND);
+                messages.sum::<usize>() + conversation.prefix.len()
+            }
+            Input::Raw(pieces) => pieces.iter().map(Piece::n_text_bytes).sum(),
+            Input::Tokens(_) => 0,
+        };
+        let of_view = |view: &View| {
+            let texts = [&view.prompt, &view.prefix, &view.system];
+            texts.into_iter().flatten().map(String::len).sum::<usize>()
+        };
+        n_input + self.views.iter().map(|(_, view)| of_view(view)).sum::<usize>()
+    }
+
     /// Continues a single message.
     #[must_use]
     pub fn prompt(text: impl Into<String>) -> Self {

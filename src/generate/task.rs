@@ -58,10 +58,14 @@ pub struct Taken {
 impl Task {
     /// Checks a request and tokenises its prompts. Nothing is decoded.
     pub fn new(ensemble: &Ensemble, request: &Request) -> Result<Self, Error> {
+        Self::with(ensemble, request, request.prompts(ensemble.loaded())?)
+    }
+
+    /// The same with prompts that are tokenised already.
+    pub fn with(ensemble: &Ensemble, request: &Request, prompts: Prompts) -> Result<Self, Error> {
         let sampled = request.sampled;
         let lane = if let Sampled::Alone(role) = sampled { ensemble.lane(role) } else { None }.unwrap_or(0);
         request.validate(ensemble.model(lane).n_vocab())?;
-        let prompts = request.input.prompts(ensemble.loaded(), sampled, &request.views)?;
         ensemble.check_room(&prompts, sampled)?;
         let scoring = request.prompt_probs.map(|n| Scoring::new(ensemble, sampled, &prompts, n)).transpose()?;
         let weights = ensemble.topology().weights(&request.weights)?;

@@ -20,6 +20,17 @@ pub enum Piece {
     Tokens(Vec<i32>),
 }
 
+impl Piece {
+    /// Bytes that become tokens.
+    #[must_use]
+    pub fn n_text_bytes(&self) -> usize {
+        match self {
+            Self::Template(text) | Self::Content(text) | Self::Raw(text) => text.len(),
+            Self::Tokens(_) => 0,
+        }
+    }
+}
+
 /// Pieces as they are put together.
 #[derive(Debug, Default)]
 pub(super) struct Pieces(Vec<Piece>);

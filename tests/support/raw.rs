@@ -56,7 +56,7 @@ impl Raw {
 
     /// More bytes; `false` at the end.
     fn more(&mut self) -> bool {
-        let mut piece = [0; 1 << 16];
+        let mut piece = [0; 1 << 13];
         match self.stream.read(&mut piece) {
             Ok(0) => false,
             Ok(n) => {
@@ -141,12 +141,15 @@ pub fn address(server: &Server) -> &str {
 
 /// A request with a body.
 pub fn post(path: &str, headers: &[&str], body: &str) -> String {
-    let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let more = lines(headers);
     format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A request without one.
 pub fn get(path: &str, headers: &[&str]) -> String {
-    let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n")
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", lines(headers))
+}
+
+fn lines(headers: &[&str]) -> String {
+    headers.iter().flat_map(|header| [header, "\r\n"]).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// The processes that a process has started.
 pub fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
@@ -21,9 +23,15 @@ pub fn n_files(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
 }
 
-/// Threads of a process.
-pub fn n_threads(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").count()
+/// Lets this process have so many files open, if it may.
+pub fn allow_files(n: usize) -> Option<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let n = n as u64;
+    if current.is_none_or(|current| current >= n) {
+        return Some(());
+    }
+    let is_allowed = maximum.is_none_or(|maximum| maximum >= n);
+    is_allowed.then(|| setrlimit(Resource::Nofile, Rlimit { current: Some(n), maximum }).ok()).flatten()
 }
 
 /// Whether a process is there, and no zombie.

@@ -158,7 +158,7 @@ fn biases_of(value: &Value, ids: &dyn Fn(&str) -> Result<Vec<i32>, Error>) -> Re
         _ => Err(refuse(of)),
     };
     let (mut biases, mut n_texts) = (Vec::new(), 0);
-    let n = value.as_object().map(|map| map.len()).or_else(|| value.as_array().map(Vec::len)).unwrap_or(0);
+    let n = value.as_object().map_or_else(|| value.as_array().map_or(0, Vec::len), serde_json::Map::len);
     if n > MAX_BIASES {
         return Err(Error::field("logit_bias", format!("{n} biases, expected at most {MAX_BIASES}")));
     }

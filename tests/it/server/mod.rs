@@ -4,6 +4,7 @@ mod chat;
 mod completions;
 mod faults;
 mod llama_server;
+mod load;
 mod messages;
 mod models;
 mod native;
