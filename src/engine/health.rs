@@ -22,6 +22,8 @@ pub struct Health {
     pub n_restarts: usize,
     /// The process that it runs in, where it has one of its own.
     pub pid: Option<u32>,
+    /// Why it was down last.
+    pub last_failure: Option<Failure>,
     /// It does not come back: it was ended, or could not be loaded.
     pub has_ended: bool,
     /// Texts that have a slot.

@@ -14,7 +14,8 @@ pub(super) struct Slot {
     pub ensemble: usize,
     pub resident: usize,
     pub task: Task,
-    /// When its prompts were read.
+    /// When it got its slot, and when its prompts were read.
+    pub reads_since: Option<Instant>,
     pub writes_since: Option<Instant>,
     pub is_cancelled: bool,
     pub has_ended: bool,
@@ -22,7 +23,8 @@ pub(super) struct Slot {
 
 impl Slot {
     pub fn new(id: Id, ensemble: usize, resident: usize, task: Task) -> Self {
-        Self { id, ensemble, resident, task, writes_since: None, is_cancelled: false, has_ended: false }
+        let (reads_since, writes_since) = (None, None);
+        Self { id, ensemble, resident, task, reads_since, writes_since, is_cancelled: false, has_ended: false }
     }
 
     /// How far it is, between ticks.
@@ -41,7 +43,8 @@ impl Slot {
     /// Hands events out.
     pub fn tell(&self, events: &mut Vec<Event>, emit: &mut dyn FnMut(Id, Event)) {
         for mut event in events.drain(..) {
-            if let (Event::Done(done), Some(since)) = (&mut event, self.writes_since) {
+            if let (Event::Done(done), Some(began), Some(since)) = (&mut event, self.reads_since, self.writes_since) {
+                done.prompt_seconds = (since - began).as_secs_f64();
                 done.seconds = since.elapsed().as_secs_f64();
             }
             emit(self.id, event);

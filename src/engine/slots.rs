@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::desk::{Desk, no_ensemble};
 use super::health::SlotHealth;
@@ -226,6 +227,7 @@ impl Engine {
             let Some(mut slot) = self.queue.remove(next) else { return };
             let resident = &mut self.residents[slot.resident];
             let Resident { ensemble, idle, .. } = resident;
+            slot.reads_since = Some(Instant::now());
             let started = match slot.task.sequence_from(idle, ensemble) {
                 Ok(sequence) => slot.task.start(ensemble, sequence, &mut events),
                 Err(error) => Err(error),

@@ -122,7 +122,8 @@ impl Thread {
         };
         let Load { n_running, n_waiting, slots } = shared.load().clone();
         let (age, has_ended) = (shared.age(), shared.has_ended());
-        Health { state, n_running, n_waiting, age, n_restarts: 0, pid: None, has_ended, slots }
+        let last_failure = shared.failure();
+        Health { state, n_running, n_waiting, age, n_restarts: 0, pid: None, last_failure, has_ended, slots }
     }
 
     /// Ends it as soon as the running tick has; whoever waits is told at once.

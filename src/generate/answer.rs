@@ -23,7 +23,8 @@ pub struct Answer {
     pub is_full: bool,
     pub failure: Option<Failure>,
     pub stats: Stats,
-    /// From the end of the prompt to the end of the text.
+    /// From its place in the engine to the end of the prompt, and from there to the end of the text.
+    pub prompt_seconds: f64,
     pub seconds: f64,
     pub timings: Vec<(Role, Timings)>,
 }
@@ -52,10 +53,10 @@ impl Answer {
                 self.positions.extend(position);
                 text
             }
-            Event::Done(Done { finish, stopped_by, is_full, text, stats, seconds, timings }) => {
+            Event::Done(Done { finish, stopped_by, is_full, text, stats, prompt_seconds, seconds, timings }) => {
                 self.stopped_by = stopped_by;
                 (self.finish, self.is_full, self.seconds) = (Some(finish), is_full, seconds);
-                (self.stats, self.timings) = (stats, timings);
+                (self.stats, self.timings, self.prompt_seconds) = (stats, timings, prompt_seconds);
                 text
             }
             Event::Failed(Failed { failure, text }) => {

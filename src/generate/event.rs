@@ -110,6 +110,8 @@ pub struct Done {
     /// Text that was held back until it was known that nothing more comes.
     pub text: String,
     pub stats: Stats,
+    /// From its place in the engine to the end of the prompt.
+    pub prompt_seconds: f64,
     /// From the end of the prompt to the end of the text.
     pub seconds: f64,
     /// Where the time of every role went.

@@ -250,13 +250,13 @@ mod tests {
             "base = { model = 'b', cache_type_k = 'q9_9' }",
             "base = 'b'\n[[pair]]\nexpert = { model = 'e', gpu_layers = -3 }",
             "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = '1@3'",
-            "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = nan",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
         for text in [
             "base = 'base'",
             "base = 'b'\n[[pair]]\nalpha = 1.0",
+            "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = nan",
             "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = 11.0",
             "base = 'b'\n[[pair]]\nexpert = { model = 'e', lora = [{ path = 'l', scale = nan }] }",
             "base = 'b'\n[sampling]\ntemp = -1.0",

@@ -13,7 +13,7 @@ use super::app::App;
 use super::error::{Error, ErrorKind};
 
 /// Paths that need no key, as in llama-server.
-const PUBLIC: [&str; 4] = ["/health", "/v1/health", "/models", "/v1/models"];
+const PUBLIC: [&str; 5] = ["/", "/health", "/v1/health", "/models", "/v1/models"];
 
 /// Lets a request in that has a key, if keys are asked for.
 pub async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, Error> {

@@ -101,10 +101,32 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error>
 /// Reads what a wire type knows of an object; other fields are left alone. An error names the field.
 pub fn read<T: DeserializeOwned>(object: &Value) -> Result<T, Error> {
     serde_path_to_error::deserialize(object).map_err(|error| {
-        let path = error.path().to_string();
-        if path == "." {
-            return Error::new(ErrorKind::Invalid, error.into_inner().to_string());
+        let (path, said) = (error.path().to_string(), error.inner().to_string());
+        let missing = said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        match (path.as_str(), missing) {
+            (".", Some(name)) => Error::field(name, "it is missing"),
+            (path, Some(name)) => Error::field(&format!("{path}.{name}"), "it is missing"),
+            (".", None) => Error::new(ErrorKind::Invalid, said),
+            (path, None) => Error::field(path, in_json(&said)),
         }
-        Error::field(&path, error.inner())
     })
+}
+
+/// What serde says in Rust's words, in those of JSON.
+fn in_json(said: &str) -> String {
+    const WORDS: [(&str, &str); 5] = [
+        ("expected f32", "expected a number"),
+        ("expected a sequence", "expected a list"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a string", "expected a text"),
+        ("invalid number", "the number is too large, or no whole one"),
+    ];
+    const WHOLE: [&str; 6] = ["i64", "i32", "u64", "u32", "u8", "usize"];
+    if let Some((of_type, _)) = said.split_once("expected struct ") {
+        return format!("{of_type}expected an object");
+    }
+    if let Some(kind) = WHOLE.iter().find(|kind| said.ends_with(&format!("expected {kind}"))) {
+        return said.replace(&format!("expected {kind}"), "expected a whole number");
+    }
+    WORDS.iter().fold(said.to_owned(), |said, (rust, json)| said.replace(rust, json))
 }

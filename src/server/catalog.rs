@@ -42,13 +42,22 @@ pub struct Model<'a> {
     pub sampled: Sampled,
 }
 
-impl Model<'_> {
+impl<'a> Model<'a> {
     /// The id by which it is listed.
     #[must_use]
     pub fn id(self) -> String {
-        let name = &self.served.name;
+        self.called(&self.served.name)
+    }
+
+    /// Every id that it has.
+    fn names(self) -> impl Iterator<Item = String> + 'a {
+        let served = self.served;
+        std::iter::once(&served.name).chain(&served.aliases).map(move |name| self.called(name))
+    }
+
+    fn called(self, name: &str) -> String {
         match self.sampled {
-            Sampled::Steered => name.clone(),
+            Sampled::Steered => name.to_owned(),
             Sampled::Alone(role) => format!("{name}:{role}"),
         }
     }
@@ -84,13 +93,9 @@ impl Catalog {
     /// The model of an id; without one the first.
     pub fn find(&self, id: Option<&str>) -> Result<Model<'_>, Error> {
         let id = id.unwrap_or_default();
-        let is_it = |model: &Model<'_>| {
-            id.is_empty()
-                || model.id() == id
-                || model.sampled == Sampled::Steered && model.served.aliases.iter().any(|alias| alias == id)
-        };
+        let is_it = |model: &Model<'_>| id.is_empty() || model.names().any(|name| name == id);
         self.models().find(is_it).ok_or_else(|| {
-            let known: Vec<_> = self.models().map(Model::id).collect();
+            let known: Vec<_> = self.models().flat_map(Model::names).collect();
             Error::new(ErrorKind::NoSuchModel, format!("there is no model {id:?}, only {}", known.join(", ")))
         })
     }

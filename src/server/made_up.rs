@@ -33,6 +33,7 @@ pub fn done(finish: Finish, stopped_by: Option<StopReason>, text: &str) -> Event
         is_full: false,
         text: text.to_owned(),
         stats: Stats::default(),
+        prompt_seconds: 0.0,
         seconds: 0.0,
         timings: Vec::new(),
     })

@@ -33,6 +33,11 @@ impl Default for Outcome {
 impl Outcome {
     /// Takes in an event; the text that it adds.
     pub fn add(&mut self, event: Event) -> String {
+        // The engine's own clock, as soon as it tells: events may come in bundles.
+        let by_engine = match &event {
+            Event::Done(done) if done.seconds > 0.0 => Some((done.prompt_seconds, done.seconds)),
+            _ => None,
+        };
         match event {
             Event::Started(_) => self.began = Instant::now(),
             Event::Token(_) | Event::Done(_) | Event::Failed(_) => {
@@ -40,6 +45,10 @@ impl Outcome {
                 self.wrote = all.saturating_sub(*self.read.get_or_insert(all));
             }
             _ => {}
+        }
+        if let Some((read, wrote)) = by_engine {
+            self.read = Some(Duration::from_secs_f64(read));
+            self.wrote = Duration::from_secs_f64(wrote);
         }
         self.answer.add(event)
     }

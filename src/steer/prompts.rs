@@ -99,7 +99,10 @@ impl Loaded {
             if is_own {
                 tokens.iter().try_for_each(|&token| model.check(token)).map_err(in_lane(role))?;
             } else {
-                tokens.iter_mut().try_for_each(|token| lane.own(*token).map(|own| *token = own))?;
+                for token in tokens {
+                    self.topology.check_range(*token)?;
+                    *token = lane.own(*token)?;
+                }
             }
         }
         let tokens = match given {
@@ -117,7 +120,10 @@ impl Loaded {
             tokens.iter().try_for_each(|&token| model.check(token)).map_err(in_lane(self.lanes()[lane].role))?;
         }
         let lanes = self.lanes().iter().enumerate().map(|(i, lane)| match alone {
-            None => tokens.iter().map(|&token| lane.own(token)).collect(),
+            None => {
+                let own = |&token: &Token| self.topology.check_range(token).and_then(|()| lane.own(token));
+                tokens.iter().map(own).collect()
+            }
             Some(alone) => Ok(if alone == i { tokens.to_vec() } else { Vec::new() }),
         });
         Ok(Prompts { lanes: lanes.collect::<Result<_, _>>()?, sampled: alone.unwrap_or(0) })

@@ -140,12 +140,18 @@ impl Topology {
         self.lanes.iter().any(|lane| side.has(lane.role))
     }
 
+    /// Refuses what is no token of the base.
+    pub(super) fn check_range(&self, token: Token) -> Result<(), Error> {
+        match usize::try_from(token) {
+            Ok(id) if id < self.n_vocab => Ok(()),
+            _ => Err(Error::Chain(llama::Error::TokenRange { token, n_vocab: self.n_vocab })),
+        }
+    }
+
     /// Refuses tokens, by the base's ids, that a side cannot be told.
     pub fn check_tokens(&self, side: Side, tokens: &[Token]) -> Result<(), Error> {
         for &token in tokens {
-            if !usize::try_from(token).is_ok_and(|id| id < self.n_vocab) {
-                return Err(Error::Chain(llama::Error::TokenRange { token, n_vocab: self.n_vocab }));
-            }
+            self.check_range(token)?;
             for lane in self.lanes.iter().filter(|lane| side.has(lane.role)) {
                 lane.own(token)?;
             }

@@ -18,7 +18,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub port: u16,
     /// Keys of which requests must bring one, between commas
-    #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
+    #[arg(long, value_name = "KEY,…", value_delimiter = ',', env = "LLAMA_API_KEY", hide_env_values = true)]
     pub api_key: Vec<String>,
     /// A file with such keys, one a line
     #[arg(long, value_name = "FNAME")]

@@ -36,6 +36,7 @@ struct Phase {
     heard: Instant,
     n_starts: usize,
     pid: Option<u32>,
+    last_failure: Option<Failure>,
     has_ended: bool,
 }
 
@@ -48,6 +49,7 @@ impl Link {
             heard: Instant::now(),
             n_starts: 0,
             pid: None,
+            last_failure: None,
             has_ended: false,
         };
         let (listeners, askers, changed) = (Listeners::default(), Mutex::default(), Condvar::new());
@@ -136,6 +138,7 @@ impl Link {
         {
             let mut phase = self.phase();
             phase.state = State::Down { failure: failure.clone() };
+            phase.last_failure = Some(failure.clone());
             (phase.commands, phase.pid, phase.beat) = (None, None, Beat::default());
             phase.has_ended |= has_ended;
             self.changed.notify_all();
@@ -169,6 +172,7 @@ impl Link {
             age,
             n_restarts: phase.n_starts.saturating_sub(1),
             pid: phase.pid,
+            last_failure: phase.last_failure.clone(),
             has_ended: phase.has_ended,
             slots,
         }

@@ -46,6 +46,7 @@ impl Task {
             is_full,
             text: self.text.finish(),
             stats: self.drafting.stats().clone(),
+            prompt_seconds: 0.0,
             seconds: 0.0,
             timings,
         }));

@@ -24,7 +24,7 @@ use crate::server::wire::completion::{Asked, asked, count, flag};
 use crate::server::wire::explain::Explain;
 use crate::server::wire::id;
 use crate::server::wire::limits::LimitFields;
-use crate::server::wire::logprobs::Legacy;
+use crate::server::wire::logprobs::{Echo, Legacy};
 use crate::server::wire::prompt::{MAX_PROMPTS, prompts};
 use crate::server::wire::sampling::SamplingFields;
 use crate::server::wire::steering::SteeringFields;
@@ -87,7 +87,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     for prompt in prompts {
         let (mut job, echoed) = match (echo, top) {
             (true, _) => echoed(&app, &asked, prompt).await?,
-            (false, _) => (asked.with(Input::Raw(prompt)), Vec::new()),
+            (false, _) => (asked.with(Input::Raw(prompt)), Echo::default()),
         };
         if echo {
             job.request.prompt_probs = top;
@@ -120,7 +120,11 @@ fn refuse(body: &Value) -> Result<(), Error> {
 }
 
 /// A job for a prompt that is told again: by its tokens, and what each of them is.
-async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Vec<Piece>) -> Result<(Job, Vec<String>), Error> {
+async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Vec<Piece>) -> Result<(Job, Echo), Error> {
+    let sent = match prompt.as_slice() {
+        [Piece::Raw(text)] => Some(text.clone()),
+        _ => None,
+    };
     let (ensemble, request) = (asked.job.ensemble, &asked.job.request);
     let (sampled, views) = (request.sampled, request.views.clone());
     let is_plain = views.is_empty();
@@ -135,16 +139,15 @@ async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Vec<Piece>) -> Result
         };
         match app.engine.ask(Question::Spell { ensemble, role, tokens: tokens.clone() })? {
             Reply::Tokens(pieces) => {
-                let pieces =
-                    pieces.into_iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned()).collect();
-                Ok((tokens, pieces))
+                let pieces = pieces.into_iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned());
+                Ok((tokens, pieces.collect::<Vec<_>>()))
             }
             other => unexpected(other),
         }
     })
     .await?;
     let input = if is_plain { Input::Tokens(tokens) } else { Input::Raw(vec![Piece::Tokens(tokens)]) };
-    Ok((asked.with(input), pieces))
+    Ok((asked.with(input), Echo::new(sent, &pieces)))
 }
 
 /// Puts texts into words.
@@ -153,15 +156,15 @@ struct Teller {
     model: String,
     created: u64,
     with_logprobs: bool,
-    /// The tokens of each prompt, where they are told again.
-    echoes: Vec<Vec<String>>,
+    /// One for each prompt, of nothing where it is not told again.
+    echoes: Vec<Echo>,
     /// Choices for each prompt.
     n: usize,
     explain: Explain,
 }
 
 impl Teller {
-    fn new(asked: &Asked<'_>, with_logprobs: bool, echoes: Vec<Vec<String>>, n: usize) -> Self {
+    fn new(asked: &Asked<'_>, with_logprobs: bool, echoes: Vec<Echo>, n: usize) -> Self {
         let explain = Explain::of(asked);
         Self { id: id("cmpl-"), model: asked.model.id(), created: now(), with_logprobs, echoes, n, explain }
     }
@@ -178,8 +181,8 @@ impl Teller {
     }
 
     /// The prompt of a choice, as it is told again.
-    fn echo(&self, choice: usize) -> &[String] {
-        self.echoes.get(choice / self.n).map_or(&[], Vec::as_slice)
+    fn echo(&self, choice: usize) -> &Echo {
+        &self.echoes[choice / self.n]
     }
 
     fn whole(&self, outcomes: &[Outcome]) -> Value {
@@ -187,13 +190,10 @@ impl Teller {
             let answer = &outcome.answer;
             let echo = self.echo(i);
             let mut choice = json!({
-                "index": i, "text": echo.concat() + &answer.text, "finish_reason": outcome.finish_reason(), "logprobs": null,
+                "index": i, "text": format!("{}{}", echo.text, answer.text), "finish_reason": outcome.finish_reason(), "logprobs": null,
             });
             if self.with_logprobs {
-                let mut lists = Legacy::default();
-                if let Some(first) = echo.first() {
-                    lists.push_first(first);
-                }
+                let mut lists = Legacy::of(echo);
                 answer.prompt_positions.iter().chain(outcome.positions()).for_each(|position| lists.push(position));
                 choice["logprobs"] = lists.json();
             }
@@ -236,16 +236,16 @@ impl Chunks {
     /// The prompt, before the first token of the text.
     fn echo(&mut self, i: usize) -> Option<Frame> {
         let echo = self.teller.echo(i);
-        let first = echo.first()?;
-        let text = echo.concat();
-        let mut chunk = self.chunk(i, &text, None);
+        if echo.text.is_empty() {
+            return None;
+        }
+        let mut chunk = self.chunk(i, &echo.text, None);
         if self.teller.with_logprobs {
-            let mut lists = Legacy::default();
-            lists.push_first(first);
+            let mut lists = Legacy::of(echo);
             self.outcomes[i].answer.prompt_positions.iter().for_each(|position| lists.push(position));
             chunk["choices"][0]["logprobs"] = lists.json();
         }
-        self.n_told[i] = text.chars().count();
+        self.n_told[i] = echo.text.chars().count();
         Some(Frame::data(chunk))
     }
 }

@@ -46,6 +46,7 @@ fn described(settings: &Settings) -> (Router<Arc<App>>, OpenApi) {
     OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(health::health))
         .routes(routes!(models::list))
+        .routes(routes!(models::one))
         .routes(routes!(chat::create))
         .routes(routes!(completions::create))
         .routes(routes!(completion::create))
@@ -102,6 +103,7 @@ async fn as_told(mut response: Response) -> Response {
 /// Other paths under which llama-server has what is described.
 fn aliases(router: Router<Arc<App>>) -> Router<Arc<App>> {
     router
+        .route("/", get(async || "proxytune serves APIs here: /v1/models has the models, /openapi.json the routes\n"))
         .route("/v1/health", get(health::health))
         .route("/models", get(models::list))
         .route("/chat/completions", post(chat::create))

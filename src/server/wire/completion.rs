@@ -96,7 +96,9 @@ pub fn flag(body: &Value, name: &str) -> Result<bool, Error> {
 }
 
 /// Of llama-server, each with the reason.
-const REFUSED: [(&str, &str); 5] = [
+const REFUSED: [(&str, &str); 7] = [
+    ("image_data", "models are given text alone"),
+    ("multimodal_data", "models are given text alone"),
     ("post_sampling_probs", "log-probabilities are those before sampling"),
     ("lora", "adapters belong to a recipe, and hold for all its requests"),
     ("grammar_lazy", "a grammar holds from the first token on"),

@@ -37,7 +37,7 @@ impl LimitFields {
             Some((_, -1)) => Ok(None),
             Some((name, value)) => {
                 let n = usize::try_from(value).ok().filter(|n| i32::try_from(*n).is_ok());
-                Ok(Some(n.ok_or_else(|| out_of_range(name, value, "0 or more, or -1 for no limit"))?))
+                Ok(Some(n.ok_or_else(|| out_of_range(name, value, "0 to 2147483647, or -1 for no limit"))?))
             }
         }
     }

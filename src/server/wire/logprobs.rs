@@ -28,6 +28,27 @@ pub fn content(position: &Position) -> Value {
     Value::Object(chosen)
 }
 
+/// A prompt that is told again.
+#[derive(Debug, Default)]
+pub struct Echo {
+    /// As it was sent; of ids what they spell.
+    pub text: String,
+    /// Its first token, of which nothing is predicted.
+    first: Option<String>,
+    /// Characters of tokens that the model wants in front of a text, and nobody sent.
+    n_hidden: usize,
+}
+
+impl Echo {
+    /// `sent`: the text, where it was one. `pieces`: what each of its tokens spells.
+    pub fn new(sent: Option<String>, pieces: &[String]) -> Self {
+        let spelled = pieces.concat();
+        let n = |text: &str| text.chars().count();
+        let n_hidden = sent.as_ref().map_or(0, |sent| n(&spelled).saturating_sub(n(sent)));
+        Self { text: sent.unwrap_or(spelled), first: pieces.first().cloned(), n_hidden }
+    }
+}
+
 /// The lists of the older completions API, with llama-server's entries beside them.
 #[derive(Debug, Default)]
 pub struct Legacy {
@@ -37,19 +58,25 @@ pub struct Legacy {
     text_offset: Vec<usize>,
     content: Vec<Value>,
     n_chars: usize,
+    /// Characters at the beginning that are no part of the text.
+    n_hidden: usize,
 }
 
 impl Legacy {
+    /// Lists of a prompt that is told again, and of the text behind it.
+    pub fn of(echo: &Echo) -> Self {
+        let mut lists = Self { n_hidden: echo.n_hidden, ..Self::default() };
+        if let Some(first) = &echo.first {
+            lists.push_token(first);
+            lists.token_logprobs.push(None);
+            lists.top_logprobs.push(None);
+        }
+        lists
+    }
+
     /// Lists of which the first entry begins `n_chars` characters into the text.
     pub fn behind(n_chars: usize) -> Self {
         Self { n_chars, ..Self::default() }
-    }
-
-    /// A token of which nothing is predicted: the first one of a prompt.
-    pub fn push_first(&mut self, piece: &str) {
-        self.push_token(piece);
-        self.token_logprobs.push(None);
-        self.top_logprobs.push(None);
     }
 
     pub fn push(&mut self, position: &Position) {
@@ -65,7 +92,7 @@ impl Legacy {
     }
 
     fn push_token(&mut self, piece: &str) {
-        self.text_offset.push(self.n_chars);
+        self.text_offset.push(self.n_chars.saturating_sub(self.n_hidden));
         self.n_chars += piece.chars().count();
         self.tokens.push(piece.to_owned());
     }

@@ -44,7 +44,7 @@ pub fn finish(mut conversation: Conversation, system: Option<&String>) -> Result
     if let Some(last) = messages.pop_if(|last| last.speaker == Speaker::Assistant) {
         conversation.prefix = last.text;
     }
-    if messages.is_empty() {
+    if messages.is_empty() && conversation.prefix.is_empty() {
         return Err(Error::field("messages", "there is none to answer"));
     }
     if let Some(system) = system

@@ -57,7 +57,7 @@ impl SteeringFields {
         request.weights = proxy.weights(model)?;
         if let Some(plausibility) = proxy.plausibility {
             request.sampling.plausibility = plausibility;
-            request.sampling.validate()?;
+            request.sampling.validate().map_err(|error| Error::field("proxy.plausibility", error))?;
         }
         let is_off = proxy.off && !model.served.pairs.is_empty();
         request.sampled = if is_off { Sampled::Alone(Role::Base) } else { model.sampled };

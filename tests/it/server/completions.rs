@@ -29,8 +29,12 @@ fn prompts_are_texts_ids_or_lists_of_them() {
     assert_eq!(texts(&complete(json!([PROMPT, "The dog"]))), [texts(&one)[0], texts(&other)[0]]);
     let tokens = scored["choices"][0]["logprobs"]["tokens"].as_array().expect("a list");
     assert_eq!(ids.len() + 1, tokens.len());
-    assert_eq!(tokens.iter().map(|token| token.as_str().expect("a text")).collect::<String>(), texts(&scored)[0]);
-    assert!(texts(&scored)[0].ends_with(PROMPT), "{scored}");
+    let spelled = tokens.iter().map(|token| token.as_str().expect("a text")).collect::<String>();
+    assert!(spelled.ends_with(PROMPT) && spelled != PROMPT, "{scored}");
+    assert_eq!(texts(&scored)[0], PROMPT, "nobody sent the first token");
+    // Ids are told as what they spell.
+    let by_ids = json!({"prompt": ids, "max_tokens": 0, "echo": true});
+    assert_eq!(texts(&server.post("/v1/completions", &by_ids).ok())[0], PROMPT);
     for prompt in [json!([]), json!(null), json!(7), json!({}), json!(["a", {}]), json!([[-1]]), json!([[999_999]])] {
         server.post("/v1/completions", &json!({"prompt": prompt, "max_tokens": 1})).error(400);
     }
@@ -52,7 +56,9 @@ fn echo_tells_the_prompt_and_how_probable_each_of_its_tokens_is() {
     assert!(list("token_logprobs")[0].is_null() && list("top_logprobs")[0].is_null());
     assert!(list("token_logprobs")[1..].iter().all(|logprob| logprob.as_f64().is_some_and(|logprob| logprob <= 0.0)));
     let text = texts(&whole)[0].to_owned();
-    for (offset, token) in list("text_offset").iter().zip(list("tokens")) {
+    // The model's own first token is no part of the text.
+    assert_eq!(list("text_offset")[0], 0);
+    for (offset, token) in list("text_offset").iter().zip(list("tokens")).skip(1) {
         let behind: String = text.chars().skip(offset.as_u64().expect("a number") as usize).collect();
         assert!(behind.starts_with(token.as_str().expect("a text")), "{token} at {offset}");
     }
