@@ -42,7 +42,7 @@ impl Server {
         server.until("listening on ");
         let said = server.said();
         let line = said.lines().find_map(|line| line.strip_prefix("listening on ")).expect("its address");
-        server.url = line.trim().to_owned();
+        line.trim().clone_into(&mut server.url);
         server
     }
 
