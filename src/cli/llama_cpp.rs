@@ -84,7 +84,13 @@ const ACCEPTED_FOR_ONE_TEXT: [(&str, Takes); 3] =
     [("parallel", Only(&["1"])), ("kv-unified", Nothing), ("no-kv-unified", Nothing)];
 /// Options of llama-server that ask for what is done anyway.
 #[cfg(feature = "server")]
-const ACCEPTED_BY_SERVER: [(&str, Takes); 20] = [
+const ACCEPTED_BY_SERVER: [(&str, Takes); 25] = [
+    // No prompt is typed, and times are told with every reply.
+    ("escape", Nothing),
+    ("no-escape", Nothing),
+    ("perf", Nothing),
+    ("no-perf", Nothing),
+    ("no-spec-draft-backend-sampling", Nothing),
     ("cache-prompt", Nothing),
     // What was read is kept: that changes how long an answer takes, and not what it is.
     ("no-cache-prompt", Nothing),

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 /// llama.cpp's spelling, and ours behind two dashes.
-pub const TABLE: [(&str, &str); 90] = [
+pub const TABLE: [(&str, &str); 91] = [
     ("-me", "--expert"),
     ("-ma", "--antiexpert"),
     ("-ub", "--ubatch-size"),
@@ -88,6 +88,7 @@ pub const TABLE: [(&str, &str); 90] = [
     ("-Crd", "--cpu-range-draft"),
     ("-Cbd", "--cpu-mask-batch-draft"),
     ("-lv", "--verbosity"),
+    ("-e", "--escape"),
     ("-to", "--timeout"),
     ("-sps", "--slot-prompt-similarity"),
     ("-cms", "--checkpoint-min-step"),

@@ -127,9 +127,9 @@ mod tests {
         Around { repository: vec![40], file: vec![50], snippet: vec![60] }
     }
 
-    fn prompt(tokens: &FillIn, bos: Option<Token>, order: Order, room: Room) -> Vec<Token> {
+    fn prompt(tokens: &FillIn, bos: Option<Token>, order: Order, room: Room, around: &Around) -> Vec<Token> {
         let gap = Gap::of(tokens, bos, order).expect("tokens");
-        gap.prompt(room, &around(), &[(vec![51], vec![52, 53])], vec![10, 11], vec![20, 21], &[12])
+        gap.prompt(room, around, &[(vec![51], vec![52, 53])], vec![10, 11], vec![20, 21], &[12])
     }
 
     #[test]
@@ -137,10 +137,11 @@ mod tests {
         let room = Room::new(4096, Some(64));
         let inner = [0, 1, 10, 11, 12, 2, 20, 21, 3];
         let all = [&[4, 40, 5, 51, 52, 53, 5, 50][..], &inner].concat();
-        assert_eq!(prompt(&TOKENS, Some(0), Order::PrefixFirst, room), all);
+        assert_eq!(prompt(&TOKENS, Some(0), Order::PrefixFirst, room, &around()), all);
         let plain = FillIn { repository: None, file: None, ..TOKENS };
         let suffix_first = [60, 52, 53, 2, 20, 21, 1, 10, 11, 12, 3];
-        assert_eq!(prompt(&plain, None, Order::SuffixFirst, room), suffix_first);
+        let around = Around { snippet: vec![60], ..Around::default() };
+        assert_eq!(prompt(&plain, None, Order::SuffixFirst, room, &around), suffix_first);
         assert!(Gap::of(&FillIn { middle: None, ..TOKENS }, None, Order::PrefixFirst).is_none());
     }
 

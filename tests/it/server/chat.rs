@@ -2,17 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::server_process::Server;
+use super::{server, with};
 use crate::trio::PROMPT;
 
-fn server() -> Server {
-    Server::start(&["-R", "demo", "--temp", "0", "-c", "512", "-np", "1"])
-}
-
 fn chat(more: Value) -> Value {
-    let mut body = json!({"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 16});
-    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-    body
+    with(json!({"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 16}), more)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::with;
 use crate::server_process::Server;
 use crate::trio::PROMPT;
 
@@ -39,11 +40,7 @@ fn prompts_are_texts_ids_or_lists_of_them() {
 #[test]
 fn echo_tells_the_prompt_and_how_probable_each_of_its_tokens_is() {
     let server = server();
-    let body = |more: Value| {
-        let mut body = json!({"prompt": PROMPT, "max_tokens": 3, "echo": true, "logprobs": 2});
-        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        body
-    };
+    let body = |more: Value| with(json!({"prompt": PROMPT, "max_tokens": 3, "echo": true, "logprobs": 2}), more);
     let whole = server.post("/v1/completions", &body(json!({}))).ok();
     let lists = &whole["choices"][0]["logprobs"];
     let list = |name: &str| lists[name].as_array().unwrap_or_else(|| panic!("{name}: {lists}")).clone();
@@ -124,8 +121,7 @@ fn what_cannot_be_is_refused_by_name() {
         (json!({"lora": [{"id": 0, "scale": 1}]}), "lora"),
         (json!({"mirostat": 3}), "mirostat"),
     ] {
-        let mut body = json!({"prompt": PROMPT, "max_tokens": 1});
-        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let body = with(json!({"prompt": PROMPT, "max_tokens": 1}), more.clone());
         let (kind, got, message) = server.post("/v1/completions", &body).error(400);
         assert_eq!((kind.as_str(), &got), ("invalid_request_error", &json!(param)), "{more}: {message}");
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::with;
 use crate::raw::{Raw, get};
 use crate::server_process::{Server, kill};
 use crate::usage;
@@ -19,9 +20,7 @@ fn server(more: &[&str]) -> Server {
 }
 
 fn chat(more: &Value) -> Value {
-    let mut body = json!({"messages": [{"role": "user", "content": "Once upon a time"}], "max_tokens": 12});
-    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-    body
+    with(json!({"messages": [{"role": "user", "content": "Once upon a time"}], "max_tokens": 12}), more.clone())
 }
 
 /// A text that does not end by itself.

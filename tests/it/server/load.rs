@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::with;
 use crate::raw::{Raw, get, post};
 use crate::server_process::Server;
 use crate::usage;
@@ -255,11 +256,7 @@ fn soak() {
 
 /// One request of a kind that its number says; what came of it.
 fn mixed(server: &Server, n: usize) -> String {
-    let merge = |more: Value| {
-        let mut body = chat(n % 50);
-        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        body
-    };
+    let merge = |more: Value| with(chat(n % 50), more);
     let prompt = format!("Once upon a time {} ", n % 50);
     let (path, body, expected) = match n % 16 {
         0 => (CHAT, merge(json!({})), 200),

@@ -10,9 +10,13 @@ fn server(more: &[&str]) -> Server {
     Server::start(&[&["-R", "demo", "--temp", "0", "-c", "512", "-np", "2", "--draft", "off"][..], more].concat())
 }
 
-fn asked(more: Value) -> Value {
-    let mut body = json!({"prompt": PROMPT, "n_predict": 8});
-    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+/// A body with a prompt and a length, where it names none.
+fn asked(mut body: Value) -> Value {
+    for (name, value) in [("prompt", json!(PROMPT)), ("n_predict", json!(8))] {
+        if body.get(name).is_none() {
+            body[name] = value;
+        }
+    }
     body
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::with;
 use crate::raw::{Raw, get, post};
 use crate::server_process::Server;
 
@@ -278,11 +279,7 @@ fn an_error_does_not_send_back_what_was_sent() {
     let server = server(&[]);
     let long = "x".repeat(2_000_000);
     let message = json!({"role": "user", "content": "a"});
-    let with = |more: Value| {
-        let mut body = json!({"messages": [message], "max_tokens": 1});
-        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        body
-    };
+    let with = |more: Value| with(json!({"messages": [message], "max_tokens": 1}), more);
     let bodies = [
         with(json!({"model": long})),
         with(json!({"model": [long]})),
@@ -324,11 +321,7 @@ fn an_error_does_not_send_back_what_was_sent() {
 #[test]
 fn what_is_asked_for_has_limits_and_no_grammar_ends_the_engine() {
     let server = server(&[]);
-    let chat = |more: Value| {
-        let mut body = json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 2});
-        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        body
-    };
+    let chat = |more: Value| with(json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 2}), more);
     let round = json!({"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}});
     let inside = json!({"a": {"type": "object", "properties": {"x": {"allOf": [{"$ref": "#/$defs/a"}, {}]}}}});
     let doubled: serde_json::Map<String, Value> = (0..700)

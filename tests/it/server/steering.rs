@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::with;
 use crate::command_line::json as generate;
 use crate::server_process::Server;
 use crate::trio::{PROMPT, file};
 
 /// The text of a chat with more fields.
 fn text(server: &Server, more: Value) -> String {
-    let mut body = json!({"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 16});
-    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    let body = with(json!({"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 16}), more);
     let whole = server.post("/v1/chat/completions", &body).ok();
     whole["choices"][0]["message"]["content"].as_str().expect("a text").to_owned()
 }
@@ -60,8 +60,7 @@ fn what_cannot_be_steered_so_is_refused_by_name() {
         (json!({"model": "several:expert", "guidance_scale": 2}), "guidance_scale", "of the base"),
         (json!({"guidance_scale": 100}), "guidance_scale", "-9 to 11"),
     ] {
-        let mut body = json!({"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 1});
-        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let body = with(json!({"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 1}), more.clone());
         let (kind, got, message) = server.post("/v1/chat/completions", &body).error(400);
         assert_eq!((kind.as_str(), &got), ("invalid_request_error", &json!(param)), "{more}: {message}");
         assert!(message.contains(words), "{more}: {message}");
