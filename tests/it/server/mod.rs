@@ -1,5 +1,7 @@
 //! The server as clients meet it, over HTTP.
 
+#![allow(clippy::needless_pass_by_value, reason = "bodies are written where they are sent")]
+
 mod chat;
 mod completions;
 mod faults;
