@@ -34,8 +34,10 @@ pub fn of(args: &ServerArgs) -> Result<Settings> {
         return Err(OutOfRange::new("parallel", 0, "1 or more, or -1 for 4").into());
     }
     let prefix = args.api_prefix.trim_end_matches('/');
-    if !(prefix.is_empty() || prefix.starts_with('/')) {
-        return Err(BadUsage(format!("--api-prefix is {prefix:?}"))).hint("it begins with a slash, as in /api");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
+    if !(prefix.is_empty() || prefix.starts_with('/') && prefix.chars().all(is_plain)) {
+        let hint = "it begins with a slash and has letters, digits and -_.~, as in /api";
+        return Err(BadUsage(format!("--api-prefix is {prefix:?}"))).hint(hint);
     }
     Ok(Settings {
         n_slots: usize::try_from(args.parallel).ok().filter(|n| *n > 0).unwrap_or(N_PARALLEL),
