@@ -85,7 +85,7 @@ impl Listeners {
 
 /// What is told to those who wait for an engine that is gone.
 pub(super) fn has_ended() -> Failure {
-    Failure { kind: Kind::Unavailable, message: "the engine was ended".to_owned(), hint: None }
+    Failure { kind: Kind::Unavailable, message: "the engine has ended".to_owned(), hint: None }
 }
 
 impl std::fmt::Debug for Listeners {

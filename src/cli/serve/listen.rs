@@ -48,13 +48,15 @@ pub async fn listen(args: &ServerArgs, mut settings: Settings, catalog: Catalog,
         say!("ending: answers that are being written have {drain} s to end; ctrl-C again ends them now");
     }
     let _ = end.send(());
-    let done = tokio::select! {
-        _ = &mut serving => Done::Fine,
-        () = asked_to_end(&mut signals) => Done::Interrupted,
-    };
-    engine.kill();
+    tokio::select! {
+        _ = &mut serving => {
+            engine.kill();
+            return Ok(Done::Fine);
+        }
+        () = asked_to_end(&mut signals) => engine.kill(),
+    }
     let _ = tokio::time::timeout(LAST_WORDS, serving).await;
-    Ok(done)
+    Ok(Done::Interrupted)
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener> {

@@ -45,9 +45,10 @@ fn roles_parts_and_prefixes_of_messages() {
     let prefilled =
         json!([{"role": "user", "content": "Once upon a time"}, {"role": "assistant", "content": " there was"}]);
     assert_eq!(text(prefilled), text(user(json!("Once upon a time there was"))));
+    let begun = json!([{"role": "assistant", "content": "Once upon a time there was"}]);
+    assert_eq!(text(begun), text(user(json!("Once upon a time there was"))));
     for (messages, param) in [
         (json!([]), "messages"),
-        (json!([{"role": "assistant", "content": "x"}]), "messages"),
         (json!([{"role": "wizard", "content": "x"}]), "messages[0].role"),
         (json!([{"role": "tool", "content": "x"}]), "messages[0].role"),
         (json!([{"role": "user"}]), "messages[0].content"),

@@ -52,7 +52,7 @@ fn what_cannot_be_steered_so_is_refused_by_name() {
         (json!({"proxy": {"alpha": "fast"}}), "proxy.alpha", "fast"),
         (json!({"proxy": {"alpha": 1, "schedule": "1"}}), "proxy.schedule", "one of the two"),
         (json!({"proxy": {"pairs": {"poems": 1}}}), "proxy.pairs", "stories, plays"),
-        (json!({"proxy": {"plausibility": 2}}), "plausibility", "0 to 1"),
+        (json!({"proxy": {"plausibility": 2}}), "proxy.plausibility", "0 to 1"),
         (json!({"proxy": {"alpah": 1}}), "proxy.alpah", "unknown field"),
         (json!({"proxy": {"off": true, "alpha": 1}}), "proxy", "`off`"),
         (json!({"model": "several:base", "proxy": {"alpha": 1}}), "proxy", "not steered"),
