@@ -44,9 +44,7 @@ pub async fn listen(args: &ServerArgs, mut settings: Settings, catalog: Catalog,
         failed = attend(&engine, &ids) => return Err(failed),
         () = asked_to_end(&mut signals) => {}
     }
-    if engine.health().n_running > 0 {
-        say!("ending: answers that are being written have {drain} s to end; ctrl-C again ends them now");
-    }
+    say!("ending: answers that are still being written have {drain} s; ctrl-C again ends them now");
     let _ = end.send(());
     tokio::select! {
         _ = &mut serving => {

@@ -13,6 +13,7 @@ use crate::cli::{deterministic, probe, roles, there};
 use crate::engine;
 use crate::engine::process::{Planned, Setup};
 use crate::gguf::Header;
+use crate::recipe::rope::Rope;
 use crate::recipe::view::TemplateName;
 use crate::recipe::{ModelName, Recipe};
 use crate::sampling::Sampling;
@@ -117,14 +118,23 @@ fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<Fac
     let server = &args.server;
     let shares = server.kv_unified || !server.no_kv_unified && server.parallel < 0;
     let shares = shares && !args.models.deterministic;
-    // As in llama-server, --ctx-size is for all slots together.
-    let asked = args.models.ctx_size.map(|n| if shares || n == 0 { n } else { (n / n_slots as u32).max(1) });
-    let facts = resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
-    resolved.plan.texts = match (shares, args.models.ctx_size) {
-        (true, Some(n)) if n > 0 => Texts::sharing(n_slots, 1),
-        (true, _) => Texts::sharing(n_slots, n_slots),
-        (false, _) => Texts::apart(n_slots),
+    // As in llama-server, --ctx-size is for all slots together, and a text that may have all of it has no more than its models
+    // were trained on.
+    let n_all = args.models.ctx_size.map(|n| n as usize).filter(|n| *n > 0);
+    let is_stretched = resolved.plan.contexts_mut().any(|context| context.rope != Rope::default());
+    let trained = if is_stretched { usize::MAX } else { resolved.plan.check()?.n_ctx_train };
+    let (n_text, texts) = match (shares, n_all) {
+        (true, Some(n)) => {
+            let n_text = n.min(trained);
+            (Some(n_text), Texts::sharing(n_slots, (n / n_text).clamp(1, n_slots)))
+        }
+        (true, None) => (None, Texts::sharing(n_slots, n_slots)),
+        (false, n) => (n.map(|n| (n / n_slots).max(1)), Texts::apart(n_slots)),
     };
+    resolved.plan.texts = texts;
+    // 0 asks for what the models were trained on.
+    let asked = n_text.and_then(|n| u32::try_from(n).ok()).or(args.models.ctx_size.filter(|n| *n == 0));
+    let facts = resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
     Ok(facts)
 }
 

@@ -57,7 +57,7 @@ fn roles_parts_and_prefixes_of_messages() {
             json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]),
             "messages[0].content[0]",
         ),
-        (json!([{"content": "x"}]), "messages[0]"),
+        (json!([{"content": "x"}]), "messages[0].role"),
         (json!("hello"), "messages"),
     ] {
         let (kind, got, message) = server.post("/v1/chat/completions", &json!({"messages": messages})).error(400);
