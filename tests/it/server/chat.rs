@@ -106,8 +106,8 @@ fn more_choices_than_slots_are_streamed_too() {
     let whole = server.post("/v1/chat/completions", &body(json!({}))).ok();
     let events = server.post("/v1/chat/completions", &body(json!({"stream": true}))).events();
     for i in 0..3 {
-        let own = events.iter().filter(|event| event["choices"][0]["index"] == i);
-        let text: String = own.clone().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
+        let own: Vec<_> = events.iter().filter(|event| event["choices"][0]["index"] == i).collect();
+        let text: String = own.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
         assert_eq!(text, whole["choices"][i]["message"]["content"].as_str().expect("a text"), "{i}");
         assert_eq!(own.last().expect("events")["choices"][0]["finish_reason"], "length");
     }
