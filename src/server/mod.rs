@@ -6,8 +6,8 @@
 //! client ◄─ JSON, SSE or lines ◄─ wire types ◄─ Outcome ◄─ events, as they come ◄────┘
 //! ```
 //!
-//! Every route that writes text makes a [`job::Job`] of what it was sent, and what comes of it out of a
-//! [`running::Running`]; the dialects differ in nothing else. Models, tokens and templates are the engine's, which may be in
+//! Every route that writes text makes a `job::Job` of what it was sent, and what comes of it out of a
+//! `running::Running`; the dialects differ in nothing else. Models, tokens and templates are the engine's, which may be in
 //! another process: nothing here calls llama.cpp, and no name in a request is ever a path. Errors become statuses in
 //! [`error`] alone.
 
