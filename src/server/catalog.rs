@@ -13,7 +13,6 @@ pub struct Served {
     pub name: String,
     /// Other names for it.
     pub aliases: Vec<String>,
-    pub description: Option<String>,
     /// Which of the engine's ensembles it is.
     pub ensemble: usize,
     /// The same with classifier-free guidance: one more pair, behind the others.

@@ -30,6 +30,7 @@ mod metrics;
 mod openapi;
 mod origins;
 mod outcome;
+mod questions;
 mod routes;
 mod running;
 pub mod settings;

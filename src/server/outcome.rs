@@ -53,25 +53,22 @@ impl Outcome {
         self.answer.add(event)
     }
 
-    /// Runs requests to their ends, all of them; the first failure is the error.
-    pub async fn gather(running: Vec<Running>) -> Result<Vec<Self>, Error> {
-        let mut outcomes: Vec<Self> = running.iter().map(|_| Self::default()).collect();
-        let mut events =
-            stream::select_all(running.into_iter().enumerate().map(|(i, one)| one.map(move |event| (i, event))));
-        while let Some((i, event)) = events.next().await {
-            outcomes[i].add(event);
-            if let Some(failure) = outcomes[i].answer.failure.take() {
-                return Err(failure.into());
-            }
+    /// Runs a request to its end.
+    pub async fn of(mut running: Running) -> Result<Self, Error> {
+        let mut outcome = Self::default();
+        while let Some(event) = running.next().await {
+            outcome.add(event);
         }
-        Ok(outcomes)
+        match outcome.answer.failure.take() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(outcome),
+        }
     }
 
     /// Runs jobs to their ends, as many at a time as there are slots, so that a long list of them does not fill the queue.
-    pub async fn gather_few(app: &Arc<App>, jobs: Vec<Job>) -> Result<Vec<Self>, Error> {
-        let run = |job| async { Self::gather(vec![Running::start(app, job)?]).await };
-        let done: Vec<Vec<Self>> = stream::iter(jobs).map(run).buffered(app.n_slots().max(1)).try_collect().await?;
-        Ok(done.into_iter().flatten().collect())
+    pub async fn of_all(app: &Arc<App>, jobs: Vec<Job>) -> Result<Vec<Self>, Error> {
+        let run = |job| async { Self::of(Running::start(app, job)?).await };
+        stream::iter(jobs).map(run).buffered(app.n_slots().max(1)).try_collect().await
     }
 
     /// Tokens of the prompt of the role that is sampled, and how many of them it held already.

@@ -103,7 +103,6 @@ fn serve_one(
     let served = Served {
         name,
         aliases,
-        description: recipe.description.clone(),
         ensemble,
         guided: ensemble,
         pairs,

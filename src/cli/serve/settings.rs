@@ -13,6 +13,8 @@ use crate::server::{Hosts, Origins, Settings};
 
 /// Texts at the same time, where nobody says.
 const N_PARALLEL: usize = 4;
+
+/// Settings of what is typed; refuses what a server could not be started with.
 pub fn of(args: &ServerArgs) -> Result<Settings> {
     let mut api_keys = args.api_key.clone();
     if let Some(path) = &args.api_key_file {

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::engine::{Question, Reply};
+use crate::engine::Question;
 use crate::server::app::App;
 use crate::server::body::{Object, blocking, read};
-use crate::server::error::{Error, ErrorKind};
+use crate::server::error::Error;
+use crate::server::questions::text;
 use crate::server::wire::completion::model_id;
 use crate::server::wire::messages::{MessageField, conversation, refuse_of_template};
 use crate::steer::{Role, Sampled};
@@ -47,13 +48,9 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
         let mut first = None;
         for role in roles {
             let conversation = conversation.clone();
-            match app.engine.ask(Question::Render { ensemble, role, conversation })? {
-                Reply::Text(text) => {
-                    first.get_or_insert_with(|| text.clone());
-                    prompts.insert(role.to_string(), json!(text));
-                }
-                other => return Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
-            }
+            let seen = text(&app, Question::Render { ensemble, role, conversation })?;
+            first.get_or_insert_with(|| seen.clone());
+            prompts.insert(role.to_string(), json!(seen));
         }
         Ok(Json(json!({"prompt": first.unwrap_or_default(), "roles": prompts})))
     })

@@ -101,12 +101,12 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     let conversation = conversation(&own.messages, asked.model.served.defaults.system.as_ref())?;
     let jobs = asked.with(Input::Conversation(conversation)).repeated(n);
     let teller = Teller::new(&asked, with_logprobs);
-    let running = Running::start_all(&app, jobs)?;
     if is_stream {
+        let running = Running::start_all(&app, jobs)?;
         let include_usage = own.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
         return sse::respond(running, Chunks::new(teller, n, include_usage), app.settings.sse_ping).await;
     }
-    let outcomes = Outcome::gather(running).await?;
+    let outcomes = Outcome::of_all(&app, jobs).await?;
     Ok(Json(teller.whole(&outcomes)).into_response())
 }
 

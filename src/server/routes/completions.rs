@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::chat::{MAX_CHOICES, MAX_TOP_LOGPROBS, StreamOptions};
-use crate::engine::{Question, Reply};
+use crate::engine::Question;
 use crate::generate::{Event, Input};
 use crate::prompt::Piece;
 use crate::server::app::{App, now};
 use crate::server::body::{Object, blocking, read};
-use crate::server::error::{Error, ErrorKind};
+use crate::server::error::Error;
 use crate::server::job::Job;
 use crate::server::outcome::{Outcome, usage};
+use crate::server::questions;
 use crate::server::running::Running;
 use crate::server::sse::{self, Dialect, Frame};
 use crate::server::wire::completion::{Asked, asked, count, flag};
@@ -101,7 +102,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
         let include_usage = own.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
         return sse::respond(running, Chunks::new(teller, include_usage), app.settings.sse_ping).await;
     }
-    let outcomes = Outcome::gather_few(&app, jobs).await?;
+    let outcomes = Outcome::of_all(&app, jobs).await?;
     Ok(Json(teller.whole(&outcomes)).into_response())
 }
 
@@ -125,25 +126,14 @@ async fn echoed(app: &Arc<App>, asked: &Asked<'_>, prompt: Vec<Piece>) -> Result
         [Piece::Raw(text)] => Some(text.clone()),
         _ => None,
     };
-    let (ensemble, request) = (asked.job.ensemble, &asked.job.request);
-    let (sampled, views) = (request.sampled, request.views.clone());
-    let is_plain = views.is_empty();
-    let question = Question::Prompt { ensemble, sampled, input: Input::Raw(prompt), views };
+    let job = asked.with(Input::Raw(prompt));
+    let (ensemble, is_plain) = (job.ensemble, job.request.views.is_empty());
     let app = app.clone();
     let (tokens, pieces) = blocking(move || {
-        let unexpected = |other| Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}")));
-        let (role, tokens) = match app.engine.ask(question)? {
-            // The role that tokens are chosen for stands first.
-            Reply::Prompts(mut prompts) if !prompts.is_empty() => prompts.swap_remove(0),
-            other => return unexpected(other),
-        };
-        match app.engine.ask(Question::Spell { ensemble, role, tokens: tokens.clone() })? {
-            Reply::Tokens(pieces) => {
-                let pieces = pieces.into_iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned());
-                Ok((tokens, pieces.collect::<Vec<_>>()))
-            }
-            other => unexpected(other),
-        }
+        let (role, ids) = questions::prompt(&app, job)?;
+        let spelled = questions::tokens(&app, Question::Spell { ensemble, role, tokens: ids.clone() })?;
+        let pieces = spelled.into_iter().map(|token| String::from_utf8_lossy(&token.bytes).into_owned());
+        Ok((ids, pieces.collect::<Vec<_>>()))
     })
     .await?;
     let input = if is_plain { Input::Tokens(tokens) } else { Input::Raw(vec![Piece::Tokens(tokens)]) };

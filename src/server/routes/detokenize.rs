@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::native::spell;
 use crate::server::app::App;
 use crate::server::body::{Object, blocking, read};
 use crate::server::error::Error;
+use crate::server::questions::spell;
 use crate::server::wire::tokens::vocabulary;
 
 /// Tokens whose text is asked for.

@@ -16,7 +16,8 @@ use crate::server::app::App;
 use crate::server::body::{Object, blocking, read};
 use crate::server::error::{Error, ErrorKind};
 use crate::server::fill_in::{Gap, Order, Room};
-use crate::server::wire::completion::{ids_of, model_id};
+use crate::server::questions::ids_of;
+use crate::server::wire::completion::model_id;
 use crate::server::wire::limits::LimitFields;
 use crate::server::wire::sampling::SamplingFields;
 use crate::server::wire::steering::SteeringFields;
@@ -92,7 +93,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     let app_ = app.clone();
     let tokens: Vec<Token> = blocking(move || {
         // Names of tokens in files are text.
-        let text = |text: &str| ids_of(&app_, ensemble, Role::Base, text, false);
+        let text = |text: &str| ids_of(&app_, ensemble, Role::Base, text);
         let GapFields { input_prefix, input_suffix, input_extra, prompt } = &fields;
         let mut extra = Vec::new();
         for ExtraField { text: inside, filename } in input_extra.iter().flatten() {

@@ -7,11 +7,12 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::apply_template::TemplateRequest;
-use crate::engine::{Question, Reply};
-use crate::generate::Input;
+use crate::generate::{Input, Request};
 use crate::server::app::App;
 use crate::server::body::{Object, blocking, read};
-use crate::server::error::{Error, ErrorKind};
+use crate::server::error::Error;
+use crate::server::job::Job;
+use crate::server::questions::prompt;
 use crate::server::wire::completion::model_id;
 use crate::server::wire::messages::{conversation, refuse_of_template};
 
@@ -25,15 +26,9 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     refuse_of_template(&body, &messages)?;
     let model = app.catalog.find(model_id(&body)?)?;
     let input = Input::Conversation(conversation(&messages, model.served.defaults.system.as_ref())?);
-    let question =
-        Question::Prompt { ensemble: model.served.ensemble, sampled: model.sampled, input, views: Vec::new() };
+    let request = Request { sampled: model.sampled, input, ..Request::default() };
+    let job = Job { ensemble: model.served.ensemble, request, time_limit: None };
     let app = app.clone();
-    let reply = blocking(move || Ok(app.engine.ask(question)?)).await?;
-    match reply {
-        Reply::Prompts(prompts) => {
-            let n = prompts.first().map_or(0, |(_, tokens)| tokens.len());
-            Ok(Json(json!({"object": "response.input_tokens", "input_tokens": n})))
-        }
-        other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
-    }
+    let (_, tokens) = blocking(move || prompt(&app, job)).await?;
+    Ok(Json(json!({"object": "response.input_tokens", "input_tokens": tokens.len()})))
 }

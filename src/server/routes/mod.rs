@@ -38,11 +38,9 @@ use super::auth;
 use super::browser;
 use super::error::{Error, ErrorKind};
 use super::openapi;
-use super::settings::Settings;
 
 /// Every route with its description.
-fn described(settings: &Settings) -> (Router<Arc<App>>, OpenApi) {
-    let _ = settings;
+fn described() -> (Router<Arc<App>>, OpenApi) {
     OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(health::health))
         .routes(routes!(models::list))
@@ -71,7 +69,7 @@ fn described(settings: &Settings) -> (Router<Arc<App>>, OpenApi) {
 
 /// Every route, behind keys and origins.
 pub fn router(app: Arc<App>) -> Router {
-    let (router, document) = described(&app.settings);
+    let (router, document) = described();
     let router = absent::add(aliases(router))
         .route("/openapi.json", openapi::route(document))
         .fallback(async |uri: Uri| Error::new(ErrorKind::NoSuchPath, format!("there is no {}", uri.path())))

@@ -9,22 +9,21 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::chat::{MAX_CHOICES, MAX_TOP_LOGPROBS};
-use crate::engine::{Question, Reply};
 use crate::generate::event::StopReason;
 use crate::generate::{Event, Finish, Input};
 use crate::llama::Token;
 use crate::server::app::App;
 use crate::server::body::{blocking, read};
-use crate::server::error::{Error, ErrorKind};
+use crate::server::error::Error;
 use crate::server::job::Job;
 use crate::server::outcome::Outcome;
+use crate::server::questions::{prompt, spell};
 use crate::server::running::Running;
 use crate::server::sse::{self, Dialect, Frame};
 use crate::server::wire::completion::{Asked, asked, count, flag};
 use crate::server::wire::explain::Explain;
 use crate::server::wire::logprobs;
 use crate::server::wire::settings::settings;
-use crate::steer::Role;
 
 /// What llama-server's own routes read beside sampling, limits and steering.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -59,17 +58,18 @@ pub async fn respond(app: &Arc<App>, body: &Value, inputs: Vec<Input>) -> Result
     let jobs: Vec<Job> = inputs.into_iter().flat_map(|input| asked.with(input).repeated(n)).collect();
     let teller = Teller::new(&asked, fields, top.is_some());
     if is_stream {
-        let (ensemble, asks) = (asked.job.ensemble, jobs.iter().step_by(n).map(prompt_of).collect::<Vec<_>>());
+        let (ensemble, each) = (asked.job.ensemble, jobs.iter().step_by(n).cloned().collect::<Vec<_>>());
         let n_jobs = jobs.len();
         let running = Running::start_all(app, jobs)?;
         // The last event of a text repeats its prompt.
         let app_ = app.clone();
-        let prompts = blocking(move || asks.into_iter().map(|ask| prompt(&app_, ensemble, ask)).collect()).await;
+        let spelled = move |job| prompt(&app_, job).and_then(|(role, tokens)| spell(&app_, ensemble, role, tokens));
+        let prompts = blocking(move || each.into_iter().map(spelled).collect()).await;
         let chunks = Chunks::new(teller, n_jobs, n, prompts.unwrap_or_default());
         return sse::respond(running, chunks, app.settings.sse_ping).await;
     }
     let ensemble = asked.job.ensemble;
-    let outcomes = Outcome::gather_few(app, jobs).await?;
+    let outcomes = Outcome::of_all(app, jobs).await?;
     let app = app.clone();
     blocking(move || {
         let mut told = Vec::new();
@@ -82,32 +82,6 @@ pub async fn respond(app: &Arc<App>, body: &Value, inputs: Vec<Input>) -> Result
         Ok(Json(told).into_response())
     })
     .await
-}
-
-/// Asks what the roles of a job are given.
-fn prompt_of(job: &Job) -> Question {
-    let request = &job.request;
-    let (input, views) = (request.input.clone(), request.views.clone());
-    Question::Prompt { ensemble: job.ensemble, sampled: request.sampled, input, views }
-}
-
-/// The text of what the role is given that tokens are chosen for. Blocks.
-fn prompt(app: &App, ensemble: usize, ask: Question) -> Result<String, Error> {
-    match app.engine.ask(ask)? {
-        Reply::Prompts(prompts) => match prompts.into_iter().next() {
-            Some((role, tokens)) => spell(app, ensemble, role, tokens),
-            None => Ok(String::new()),
-        },
-        other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
-    }
-}
-
-/// The text of tokens, control tokens by their names. Blocks.
-pub fn spell(app: &App, ensemble: usize, role: Role, tokens: Vec<Token>) -> Result<String, Error> {
-    match app.engine.ask(Question::Detokenise { ensemble, role, tokens })? {
-        Reply::Text(text) => Ok(text),
-        other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
-    }
 }
 
 /// Puts texts into words.
@@ -159,10 +133,10 @@ impl Teller {
             // The token that was chosen last is not read any more.
             "tokens_cached": n_prompt + n_text.saturating_sub(1), "timings": outcome.timings(),
         });
-        if !is_stream && self.with_probs {
-            last["completion_probabilities"] = outcome.positions().iter().map(logprobs::content).collect();
-        }
         if !is_stream {
+            if self.with_probs {
+                last["completion_probabilities"] = outcome.positions().iter().map(logprobs::content).collect();
+            }
             self.explain.add(&mut last, outcome.positions());
         }
         match &self.fields.response_fields {

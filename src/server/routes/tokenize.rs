@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::engine::Question;
 use crate::engine::desk::Spelled;
-use crate::engine::{Question, Reply};
 use crate::prompt::Piece;
 use crate::server::app::App;
 use crate::server::body::{Object, blocking};
-use crate::server::error::{Error, ErrorKind};
+use crate::server::error::Error;
+use crate::server::questions::tokens;
 use crate::server::wire::completion::flag;
 use crate::server::wire::prompt::mixed;
 use crate::server::wire::tokens::vocabulary;
@@ -54,13 +55,13 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     let add_special = flag(&body, "add_special")? || flag(&body, "add_special_tokens")?;
     let parse_special = body.get("parse_special").is_none_or(Value::is_null) || flag(&body, "parse_special")?;
     let with_pieces = flag(&body, "with_pieces")?;
-    let tokens = blocking(move || spelled(&app, ensemble, role, pieces, add_special, parse_special)).await?;
+    let found = blocking(move || spelled(&app, ensemble, role, pieces, add_special, parse_special)).await?;
     let told = |Spelled { id, bytes }: Spelled| match (with_pieces, String::from_utf8(bytes)) {
         (false, _) => json!(id),
         (true, Ok(piece)) => json!({"id": id, "piece": piece}),
         (true, Err(error)) => json!({"id": id, "piece": error.into_bytes()}),
     };
-    Ok(Json(json!({"tokens": tokens.into_iter().map(told).collect::<Vec<_>>()})))
+    Ok(Json(json!({"tokens": found.into_iter().map(told).collect::<Vec<_>>()})))
 }
 
 /// The tokens of texts and ids in turn. Blocks.
@@ -75,15 +76,12 @@ fn spelled(
     let mut spelled = Vec::new();
     for (i, piece) in pieces.into_iter().enumerate() {
         let question = match piece {
-            Piece::Tokens(tokens) => Question::Spell { ensemble, role, tokens },
+            Piece::Tokens(ids) => Question::Spell { ensemble, role, tokens: ids },
             Piece::Raw(text) | Piece::Template(text) | Piece::Content(text) => {
                 Question::Tokenise { ensemble, role, text, add_special: add_special && i == 0, parse_special }
             }
         };
-        match app.engine.ask(question)? {
-            Reply::Tokens(mut tokens) => spelled.append(&mut tokens),
-            other => return Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
-        }
+        spelled.append(&mut tokens(app, question)?);
     }
     Ok(spelled)
 }

@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::limits::LimitFields;
 use super::sampling::SamplingFields;
 use super::steering::SteeringFields;
-use crate::engine::{Question, Reply};
 use crate::generate::{Input, Request};
 use crate::server::app::App;
 use crate::server::body::{blocking, read};
 use crate::server::catalog::Model;
-use crate::server::error::{Error, ErrorKind};
+use crate::server::error::Error;
 use crate::server::job::Job;
+use crate::server::questions::ids_of;
 use crate::steer::{Role, Sampled};
 
 /// A request for text before its prompt is known.
@@ -35,7 +35,7 @@ pub async fn asked<'a>(app: &'a Arc<App>, body: &Value) -> Result<Asked<'a>, Err
     let role = if let Sampled::Alone(role) = model.sampled { role } else { Role::Base };
     let (app_, defaults_) = (app.clone(), defaults.sampling.clone());
     let sampling = blocking(move || {
-        let ids = |text: &str| ids_of(&app_, ensemble, role, text, false);
+        let ids = |text: &str| ids_of(&app_, ensemble, role, text);
         sampling.over(&defaults_, &ids)
     })
     .await?;
@@ -111,22 +111,11 @@ fn refuse(body: &Value) -> Result<(), Error> {
     let is_asked = |name: &str| match body.get(name) {
         None | Some(Value::Null | Value::Bool(false)) => false,
         Some(Value::Array(list)) => !list.is_empty(),
-        Some(_) => true,
+        // 0 asks for nothing.
+        Some(value) => value.as_u64() != Some(0),
     };
-    // 0 asks for nothing.
-    let is_asked = |name: &str| is_asked(name) && body.get(name).and_then(Value::as_u64) != Some(0);
     match REFUSED.iter().find(|(name, _)| is_asked(name)) {
         Some((name, hint)) => Err(Error::unsupported(name, hint)),
         None => Ok(()),
-    }
-}
-
-/// The tokens of a text by a role's vocabulary. Blocks.
-pub fn ids_of(app: &App, ensemble: usize, role: Role, text: &str, is_prompt: bool) -> Result<Vec<i32>, Error> {
-    let question =
-        Question::Tokenise { ensemble, role, text: text.to_owned(), add_special: is_prompt, parse_special: is_prompt };
-    match app.engine.ask(question)? {
-        Reply::Tokens(pieces) => Ok(pieces.into_iter().map(|piece| piece.id).collect()),
-        other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
     }
 }

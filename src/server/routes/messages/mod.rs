@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use self::ask::{MessagesRequest, conversation, translated};
 use self::reply::{Blocks, Teller};
-use crate::engine::{Question, Reply};
 use crate::generate::Input;
 use crate::server::app::App;
 use crate::server::body::{Object, blocking};
-use crate::server::error::{Error, ErrorKind};
+use crate::server::error::Error;
 use crate::server::outcome::Outcome;
+use crate::server::questions::prompt;
 use crate::server::running::Running;
 use crate::server::sse;
 use crate::server::wire::completion::{asked, flag};
@@ -43,8 +43,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     if is_stream {
         return sse::respond(vec![running], Blocks::new(teller), app.settings.sse_ping).await;
     }
-    let outcomes = Outcome::gather(vec![running]).await?;
-    Ok(Json(teller.whole(&outcomes[0])).into_response())
+    Ok(Json(teller.whole(&Outcome::of(running).await?)).into_response())
 }
 
 /// Counts the tokens of a conversation as the model that writes the answer is given it.
@@ -56,15 +55,9 @@ pub async fn count_tokens(State(app): State<Arc<App>>, Object(body): Object) -> 
     let asked = asked(&app, &translated(&body)?).await.map_err(renamed)?;
     let conversation = conversation(&body, asked.model.served.defaults.system.as_ref())?;
     let job = asked.with(Input::Conversation(conversation));
-    let (ensemble, request) = (job.ensemble, job.request);
-    let question = Question::Prompt { ensemble, sampled: request.sampled, input: request.input, views: request.views };
-    blocking(move || match app.engine.ask(question)? {
-        Reply::Prompts(prompts) => {
-            Ok(Json(json!({"input_tokens": prompts.first().map_or(0, |(_, tokens)| tokens.len())})))
-        }
-        other => Err(Error::new(ErrorKind::Internal, format!("the engine answered {other:?}"))),
-    })
-    .await
+    let app = app.clone();
+    let (_, tokens) = blocking(move || prompt(&app, job)).await?;
+    Ok(Json(json!({"input_tokens": tokens.len()})))
 }
 
 /// Fields that are called otherwise in this dialect.

@@ -60,6 +60,5 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     if stream.unwrap_or(true) {
         return sse::respond_in_lines(vec![running], Lines::new(teller)).await;
     }
-    let outcomes = Outcome::gather(vec![running]).await?;
-    Ok(Json(teller.whole(&outcomes[0])).into_response())
+    Ok(Json(teller.whole(&Outcome::of(running).await?)).into_response())
 }

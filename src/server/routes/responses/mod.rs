@@ -45,14 +45,17 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     let teller = Teller::new(&asked, &body, with_logprobs);
     // Clients look with an empty input whether somebody is there.
     let running = match conversation {
-        Some(conversation) => vec![Running::start(&app, asked.with(Input::Conversation(conversation)))?],
-        None => Vec::new(),
+        Some(conversation) => Some(Running::start(&app, asked.with(Input::Conversation(conversation)))?),
+        None => None,
     };
     if is_stream {
-        return sse::respond(running, Parts::new(teller), app.settings.sse_ping).await;
+        return sse::respond(running.into_iter().collect(), Parts::new(teller), app.settings.sse_ping).await;
     }
-    let outcomes = Outcome::gather(running).await?;
-    Ok(Json(teller.whole(outcomes.first())).into_response())
+    let outcome = match running {
+        Some(running) => Some(Outcome::of(running).await?),
+        None => None,
+    };
+    Ok(Json(teller.whole(outcome.as_ref())).into_response())
 }
 
 /// Fields that are called otherwise in this dialect.
