@@ -67,7 +67,6 @@ struct Window {
 #[derive(Debug)]
 pub struct Watched {
     asked: Instant,
-    started: Option<Instant>,
     n_prompt: usize,
     n_cached: usize,
     n_tokens: usize,
@@ -75,7 +74,7 @@ pub struct Watched {
 
 impl Default for Watched {
     fn default() -> Self {
-        Self { asked: Instant::now(), started: None, n_prompt: 0, n_cached: 0, n_tokens: 0 }
+        Self { asked: Instant::now(), n_prompt: 0, n_cached: 0, n_tokens: 0 }
     }
 }
 
@@ -148,7 +147,6 @@ impl Metrics {
     pub fn add(&self, watched: &mut Watched, event: &Event) {
         match event {
             Event::Started(started) => {
-                watched.started = Some(Instant::now());
                 if let Some(prompt) = started.prompts.first() {
                     (watched.n_prompt, watched.n_cached) = (prompt.tokens.len(), prompt.n_cached);
                 }
@@ -156,14 +154,14 @@ impl Metrics {
             Event::Token(_) => {
                 if watched.n_tokens == 0 {
                     self.first_token.observe(watched.asked.elapsed().as_secs_f64());
-                    self.prompt_tokens.inc_by(watched.n_prompt.saturating_sub(watched.n_cached) as u64);
-                    self.prompt_cached.inc_by(watched.n_cached as u64);
-                    self.prompt_seconds.inc_by(watched.started.map_or(0.0, |since| since.elapsed().as_secs_f64()));
                 }
                 watched.n_tokens += 1;
                 self.predicted_tokens.inc();
             }
             Event::Done(done) => {
+                self.prompt_tokens.inc_by(watched.n_prompt.saturating_sub(watched.n_cached) as u64);
+                self.prompt_cached.inc_by(watched.n_cached as u64);
+                self.prompt_seconds.inc_by(done.prompt_seconds);
                 self.predicted_seconds.inc_by(done.seconds);
                 let stats = &done.stats;
                 let all = stats.all();

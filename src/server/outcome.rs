@@ -1,5 +1,6 @@
 //! What a request has come to, with the times that clients are told.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,13 @@ impl Outcome {
             self.wrote = Duration::from_secs_f64(wrote);
         }
         self.answer.add(event)
+    }
+
+    /// Takes in an event; the text that it adds, and which positions.
+    pub fn grow(&mut self, event: Event) -> (String, Range<usize>) {
+        let n = self.answer.positions.len();
+        let text = self.add(event);
+        (text, n..self.answer.positions.len())
     }
 
     /// Runs a request to its end.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::generate::probs::Position;
 use crate::generate::{Event, Input};
 use crate::server::app::{App, now};
 use crate::server::body::{Object, read};
@@ -152,9 +153,7 @@ impl Teller {
     fn whole(&self, outcomes: &[Outcome]) -> Value {
         let choice = |(i, outcome): (usize, &Outcome)| {
             let answer = &outcome.answer;
-            let logprobs = self.with_logprobs.then(|| {
-                json!({"content": outcome.positions().iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
-            });
+            let logprobs = self.with_logprobs.then(|| contents(outcome.positions()));
             let mut choice = json!({
                 "index": i, "finish_reason": outcome.finish_reason(), "logprobs": logprobs,
                 "message": {"role": "assistant", "content": answer.text},
@@ -169,6 +168,10 @@ impl Teller {
         }
         whole
     }
+}
+
+fn contents(positions: &[Position]) -> Value {
+    json!({"content": positions.iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
 }
 
 /// The answer in chunks.
@@ -198,22 +201,20 @@ impl Chunks {
 
 impl Dialect for Chunks {
     fn event(&mut self, i: usize, event: Event) -> Vec<Frame> {
-        let position = if let Event::Token(token) = &event { token.position.clone() } else { None };
         let (is_first, is_last) = (matches!(event, Event::Started(_)), event.is_last());
-        let text = self.outcomes[i].add(event);
+        let (text, new) = self.outcomes[i].grow(event);
+        let new = &self.outcomes[i].answer.positions[new];
         let mut frames = Vec::new();
         if is_first {
             let role = Self::delta(i, &json!({"role": "assistant", "content": null}), None);
             frames.push(Frame::data(self.chunk(&[role])));
         }
-        if !text.is_empty() || position.is_some() {
+        if !text.is_empty() || !new.is_empty() {
             let mut choice = Self::delta(i, &json!({"content": text}), None);
-            if let Some(position) = &position {
-                if self.teller.with_logprobs {
-                    choice["logprobs"] = json!({"content": [logprobs::content(position)], "refusal": null});
-                }
-                self.teller.explain.add(&mut choice, std::slice::from_ref(position));
+            if self.teller.with_logprobs && !new.is_empty() {
+                choice["logprobs"] = contents(new);
             }
+            self.teller.explain.add(&mut choice, new);
             frames.push(Frame::data(self.chunk(&[choice])));
         }
         if is_last {

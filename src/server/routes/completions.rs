@@ -242,22 +242,20 @@ impl Chunks {
 
 impl Dialect for Chunks {
     fn event(&mut self, i: usize, event: Event) -> Vec<Frame> {
-        let position = if let Event::Token(token) = &event { token.position.clone() } else { None };
         let is_last = event.is_last();
         let begins = self.n_told[i] == 0 && matches!(event, Event::Token(_) | Event::Done(_));
-        let text = self.outcomes[i].add(event);
+        let (text, new) = self.outcomes[i].grow(event);
         let mut frames: Vec<_> = begins.then(|| self.echo(i)).flatten().into_iter().collect();
-        if !text.is_empty() || position.is_some() {
+        let new = &self.outcomes[i].answer.positions[new];
+        if !text.is_empty() || !new.is_empty() {
             let mut chunk = self.chunk(i, &text, None);
             let choice = &mut chunk["choices"][0];
-            if let Some(position) = &position {
-                if self.teller.with_logprobs {
-                    let mut lists = Legacy::behind(self.n_told[i]);
-                    lists.push(position);
-                    choice["logprobs"] = lists.json();
-                }
-                self.teller.explain.add(choice, std::slice::from_ref(position));
+            if self.teller.with_logprobs && !new.is_empty() {
+                let mut lists = Legacy::behind(self.n_told[i]);
+                new.iter().for_each(|position| lists.push(position));
+                choice["logprobs"] = lists.json();
             }
+            self.teller.explain.add(choice, new);
             self.n_told[i] += text.chars().count();
             frames.push(Frame::data(chunk));
         }

@@ -77,9 +77,9 @@ impl Blocks {
 
 impl Dialect for Blocks {
     fn event(&mut self, _: usize, event: Event) -> Vec<Frame> {
-        let position = if let Event::Token(token) = &event { token.position.clone() } else { None };
         let is_first = matches!(event, Event::Started(_));
-        let text = self.outcome.add(event);
+        let (text, new) = self.outcome.grow(event);
+        let new = &self.outcome.answer.positions[new];
         if is_first {
             let message = self.teller.message(&self.outcome);
             let block = json!({"type": "text", "text": ""});
@@ -92,12 +92,12 @@ impl Dialect for Blocks {
                 ping(),
             ];
         }
-        if text.is_empty() && !(self.teller.explain.is_on() && position.is_some()) {
+        if text.is_empty() && !(self.teller.explain.is_on() && !new.is_empty()) {
             return Vec::new();
         }
         let delta = json!({"type": "text_delta", "text": text});
         let mut event = json!({"type": "content_block_delta", "index": 0, "delta": delta});
-        self.teller.explain.add(&mut event, position.as_slice());
+        self.teller.explain.add(&mut event, new);
         vec![Frame::named("content_block_delta", event)]
     }
 

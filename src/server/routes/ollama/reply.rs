@@ -85,12 +85,12 @@ impl Lines {
 
 impl Dialect for Lines {
     fn event(&mut self, _: usize, event: Event) -> Vec<Frame> {
-        let position = if let Event::Token(token) = &event { token.position.clone() } else { None };
-        let text = self.outcome.add(event);
-        if text.is_empty() && position.is_none() {
+        let (text, new) = self.outcome.grow(event);
+        let new = &self.outcome.answer.positions[new];
+        if text.is_empty() && new.is_empty() {
             return Vec::new();
         }
-        vec![Frame::data(self.teller.line(&text, position.as_slice()))]
+        vec![Frame::data(self.teller.line(&text, new))]
     }
 
     fn end(&mut self) -> Vec<Frame> {

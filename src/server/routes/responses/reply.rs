@@ -126,9 +126,14 @@ impl Parts {
 
 impl Dialect for Parts {
     fn event(&mut self, _: usize, event: Event) -> Vec<Frame> {
-        let position = if let Event::Token(token) = &event { token.position.clone() } else { None };
         let is_first = matches!(event, Event::Started(_));
-        let text = self.outcome.get_or_insert_default().add(event);
+        let outcome = self.outcome.get_or_insert_default();
+        let (text, new) = outcome.grow(event);
+        let new = &outcome.answer.positions[new];
+        let is_empty = text.is_empty() && new.is_empty();
+        let logprobs: Vec<_> = new.iter().filter(|_| self.teller.with_logprobs).map(logprobs::content).collect();
+        let mut delta = json!({"delta": text, "logprobs": logprobs});
+        self.teller.explain.add(&mut delta, new);
         if is_first {
             let mut frames = self.begin();
             let item = self.teller.message("in_progress", &[]);
@@ -137,12 +142,9 @@ impl Dialect for Parts {
             frames.push(self.of_part("response.content_part.added", json!({"part": part})));
             return frames;
         }
-        if text.is_empty() && position.is_none() {
+        if is_empty {
             return Vec::new();
         }
-        let logprobs: Vec<_> = position.iter().filter(|_| self.teller.with_logprobs).map(logprobs::content).collect();
-        let mut delta = json!({"delta": text, "logprobs": logprobs});
-        self.teller.explain.add(&mut delta, position.as_slice());
         vec![self.of_part("response.output_text.delta", delta)]
     }
 
