@@ -166,17 +166,25 @@ fn defaults(args: &Models) -> ModelSource {
 /// trained; 0 asks for what they were trained on. Answers what the files say.
 pub fn set_ctx(plan: &mut Plan, asked: Option<u32>, unless_asked: usize) -> Result<Facts> {
     let facts = plan.check()?;
+    give_ctx(plan, &facts, n_ctx(asked, unless_asked, facts.n_ctx_train));
+    Ok(facts)
+}
+
+/// Whether a plan asks for longer texts than its models were trained on.
+pub fn is_stretched(plan: &mut Plan) -> bool {
+    plan.contexts_mut().any(|context| context.rope != Rope::default())
+}
+
+/// Gives every lane of a plan so many tokens, and tells what is to be known of that and of its files.
+pub fn give_ctx(plan: &mut Plan, facts: &Facts, n_ctx: usize) {
     let trained = facts.n_ctx_train;
-    let n_ctx = n_ctx(asked, unless_asked, trained);
-    let is_stretched = plan.contexts_mut().any(|context| context.rope != Rope::default());
-    if n_ctx > trained && !is_stretched {
+    if n_ctx > trained && !is_stretched(plan) {
         say!("note: a context of {n_ctx} tokens is longer than the {trained} that every model was trained on");
     }
     for left_out in &facts.left_out {
         say!("note: {}: {left_out}", left_out.role);
     }
     plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx);
-    Ok(facts)
 }
 
 /// Tells where the base is computed for nothing. A plausibility cut asks it all the same.

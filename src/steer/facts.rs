@@ -32,6 +32,8 @@ pub struct Facts {
     ids: Vec<(PathBuf, Option<IdMap>)>,
     /// How every role that there is sees a conversation.
     views: Vec<(Role, prompt::View)>,
+    /// The base's file has a chat template of its own.
+    pub base_has_template: bool,
     /// Tensors of a role's adapters that llama.cpp does not apply.
     pub left_out: Vec<LeftOut>,
 }
@@ -80,6 +82,7 @@ impl Plan {
             n_vocab: 0,
             ids: Vec::new(),
             views: Vec::new(),
+            base_has_template: false,
             left_out: Vec::new(),
         };
         let mut files: Vec<File> = Vec::new();
@@ -122,6 +125,7 @@ impl Plan {
             return Ok(facts);
         }
         facts.n_vocab = files.first().map_or(0, |base| base.vocabulary.len());
+        facts.base_has_template = files.first().is_some_and(|base| base.own_template().is_some());
         facts.views.push((Role::Base, self.view(Role::Base, &find)?));
         for (role, _) in self.sides() {
             facts.views.push((role, self.view(role, &find)?));
@@ -299,10 +303,14 @@ impl File {
         Ok(Self { header, vocabulary })
     }
 
-    /// The file's own chat template, if it has one.
+    /// The source of the file's own chat template, if it has one.
+    fn own_template(&self) -> Option<String> {
+        self.header.text("tokenizer.chat_template").filter(|text| !text.is_empty())
+    }
+
+    /// The same, compiled.
     fn template(&self) -> Option<Result<Arc<Template>, prompt::Error>> {
-        let source = self.header.text("tokenizer.chat_template").filter(|text| !text.is_empty())?;
-        Some(self.compile(&source))
+        Some(self.compile(&self.own_template()?))
     }
 
     fn compile(&self, source: &str) -> Result<Arc<Template>, prompt::Error> {

@@ -12,14 +12,12 @@ use crate::cli::terminal::say;
 use crate::cli::{deterministic, probe, roles, there};
 use crate::engine;
 use crate::engine::process::{Planned, Setup};
-use crate::gguf::Header;
-use crate::recipe::rope::Rope;
 use crate::recipe::view::TemplateName;
 use crate::recipe::{ModelName, Recipe};
 use crate::sampling::Sampling;
 use crate::server::Served;
 use crate::server::catalog::Defaults;
-use crate::steer::{Base, Facts, Plan, Texts};
+use crate::steer::{Facts, Plan, Texts};
 
 /// Tokens of prompts that are scored in a step, if their rows take no more than this in every context.
 const N_ROWS: usize = 64;
@@ -88,7 +86,7 @@ fn serve_one(
     let n_rows = N_ROWS.min(ROWS_BYTES / (size_of::<f32>() * facts.n_vocab.max(1)));
     resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(n_rows));
     let plan = resolved.plan.clone();
-    note_plain_base(&plan)?;
+    note_plain_base(&plan, &facts);
     resolve::note_cancelled_base(&plan, &facts, &sampling);
     probe::admit(&plan, &facts, &args.models.rpc)?;
     let (n_predict, stop) = args.end.limits(true);
@@ -119,21 +117,19 @@ fn set_room(args: &Serve, resolved: &mut Resolved, n_slots: usize) -> Result<Fac
     let shares = shares && !args.models.deterministic;
     // As in llama-server, --ctx-size is for all slots together, and a text that may have all of it has no more than its models
     // were trained on.
+    let plan = &mut resolved.plan;
+    let facts = plan.check()?;
+    let trained = facts.n_ctx_train;
+    let most = if resolve::is_stretched(plan) { usize::MAX } else { trained };
     let n_all = args.models.ctx_size.map(|n| n as usize).filter(|n| *n > 0);
-    let is_stretched = resolved.plan.contexts_mut().any(|context| context.rope != Rope::default());
-    let trained = if is_stretched { usize::MAX } else { resolved.plan.check()?.n_ctx_train };
-    let (n_text, texts) = match (shares, n_all) {
-        (true, Some(n)) => {
-            let n_text = n.min(trained);
-            (Some(n_text), Texts::sharing(n_slots, (n / n_text).clamp(1, n_slots)))
-        }
-        (true, None) => (None, Texts::sharing(n_slots, n_slots)),
-        (false, n) => (n.map(|n| (n / n_slots).max(1)), Texts::apart(n_slots)),
+    let n_text = match n_all {
+        Some(n) if shares => n.min(most),
+        Some(n) => (n / n_slots).max(1),
+        None => resolve::n_ctx(args.models.ctx_size, resolve::DEFAULT_CTX, trained),
     };
-    resolved.plan.texts = texts;
-    // 0 asks for what the models were trained on.
-    let asked = n_text.and_then(|n| u32::try_from(n).ok()).or(args.models.ctx_size.filter(|n| *n == 0));
-    let facts = resolve::set_ctx(&mut resolved.plan, asked, resolve::DEFAULT_CTX)?;
+    let n_full = n_all.map_or(n_slots, |n| (n / n_text).clamp(1, n_slots));
+    plan.texts = if shares { Texts::sharing(n_slots, n_full) } else { Texts::apart(n_slots) };
+    resolve::give_ctx(plan, &facts, n_text);
     Ok(facts)
 }
 
@@ -149,13 +145,10 @@ fn listed_as(recipe: &Recipe, name: Option<&str>, names_models: bool) -> String 
 }
 
 /// In a chat a base that has a template of its own reads plain text all the same, unless somebody says otherwise.
-fn note_plain_base(plan: &Plan) -> Result<()> {
-    let Base::Model(source) = &plan.base else { return Ok(()) };
-    let is_plain = !plan.pairs.is_empty() && plan.view.template.is_none();
-    if is_plain && Header::read(&source.path)?.text("tokenizer.chat_template").is_some_and(|text| !text.is_empty()) {
+fn note_plain_base(plan: &Plan, facts: &Facts) {
+    if !plan.pairs.is_empty() && plan.view.template.is_none() && facts.base_has_template {
         say!(
             "note: in a chat the base reads plain text, as in the paper; --base-template model gives it its own template"
         );
     }
-    Ok(())
 }
