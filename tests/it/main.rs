@@ -32,6 +32,7 @@ mod faults;
 mod features;
 mod gate;
 mod guidance;
+mod handle;
 mod hostile;
 mod hub;
 mod invariance;

@@ -252,7 +252,9 @@ impl Dialect for Chunks {
             let choice = &mut chunk["choices"][0];
             if self.teller.with_logprobs && !new.is_empty() {
                 let mut lists = Legacy::behind(self.n_told[i]);
-                new.iter().for_each(|position| lists.push(position));
+                for position in new {
+                    lists.push(position);
+                }
                 choice["logprobs"] = lists.json();
             }
             self.teller.explain.add(choice, new);

@@ -92,7 +92,7 @@ impl Dialect for Blocks {
                 ping(),
             ];
         }
-        if text.is_empty() && !(self.teller.explain.is_on() && !new.is_empty()) {
+        if text.is_empty() && (new.is_empty() || !self.teller.explain.is_on()) {
             return Vec::new();
         }
         let delta = json!({"type": "text_delta", "text": text});
