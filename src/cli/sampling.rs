@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 
 use super::text::{escaped, read_text};
+use crate::llama::grammar;
 use crate::parameter::OutOfRange;
 use crate::sampling::{Samplers, Sampling, random_seed};
 
@@ -180,6 +181,9 @@ impl SamplingArgs {
             (s.grammar, s.json_schema) = (None, Some(schema));
         }
         s.validate()?;
+        // Before models are loaded, or a server tells its clients of a mistake that is not theirs.
+        s.grammar.as_deref().map_or(Ok(()), grammar::check)?;
+        s.json_schema.as_deref().map(grammar::from_json_schema).transpose()?;
         Ok(s)
     }
 }

@@ -8,8 +8,8 @@ use crate::llama::Token;
 use crate::llama::context::Timings;
 use crate::steer::{self, Role};
 
-/// In order: started, read for each piece of the prompts and what was seen in it, tokens, and one of done and failed. A request that never got a
-/// slot has the last one only.
+/// In order: started, read for each piece of the prompts and what was seen in it, tokens, and one of done and failed. A
+/// request that never got a slot has the last one only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {

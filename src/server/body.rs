@@ -33,8 +33,23 @@ impl FromRequest<Arc<App>> for Object {
         let value = if n_bytes > LONG { blocking(move || parse(&bytes)).await? } else { parse(&bytes)? };
         match value {
             Value::Object(_) => refuse_copies(&value, n_bytes, app).map(|()| Self(value)),
-            _ => Err(Error::new(ErrorKind::Invalid, "the body is no JSON object")),
+            other => {
+                let message = format!("the body is {}, expected a JSON object", kind(&other));
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
         }
+    }
+}
+
+/// What a value is, in JSON's words.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 
@@ -114,7 +129,9 @@ pub fn read<T: DeserializeOwned>(object: &Value) -> Result<T, Error> {
 
 /// What serde says in Rust's words, in those of JSON.
 fn in_json(said: &str) -> String {
-    const WORDS: [(&str, &str); 5] = [
+    const WORDS: [(&str, &str); 7] = [
+        ("invalid type: sequence", "it is a list"),
+        ("invalid type: map", "it is an object"),
         ("expected f32", "expected a number"),
         ("expected a sequence", "expected a list"),
         ("expected a boolean", "expected true or false"),

@@ -34,8 +34,9 @@ pub struct ServerArgs {
           value_parser = clap::value_parser!(i64).range(-1..=MAX_PARALLEL))]
     pub parallel: i64,
     /// Requests that may wait for a slot; one more is answered with 429
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub queue: usize,
+    #[arg(long, value_name = "N", default_value_t = 256, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(0..=MAX_QUEUE))]
+    pub queue: u32,
     /// -kvu: the slots share their tokens, so that one text may take all of them [default: unless -np is given]
     #[arg(long, overrides_with = "no_kv_unified")]
     pub kv_unified: bool,
@@ -83,3 +84,5 @@ pub struct ServerArgs {
 
 /// llama.cpp's contexts hold so many sequences, and a context may have four lanes of a text.
 const MAX_PARALLEL: i64 = 64;
+/// A request that waits holds its prompt.
+const MAX_QUEUE: i64 = 1 << 16;

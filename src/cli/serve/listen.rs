@@ -81,23 +81,20 @@ async fn asked_to_end([interrupt, terminate]: &mut [Signal; 2]) {
 /// Tells how the engine fares, until there is none any more: why.
 async fn attend(engine: &Handle, ids: &[String]) -> anyhow::Error {
     let mut bar = progress::Loading::default();
-    let (mut is_ready, mut n_restarts) = (false, 0);
-    let mut told = None;
+    let (mut is_ready, mut n_deaths) = (false, 0);
     loop {
         let health = engine.health();
-        if health.n_restarts > n_restarts || matches!(health.state, State::Down { .. }) {
-            (is_ready, n_restarts) = (false, health.n_restarts);
-            let why = health.last_failure.map(|failure| failure.message);
-            if let Some(why) = why.filter(|why| told.as_ref() != Some(why)) {
-                say!("error: {why}");
-                told = Some(why);
-            }
+        let is_down = matches!(health.state, State::Down { .. });
+        let n = health.n_restarts + usize::from(is_down);
+        if let Some(failure) = health.last_failure.filter(|_| n > n_deaths && !health.has_ended) {
+            say!("error: {failure}");
+            (is_ready, n_deaths) = (false, n);
         }
         match health.state {
             State::Loading { what, share } if !what.is_empty() => bar.report_of(&what, share),
             State::Ready(_) if !is_ready => {
                 bar = progress::Loading::default();
-                (is_ready, told) = (true, None);
+                is_ready = true;
                 say!("ready: {}", ids.join(", "));
             }
             State::Down { failure } if health.has_ended => return failure.into(),

@@ -54,7 +54,7 @@ pub fn of(args: &Serve, n_slots: usize) -> Result<(Vec<Served>, Setup)> {
     let guided: Vec<_> = plans.iter().map(Plan::guided).collect();
     let settings = engine::Settings {
         n_slots,
-        n_queue: args.server.queue,
+        n_queue: args.server.queue as usize,
         watchdog: Some(Duration::from_secs(args.server.watchdog)),
         ..engine::Settings::default()
     };

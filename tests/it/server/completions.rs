@@ -112,6 +112,7 @@ fn what_cannot_be_is_refused_by_name() {
         (json!({"logprobs": true}), "logprobs"),
         (json!({"temperature": -1}), "temperature"),
         (json!({"temperature": "hot"}), "temperature"),
+        (json!({"temperature": [1]}), "temperature"),
         (json!({"top_p": 2}), "top_p"),
         (json!({"repeat_penalty": 0}), "repeat_penalty"),
         (json!({"max_tokens": -7}), "max_tokens"),

@@ -172,6 +172,8 @@ fn an_engine_that_dies_ends_its_texts_with_an_error_and_comes_back() {
             assert!(down_or_back(&health(&server)), "{what}");
             until(&server, "an engine", is_back);
             assert_eq!(text(&server), before, "{what}");
+            let n_told = || server.said().matches("error: the engine's process has ended").count() as u64;
+            until(&server, "a word about it", |_| n_told() == n_restarts);
         }
     }
 }

@@ -13,6 +13,7 @@ mod native;
 mod ollama;
 mod responses;
 mod safety;
+mod start;
 mod steering;
 
 use serde_json::Value;
