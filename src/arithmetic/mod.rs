@@ -1,7 +1,10 @@
-//! Pure numbers on plain slices: the formula, log-softmax, running statistics, reproducible noise, sizes in words.
+//! Pure numbers on plain slices: the formula, log-softmax, divergence, running statistics, resampling, reproducible noise,
+//! sizes in words.
 //!
 //! In: rows of logits `[n_vocab]`. Out: rows and scalars. No I/O, no `unsafe`, nothing that names llama.cpp.
 
+pub mod bootstrap;
+pub mod divergence;
 pub mod noise;
 pub mod offset;
 pub mod plausibility;

@@ -1,4 +1,5 @@
-//! `proxytune compare`: the same prompt and seed through the base alone, the expert alone and steered.
+//! `proxytune compare`: the same prompt and seed through the base alone, the expert alone and steered, and how far steering
+//! led away from the base.
 
 use std::io::Write;
 
@@ -10,12 +11,16 @@ use super::terminal::{has_colour, say, shown};
 use super::{Done, answer, args, interrupt};
 use crate::arithmetic::units;
 use crate::engine::Engine;
+use crate::generate::probs::Position;
 use crate::generate::{Answer, Request};
 use crate::steer::{Plan, Role, Sampled};
 
 const BOLD: &str = "\x1b[1m";
 const CHANGED: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
+
+/// More interventions than this are worth a note.
+const MANY_INTERVENTIONS: f64 = 0.2;
 
 pub fn run(args: &args::Run) -> Result<Done> {
     let Job { mut resolved, prompt, prefix, request, .. } = Job::new(args)?;
@@ -43,7 +48,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
         }
         let mut answer = Answer::starting_with(&prefix);
         let changes = sampled == Sampled::Steered;
-        let request = Request { sampled, n_probs: Some(0), ..request.clone() };
+        let request = Request { sampled, n_probs: Some(0), divergence: changes, ..request.clone() };
         // Each reads its prompt by itself, as it would without the others.
         engine.forget();
         let ended = answer::run(&mut engine, &request, stopped, &mut answer, |text, position| {
@@ -60,7 +65,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
         }
         let read = ended?;
         let per_second = answer.tokens.len() as f64 / answer.seconds.max(f64::MIN_POSITIVE);
-        let n_changed = answer.positions.iter().filter(|position| position.changed).count();
+        let led_away = if changes { LedAway::of(&answer.positions) } else { None };
         if args.json {
             let mut object = answer::json(&answer);
             object.remove("probs");
@@ -68,6 +73,10 @@ pub fn run(args: &args::Run) -> Result<Done> {
             object.insert("tokens_per_second".to_owned(), json!(per_second));
             let changed: Vec<_> = answer.positions.iter().map(|position| position.changed).collect();
             object.insert("changed".to_owned(), json!(changed));
+            if let Some(LedAway { rate, kl, .. }) = led_away {
+                object.insert("intervention_rate".to_owned(), json!(rate));
+                object.insert("kl".to_owned(), json!(kl));
+            }
             results.push(Value::Object(object));
         } else {
             if !answer.text.ends_with('\n') {
@@ -75,13 +84,21 @@ pub fn run(args: &args::Run) -> Result<Done> {
             }
             let n = answer.tokens.len();
             write!(out, "[{n} tokens, {per_second:.0} tokens/s")?;
-            if changes {
-                write!(out, "; at {n_changed} steering changed the top token")?;
+            if let Some(LedAway { n_changed, rate, kl }) = led_away {
+                write!(out, "; at {n_changed} ({:.0} %) steering changed the top token", rate * 100.0)?;
                 if colour {
                     write!(out, ", {CHANGED}shown so{PLAIN}")?;
                 }
+                write!(out, "; KL(steered ‖ base) {kl:.2} nats")?;
             }
             writeln!(out, "]")?;
+        }
+        if let Some(rate) = led_away.map(|led_away| led_away.rate).filter(|rate| *rate > MANY_INTERVENTIONS) {
+            say!(
+                "note: steering changes the top token at {:.0} % of positions; above about 20 % pairs have been seen to hurt \
+                 (BlendIn, arXiv 2606.11201)",
+                rate * 100.0
+            );
         }
         done = answer::done(&answer);
         perf = Some((answer, read));
@@ -95,6 +112,26 @@ pub fn run(args: &args::Run) -> Result<Done> {
         answer::tell_perf(&answer, read, seed);
     }
     Ok(done)
+}
+
+/// How far the steered text led away from the base, over its positions.
+#[derive(Debug, Clone, Copy)]
+struct LedAway {
+    n_changed: usize,
+    /// Share of the positions where the top token is another than the base's.
+    rate: f64,
+    /// Mean KL(steered ‖ base), nats.
+    kl: f64,
+}
+
+impl LedAway {
+    /// `None` for a text without a token.
+    fn of(positions: &[Position]) -> Option<Self> {
+        let n = positions.len() as f64;
+        let n_changed = positions.iter().filter(|position| position.changed).count();
+        let kl = positions.iter().filter_map(|position| position.divergence).sum::<f64>() / n;
+        (!positions.is_empty()).then_some(Self { n_changed, rate: n_changed as f64 / n, kl })
+    }
 }
 
 /// The base alone, the first expert that is a model of its own alone, and steered, as far as there are pairs.

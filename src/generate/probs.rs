@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::arithmetic::divergence;
 use crate::arithmetic::row::Row;
 use crate::arithmetic::softmax;
 use crate::llama::Token;
@@ -48,6 +49,9 @@ pub struct Position {
     pub base_top: Logprob,
     /// The top token is another one than the base's.
     pub changed: bool,
+    /// KL(composed ‖ base) in nats, where it was asked for.
+    #[serde(with = "super::number::option")]
+    pub divergence: Option<f64>,
 }
 
 impl Position {
@@ -93,7 +97,14 @@ impl Position {
             top: softmax::top(scratch, n).into_iter().map(look).collect(),
             base_top: look(base_top.unwrap_or(0)),
             changed: softmax::argmax(scratch) != base_top,
+            divergence: None,
         })
+    }
+
+    /// The same with the divergence of the composed row from the base's.
+    #[must_use]
+    pub(super) fn with_divergence(self, composed: &[f32], base: &[f32]) -> Self {
+        Self { divergence: Some(divergence::kl(composed, base)), ..self }
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Request {
     /// The same for every token of the prompt behind the first: how probable it is where the answer would begin there. Every
     /// lane in use has to be given the same tokens.
     pub prompt_probs: Option<usize>,
+    /// Of every reported position of the answer, also how far the steered distribution is from the base's.
+    pub divergence: bool,
     /// How tokens are drafted, as far as the contexts have room for their rows.
     pub draft: Draft,
 }

@@ -28,6 +28,7 @@ pub struct Task {
     notes: Vec<String>,
     n_left: usize,
     n_probs: Option<usize>,
+    divergence: bool,
     plausibility: f32,
     /// While the tokens of the prompts are looked at, as far as that is asked for.
     scoring: Option<Scoring>,
@@ -87,6 +88,7 @@ impl Task {
             notes: request.draft.note(ensemble).into_iter().collect(),
             n_left: request.n_predict.unwrap_or(usize::MAX),
             n_probs: request.n_probs,
+            divergence: request.divergence,
             plausibility: request.sampling.plausibility,
             scoring,
             sequence: None,
@@ -415,7 +417,10 @@ impl Task {
             Err(error) => return Err(ensemble.blame(sequence, at, error)),
         };
         let look = |n| Position::at(ensemble, sequence, at, token, n, self.plausibility, &mut self.composed);
-        let position = self.n_probs.map(look).transpose()?;
+        let mut position = self.n_probs.map(look).transpose()?;
+        if self.divergence {
+            position = position.map(|position| position.with_divergence(&self.composed, base));
+        }
         self.chain.accept(token).map_err(|error| ensemble.blame(sequence, at, error))?;
         Ok(Some((token, position)))
     }

@@ -21,7 +21,8 @@ pub fn token(text: &str) -> Event {
 /// The same with its log-probability, −0.5.
 pub fn seen(text: &str) -> Event {
     let chosen = Logprob { id: 7, bytes: text.into(), composed: Some(-0.5), base: -1.0, pairs: Vec::new() };
-    let position = Position { top: vec![chosen.clone()], base_top: chosen.clone(), changed: false, chosen };
+    let position =
+        Position { top: vec![chosen.clone()], base_top: chosen.clone(), changed: false, divergence: None, chosen };
     Event::Token(Generated { token: 7, text: text.to_owned(), position: Some(position) })
 }
 

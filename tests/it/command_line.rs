@@ -13,7 +13,7 @@ pub fn proxytune(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
     // One thread, since tests run beside one another; no terminal, so nothing waits for input.
     command.args(args).stdin(Stdio::null()).env_remove("PROXYTUNE_MODELS");
-    if args.first().is_some_and(|command| ["generate", "compare", "perplexity"].contains(command)) {
+    if args.first().is_some_and(|command| ["generate", "compare", "eval", "perplexity"].contains(command)) {
         command.args(["-t", "1"]);
     }
     command
@@ -264,6 +264,35 @@ fn compare_labels_the_three() {
     let steered = json(&["generate", "-p", PROMPT, "-n", "12", "--temp", "0", "--json"]);
     assert_eq!(object["runs"][2]["tokens"], steered["tokens"]);
     assert_eq!(object["runs"][2]["changed"].as_array().map(Vec::len), Some(12));
+}
+
+#[test]
+fn compare_tells_how_far_steering_leads_away() {
+    let args = ["compare", "-p", PROMPT, "-n", "12", "--temp", "0", "--json"];
+    let led_away = |alpha: &str| {
+        let output = run(&[&args[..], &["--alpha", alpha]].concat());
+        let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        let steered = object["runs"][2].clone();
+        assert!(object["runs"][0].get("kl").is_none(), "the base is not steered");
+        let changed = steered["changed"].as_array().expect("a list").iter().filter(|changed| **changed == true).count();
+        assert_eq!(steered["intervention_rate"], changed as f64 / 12.0);
+        (
+            steered["intervention_rate"].as_f64().expect("a share"),
+            steered["kl"].as_f64().expect("nats"),
+            stderr(&output),
+        )
+    };
+    let (rate, kl, said) = led_away("0");
+    assert_eq!((rate, kl), (0.0, 0.0));
+    assert!(!said.contains("BlendIn"), "{said}");
+    let (rate, kl, said) = led_away("2");
+    assert!(rate > 0.2 && kl > 0.1 && kl.is_finite(), "{rate} {kl}");
+    let note = format!("note: steering changes the top token at {:.0} % of positions", rate * 100.0);
+    assert!(said.contains(&note), "{said}");
+    assert!(led_away("0.25").1 < kl, "a smaller α leads less far");
+    let shown = stdout(&run(&["compare", "-p", PROMPT, "-n", "12", "--temp", "0", "--alpha", "2"]));
+    let told = format!("({:.0} %) steering changed the top token; KL(steered ‖ base) {kl:.2} nats]", rate * 100.0);
+    assert!(shown.contains(&told), "{shown}");
 }
 
 #[test]
@@ -519,9 +548,14 @@ fn nobody_reads() -> std::io::PipeWriter {
 
 #[test]
 fn help_and_version_are_there() {
-    for args in
-        [&["--help"][..], &["generate", "--help"], &["compare", "-h"], &["perplexity", "--help"], &["--version"]]
-    {
+    for args in [
+        &["--help"][..],
+        &["generate", "--help"],
+        &["compare", "-h"],
+        &["perplexity", "--help"],
+        &["eval", "--help"],
+        &["--version"],
+    ] {
         let output = run(args);
         assert!(output.status.success() && !output.stdout.is_empty(), "{args:?}");
     }

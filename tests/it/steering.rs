@@ -80,9 +80,16 @@ fn reported_logprobs_are_those_of_the_lanes_in_f64() {
     let [composed, base, expert, antiexpert] = [composed, base, expert, antiexpert].map(|row| log_softmax(&row));
 
     let mut steered = load(&demo(1.25)).expect("the trio loads");
-    let request = Request { n_probs: Some(5), ..Request { input: Request::prompt(PROMPT).input, ..greedy(1) } };
+    let input = Request::prompt(PROMPT).input;
+    let request = Request { n_probs: Some(5), divergence: true, ..Request { input, ..greedy(1) } };
     let answer = steered.run(&request);
-    let Position { chosen, top, changed, base_top } = answer.positions[0].clone();
+    let Position { chosen, top, changed, base_top, divergence } = answer.positions[0].clone();
+    let kl: f64 = composed.iter().zip(&base).map(|(p, q)| p.exp() * (p - q)).sum();
+    let divergence = divergence.expect("it was asked for");
+    assert!(kl > 0.01 && (divergence - kl).abs() < 1e-5, "{divergence} against {kl}");
+    steered.engine.forget();
+    let unasked = steered.run(&Request { divergence: false, ..request });
+    assert_eq!(unasked.positions[0].divergence, None);
 
     let mut best: Vec<_> = (0..composed.len()).collect();
     best.sort_by(|&a, &b| composed[b].total_cmp(&composed[a]));

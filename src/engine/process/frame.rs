@@ -128,7 +128,8 @@ mod tests {
             ],
         };
         let [chosen, base_top] = [f64::NEG_INFINITY, -1.25].map(logprob);
-        let position = Position { top: vec![logprob(f64::INFINITY)], chosen, base_top, changed: true };
+        let (top, divergence) = (vec![logprob(f64::INFINITY)], Some(f64::INFINITY));
+        let position = Position { top, chosen, base_top, changed: true, divergence };
         let frame = Frame::Event(
             9,
             Event::Token(Generated { token: 3, text: "\u{2028}\n".to_owned(), position: Some(position) }),
