@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::draft::DraftArgs;
+use super::eval::Eval;
 #[cfg(feature = "server")]
 use super::llama_cpp::AcceptedByServer;
 use super::llama_cpp::{Accepted, ForOneAnswer, ForOneText, InAConversation};
@@ -40,6 +41,7 @@ impl Args {
             Command::Chat(args) => args.models.verbose,
             Command::Compare(args) => args.models.verbose,
             Command::Perplexity(args) => args.models.verbose,
+            Command::Eval(args) => args.models.verbose,
             Command::Bench(args) => args.models.verbose,
             Command::Check(args) => args.models.verbose,
             #[cfg(feature = "server")]
@@ -60,6 +62,12 @@ pub enum Command {
     Compare(Run),
     /// How well each role, and the steered model at several α, predict a text.
     Perplexity(Perplexity),
+    /// How many items of a task base, expert and the steered model answer right, each alone.
+    ///
+    /// Answers are greedy unless --recipe-sampling is given: the most likely token, no penalty, and of the recipe's sampling
+    /// only the plausibility cut. Nothing is drafted. Every contender answers every item; differences are paired, and their
+    /// 95 % intervals are bootstrapped over the items.
+    Eval(Eval),
     /// How fast it is and where the time goes: each model alone, steered in lockstep, and steered with drafts.
     ///
     /// Runs are interleaved, prompt by prompt, so that each ratio compares adjacent runs. Sampling is greedy unless flags say

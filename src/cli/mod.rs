@@ -15,6 +15,7 @@ mod done;
 mod download;
 mod draft;
 mod engine;
+mod eval;
 mod generate;
 mod interrupt;
 mod llama_cpp;
@@ -57,6 +58,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Perplexity(args) => perplexity::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Check(args) => check::run(args),
         #[cfg(feature = "server")]

@@ -89,6 +89,14 @@ pub fn tokens(len: usize) -> ProgressBar {
     bar(len as u64, "{wide_bar} {pos} of {len} tokens, {eta} left")
 }
 
+/// A bar that counts `len` items of a task, of which `n_done` are there already.
+pub fn items(len: usize, n_done: usize) -> ProgressBar {
+    let bar = bar(len as u64, "{msg} {wide_bar} {pos} of {len} items, {eta} left");
+    bar.set_position(n_done as u64);
+    bar.reset_eta();
+    bar
+}
+
 /// What is measured: a spinner, then a bar once the duration is known, which a note gives beforehand.
 #[derive(Default)]
 pub struct Measuring(Option<(ProgressBar, Option<Instant>)>);

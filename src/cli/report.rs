@@ -9,6 +9,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::terminal::say;
 use super::{llama_cpp, spelling};
+use crate::eval::TaskError;
+use crate::eval::runner::RunError;
 use crate::generate::Failure;
 use crate::inspect::probe::Refused;
 use crate::parameter::OutOfRange;
@@ -87,6 +89,7 @@ fn is_bad_usage(error: &Error) -> bool {
         || error.downcast_ref().is_some_and(llama::Error::is_usage)
         || error.downcast_ref().is_some_and(steer::Error::is_usage)
         || error.downcast_ref().is_some_and(Failure::is_usage)
+        || task_error(error).is_some_and(TaskError::is_usage)
 }
 
 fn hint(error: &Error) -> Option<String> {
@@ -105,6 +108,19 @@ fn hint(error: &Error) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(hub::Error::hint))
         .or_else(|| error.downcast_ref().and_then(recipe::Error::hint))
         .or_else(|| error.downcast_ref::<Failure>()?.hint.clone())
+        .or_else(|| task_error(error)?.hint())
+        .or_else(|| match error.downcast_ref()? {
+            RunError::Item { failure, .. } => failure.hint.clone(),
+            _ => None,
+        })
+}
+
+/// What is wrong with a task, told by itself or while it ran.
+fn task_error(error: &Error) -> Option<&TaskError> {
+    match error.downcast_ref() {
+        Some(RunError::Results(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
 }
 
 /// Prints what clap found wrong with what was `typed`, or the help that was asked for.

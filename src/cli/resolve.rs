@@ -24,7 +24,7 @@ use crate::recipe::rope::Rope;
 use crate::recipe::{Recipe, Schedule};
 use crate::sampling::Sampling;
 use crate::steer::models::Models as Loaded;
-use crate::steer::{Ensemble, Facts, ModelSource, Plan};
+use crate::steer::{self, Ensemble, Facts, ModelSource, Plan};
 
 /// Context when none is asked for: enough for a chat, small enough for three KV caches.
 pub const DEFAULT_CTX: usize = 4096;
@@ -113,8 +113,13 @@ impl Resolved {
         Ok(Self { recipe, plan, backend, models: Loaded::default(), rpc: args.rpc.clone() })
     }
 
-    /// Loads what the plan needs, with a bar for each file on a terminal.
+    /// Loads what the plan needs, and opens its contexts.
     pub fn ensemble(&mut self, plan: &Plan) -> Result<Ensemble> {
+        Ok(self.files(plan)?.open()?)
+    }
+
+    /// Loads what the plan needs, with a bar for each file on a terminal.
+    pub fn files(&mut self, plan: &Plan) -> Result<steer::Loaded> {
         let facts = plan.check()?;
         probe::admit(plan, &facts, &self.rpc)?;
         let mut bars = progress::Loading::default();
@@ -122,7 +127,7 @@ impl Resolved {
             bars.report(role, path, share);
             !super::interrupt::stopped()
         };
-        Ok(Ensemble::load_checked(&self.backend, plan, &facts, &mut self.models, &mut report)?)
+        Ok(steer::Loaded::of(&self.backend, plan, &facts, &mut self.models, &mut report)?)
     }
 
     /// The same, for a text at a time.

@@ -48,6 +48,9 @@ pub use listeners::Listener;
 pub use process::{Child, Planned, Setup};
 pub use slots::Engine;
 
+/// Most texts at the same time: llama.cpp's contexts hold 256 sequences, and a context may have four lanes of a text.
+pub const MAX_SLOTS: usize = 64;
+
 /// Which request.
 pub type Id = u64;
 

@@ -155,6 +155,9 @@ const CHECKOUT: &str = match option_env!("PROXYTUNE_CHECKOUT") {
     None => env!("CARGO_MANIFEST_DIR"),
 };
 
+/// The folder of tasks among those of models: what is in it is no recipe.
+pub const TASKS: &str = "tasks";
+
 /// Where bundled models lie: `PROXYTUNE_MODELS`, beside the binary, under `share` where it is installed, the checkout it
 /// was built from.
 pub fn folders() -> Vec<PathBuf> {
@@ -177,7 +180,8 @@ pub fn bundled() -> Vec<(String, PathBuf)> {
         Some(named.to_string_lossy().into_owned())
     };
     let mut found = std::collections::BTreeMap::new();
-    for path in folders().into_iter().flat_map(entries).flat_map(entries) {
+    let holds_recipes = |folder: &PathBuf| folder.file_name().is_none_or(|name| name != TASKS);
+    for path in folders().into_iter().flat_map(entries).filter(holds_recipes).flat_map(entries) {
         if path.extension().is_some_and(|end| end == "toml") && path.is_file() {
             let Some(name) = name(&path) else { continue };
             found.entry(name).or_insert(path);

@@ -57,6 +57,13 @@ impl Loaded {
         self.sources.iter().map(|source| source.params.n_ctx).min().unwrap_or(0)
     }
 
+    /// The same with contexts for texts of so many tokens.
+    #[must_use]
+    pub fn with_n_ctx(mut self, n_ctx: usize) -> Self {
+        self.sources.iter_mut().for_each(|source| source.params.n_ctx = n_ctx);
+        self
+    }
+
     /// The only lane that is in use where a text is sampled so; `None` for all.
     pub(super) fn alone(&self, sampled: Sampled) -> Result<Option<usize>, Error> {
         match sampled {

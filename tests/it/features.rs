@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-/// What a terminal or a hub is needed for, and nothing else here.
-const HEAVY: [&str; 10] =
-    ["clap", "comfy-table", "ctrlc", "gguf-rs", "hf-hub", "indicatif", "ring", "rustyline", "sysinfo", "ureq"];
+/// What a terminal, a hub or a task is needed for, and nothing else here.
+const HEAVY: [&str; 11] =
+    ["clap", "comfy-table", "ctrlc", "gguf-rs", "hf-hub", "indicatif", "regex", "ring", "rustyline", "sysinfo", "ureq"];
 
 /// The names of the packages that are linked into one.
 fn linked(args: &[&str]) -> Vec<String> {

@@ -28,6 +28,7 @@ mod desk;
 mod download;
 mod endings;
 mod engine;
+mod eval;
 mod faults;
 mod features;
 mod gate;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
+use crate::engine::MAX_SLOTS;
+
 /// Where it listens, whom it answers, and how many at once.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Server")]
@@ -82,7 +84,6 @@ pub struct ServerArgs {
     pub system_prompt: Option<String>,
 }
 
-/// llama.cpp's contexts hold so many sequences, and a context may have four lanes of a text.
-const MAX_PARALLEL: i64 = 64;
+const MAX_PARALLEL: i64 = MAX_SLOTS as i64;
 /// A request that waits holds its prompt.
 const MAX_QUEUE: i64 = 1 << 16;

@@ -2,10 +2,12 @@
 //!
 //! `gate` reads the source before the engine does (`lexer`, `words`) and writes parts of it anew (`expressions`), `python`
 //! and `json` add what the templates expect of Python, `bounds` keeps values small, `render` finds the messages again in
-//! what was written.
+//! what was written. `fields` is the same engine for the prompts of a task.
 
 mod bounds;
 mod expressions;
+#[cfg(feature = "eval")]
+pub mod fields;
 mod gate;
 mod json;
 mod lexer;
@@ -46,27 +48,11 @@ pub struct Template {
 impl Template {
     /// Compiles a template; `bos` and `eos` are the texts of the model's tokens, empty where it has none.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, Error> {
-        if source.len() > MAX_SOURCE_BYTES {
-            let reason = format!("it has {} bytes, expected at most {MAX_SOURCE_BYTES}", source.len());
-            return Err(Error::Syntax { line: 1, reason });
-        }
-        // As Python reads it.
-        let lines = source.replace("\r\n", "\n").replace('\r', "\n");
-        let guarded = gate::guard(&lines)?;
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| syntax_error(&error))?);
-        python::install(&mut environment);
-        bounds::install(&mut environment);
-        // The engine computes what is constant, and panics where that cannot be.
-        contained(|| environment.add_template_owned(NAME, guarded))
-            .map_err(panicked)?
-            .map_err(|error| syntax_error(&error))?;
         Ok(Self {
             source: source.to_owned(),
             bos: bos.to_owned(),
             eos: eos.to_owned(),
-            environment,
+            environment: compiled(source)?,
             clock: ZonedDateTime::now,
         })
     }
@@ -123,6 +109,27 @@ impl fmt::Debug for Template {
             .field("eos", &self.eos)
             .finish_non_exhaustive()
     }
+}
+
+/// An environment with a source that passed the gate, under [`NAME`].
+fn compiled(source: &str) -> Result<Environment<'static>, Error> {
+    if source.len() > MAX_SOURCE_BYTES {
+        let reason = format!("it has {} bytes, expected at most {MAX_SOURCE_BYTES}", source.len());
+        return Err(Error::Syntax { line: 1, reason });
+    }
+    // As Python reads it.
+    let lines = source.replace("\r\n", "\n").replace('\r', "\n");
+    let guarded = gate::guard(&lines)?;
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|error| syntax_error(&error))?);
+    python::install(&mut environment);
+    bounds::install(&mut environment);
+    // The engine computes what is constant, and panics where that cannot be.
+    contained(|| environment.add_template_owned(NAME, guarded))
+        .map_err(panicked)?
+        .map_err(|error| syntax_error(&error))?;
+    Ok(environment)
 }
 
 fn syntax_error(error: &minijinja::Error) -> Error {
