@@ -44,12 +44,18 @@ pub fn of(
 /// `None` for the base itself.
 fn model(source: Option<&ModelSource>, view: &View) -> serde_json::Result<Value> {
     let view = serde_json::to_value(view)?;
-    let Some(ModelSource { path, adapters, .. }) = source else { return Ok(json!({"model": "base", "view": view})) };
+    let Some(ModelSource { path, adapters, context, .. }) = source else {
+        return Ok(json!({"model": "base", "view": view}));
+    };
     let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let n_bytes = std::fs::metadata(path).ok().map(|about| about.len());
     let adapters: Vec<_> =
         adapters.iter().map(|lora| json!({"adapter": name(&lora.path), "scale": lora.scale})).collect();
-    Ok(json!({"model": name(path), "bytes": n_bytes, "lora": adapters, "view": view}))
+    let (rope, cache) = (serde_json::to_value(&context.rope)?, [context.cache_type_k, context.cache_type_v]);
+    Ok(json!({
+        "model": name(path), "bytes": n_bytes, "lora": adapters, "view": view, "rope": rope,
+        "cache": serde_json::to_value(cache)?,
+    }))
 }
 
 /// 64 hexadecimal digits.

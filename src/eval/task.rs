@@ -10,7 +10,7 @@ use super::TaskError;
 use super::exact::{ExactMatch, FilterSpec, Normalise};
 use crate::prompt;
 use crate::prompt::template::fields::{FieldError, FieldTemplate};
-use crate::recipe::file::{TASKS, folders};
+use crate::recipe::file::{TASKS, find, folders};
 use crate::text_file;
 
 /// A longer file is no task.
@@ -72,19 +72,8 @@ pub struct Task {
 impl Task {
     /// The task at a path, or the bundled one of that name.
     pub fn open(name: &str) -> Result<Self, TaskError> {
-        let path = Path::new(name);
-        if name.contains(std::path::is_separator) {
-            return Self::read(path);
-        }
-        let bundled = bundled();
-        match bundled.get(name) {
-            Some(path) => Self::read(path),
-            None if path.extension().is_some_and(|end| end == "toml") || path.is_file() => Self::read(path),
-            None => {
-                let (known, looked_in) = (bundled.into_keys().collect(), of_tasks().collect());
-                Err(TaskError::Unknown { name: name.to_owned(), known, looked_in })
-            }
-        }
+        let unknown = |known| TaskError::Unknown { name: name.to_owned(), known, looked_in: of_tasks().collect() };
+        Self::read(&find(name, bundled).map_err(unknown)?)
     }
 
     fn read(path: &Path) -> Result<Self, TaskError> {
@@ -167,8 +156,8 @@ fn of_tasks() -> impl Iterator<Item = PathBuf> {
     folders().into_iter().map(|folder| folder.join(TASKS))
 }
 
-/// The tasks that go by a name; of two that share one, the first that is found counts.
-fn bundled() -> BTreeMap<String, PathBuf> {
+/// The tasks that go by a name, in order; of two that share one, the first that is found counts.
+fn bundled() -> Vec<(String, PathBuf)> {
     let mut found = BTreeMap::new();
     for entry in of_tasks().flat_map(std::fs::read_dir).flatten().flatten() {
         let path = entry.path();
@@ -178,7 +167,7 @@ fn bundled() -> BTreeMap<String, PathBuf> {
             found.entry(name.to_string_lossy().into_owned()).or_insert(path);
         }
     }
-    found
+    found.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -250,8 +239,8 @@ mod tests {
     #[test]
     fn the_bundled_tasks_are_valid() {
         let bundled = bundled();
-        assert!(bundled.contains_key("gsm8k"), "{bundled:?}");
-        for name in bundled.keys() {
+        assert!(bundled.iter().any(|(name, _)| name == "gsm8k"), "{bundled:?}");
+        for (name, _) in &bundled {
             Task::open(name).unwrap_or_else(|error| panic!("{error}"));
         }
         let error = Task::open("no-such-task").expect_err("unknown");

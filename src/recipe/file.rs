@@ -47,19 +47,8 @@ pub struct PairSpec {
 impl Recipe {
     /// The recipe at a path, or the bundled one of that name.
     pub fn open(name: &str) -> Result<Self, Error> {
-        let path = Path::new(name);
-        if name.contains(std::path::is_separator) {
-            return Self::read(path);
-        }
-        let bundled = bundled();
-        match bundled.iter().find(|(known, _)| known == name) {
-            Some((_, path)) => Self::read(path),
-            None if path.extension().is_some_and(|end| end == "toml") || path.is_file() => Self::read(path),
-            None => {
-                let known = bundled.into_iter().map(|(known, _)| known).collect();
-                Err(Error::Unknown { name: name.to_owned(), known, looked_in: folders() })
-            }
-        }
+        let unknown = |known| Error::Unknown { name: name.to_owned(), known, looked_in: folders() };
+        Self::read(&find(name, bundled).map_err(unknown)?)
     }
 
     fn read(path: &Path) -> Result<Self, Error> {
@@ -168,6 +157,20 @@ pub fn folders() -> Vec<PathBuf> {
     let installed = home.and_then(Path::parent).map(|prefix| prefix.join("share/proxytune/models"));
     let checkout = Some(CHECKOUT).filter(|path| !path.is_empty()).map(|path| Path::new(path).join("models"));
     named.into_iter().chain(beside).chain(installed).chain(checkout).collect()
+}
+
+/// The file that somebody means: a path, or the bundled file of that name. The error has the names of those.
+pub fn find(name: &str, bundled: impl FnOnce() -> Vec<(String, PathBuf)>) -> Result<PathBuf, Vec<String>> {
+    let path = Path::new(name);
+    if name.contains(std::path::is_separator) {
+        return Ok(path.to_path_buf());
+    }
+    let bundled = bundled();
+    match bundled.iter().find(|(known, _)| known == name) {
+        Some((_, path)) => Ok(path.clone()),
+        None if path.extension().is_some_and(|end| end == "toml") || path.is_file() => Ok(path.to_path_buf()),
+        None => Err(bundled.into_iter().map(|(known, _)| known).collect()),
+    }
 }
 
 /// The recipes that go by a name, in order, each with its file. A folder of models has one of its own name,

@@ -63,7 +63,9 @@ fn steered(typed: &[f32], plan: &Plan) -> Result<Vec<Contender>> {
     }
     if typed.is_empty() {
         let mut alphas: Vec<_> = plan.pairs.iter().map(|pair| pair.alpha.to_string()).collect();
-        alphas.dedup();
+        if alphas.iter().all(|alpha| *alpha == alphas[0]) {
+            alphas.truncate(1);
+        }
         return Ok(vec![at(format!("steered α = {}", alphas.join("; ")), WeightsRequest::default())]);
     }
     let mut all: Vec<Contender> = Vec::new();

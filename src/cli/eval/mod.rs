@@ -20,6 +20,7 @@ use crate::eval::results::Results;
 use crate::eval::runner::{self, Contender, Questions};
 use crate::eval::task::Task;
 use crate::eval::{fingerprint, items, standing};
+use crate::plain::plain;
 use crate::recipe::Recipe;
 use crate::sampling::Sampling;
 use crate::steer::Texts;
@@ -119,10 +120,11 @@ impl<'a> Run<'a> {
         for contender in left {
             let (began, n_before) = (Instant::now(), self.bar.position());
             let bar = &self.bar;
-            bar.set_message(contender.name.clone());
+            let name = plain(&contender.name);
+            bar.set_message(name.clone());
             runner::run(&mut engine, contender, &self.questions, &mut self.results, interrupt::flag(), &mut |pace| {
                 let per_second = pace.n_tokens as f64 / began.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
-                bar.set_message(format!("{}, {per_second:.0} tokens/s", contender.name));
+                bar.set_message(format!("{name}, {per_second:.0} tokens/s"));
                 bar.set_position(n_before + pace.n_items as u64);
             })?;
         }
