@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::alpha::{Alpha, Parts};
 use super::draft::DraftArgs;
 #[cfg(feature = "server")]
 use super::llama_cpp::AcceptedByServer;
@@ -19,8 +20,6 @@ use super::serve::ServerArgs;
 use super::text::escaped;
 use crate::engine::process;
 use crate::inspect::probe;
-use crate::parameter::OutOfRange;
-use crate::recipe::Schedule;
 
 /// Steer a large GGUF model with two small ones while it decodes.
 ///
@@ -126,37 +125,6 @@ pub struct Perf {
     perf: bool,
 }
 
-/// How far to steer.
-#[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Models")]
-pub struct Alpha {
-    /// How far to steer: 0 is the base alone; one value for all pairs, or one for each [default: 1, or the recipe's]
-    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…", value_parser = alpha)]
-    pub alpha: Vec<f32>,
-    /// Change α along the answer: 1@0,0.5@64 (a value from a token on), 1@0..0.5@64 (a straight line); once for all
-    /// pairs, or once for each
-    #[arg(long, allow_hyphen_values = true, value_name = "N@POS,…", conflicts_with = "alpha")]
-    pub alpha_schedule: Vec<String>,
-}
-
-fn alpha(text: &str) -> Result<f32, String> {
-    let expected = "expected a number; one that changes along the answer is given with --alpha-schedule";
-    text.trim().parse().map_err(|_| expected.to_owned())
-}
-
-impl Alpha {
-    /// What was typed; empty for the recipe's.
-    pub fn schedules(&self) -> Result<Vec<Schedule>, OutOfRange> {
-        let schedules = if self.alpha_schedule.is_empty() {
-            self.alpha.iter().map(|&alpha| Schedule::constant(alpha)).collect()
-        } else {
-            self.alpha_schedule.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?
-        };
-        schedules.iter().try_for_each(Schedule::validate)?;
-        Ok(schedules)
-    }
-}
-
 #[derive(Debug, ClapArgs)]
 pub struct Chat {
     #[command(flatten)]
@@ -209,6 +177,8 @@ pub struct Perplexity {
     /// Values of α to try, between commas [default: 0.5, 1, 1.5 and the recipe's]
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…")]
     pub alpha: Vec<f32>,
+    #[command(flatten)]
+    pub parts: Parts,
     /// Read at most N windows of --ctx-size tokens; -1 for all
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     pub chunks: i64,

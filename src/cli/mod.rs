@@ -3,6 +3,7 @@
 //! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C, 141 when the reader
 //! of stdout has gone.
 
+mod alpha;
 mod answer;
 mod args;
 mod bench;

@@ -32,7 +32,7 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     if args.models.ctx_size == Some(1) {
         return Err(OutOfRange::new("ctx-size", 1, "2 or more: one token to predict the next").into());
     }
-    let mut resolved = Resolved::new(&args.models, &[], true)?;
+    let mut resolved = Resolved::new(&args.models, &args.parts.clone().into(), true)?;
     let predictors = predictors(&args.alpha, &resolved.recipe)?;
     say_what_is_left_out(&resolved.recipe);
     let text = read_text(&args.file)?;

@@ -72,6 +72,9 @@ pub enum Error {
     )]
     OfBase { role: Role },
 
+    #[error("the recipe gives the base a weight of its own (base_weight), and here the host decodes the base")]
+    BaseWeight,
+
     #[error("the recipe gives the {role} a template or prompt of its own; here the host feeds each role its tokens")]
     OwnPrompt { role: Role },
 
@@ -167,6 +170,7 @@ impl Error {
             | Self::Parameter(_)
             | Self::OfBase { .. }
             | Self::OwnPrompt { .. }
+            | Self::BaseWeight
             | Self::NothingFed { .. }
             | Self::NoSequence
             | Self::InUse

@@ -65,10 +65,10 @@ fn trio(folder: &Path, base: &Spec, expert: &Spec, antiexpert: &Spec) -> Plan {
         path
     };
     let pair = PairPlan {
-        name: None,
         alpha: Schedule::default(),
         expert: model(write("expert", expert)),
         antiexpert: model(write("antiexpert", antiexpert)),
+        ..PairPlan::default()
     };
     Plan { pairs: vec![pair], ..Plan::alone(source(write("base", base))) }
 }
