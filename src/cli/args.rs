@@ -39,6 +39,7 @@ impl Args {
             Command::Chat(args) => args.models.verbose,
             Command::Compare(args) => args.models.verbose,
             Command::Perplexity(args) => args.models.verbose,
+            Command::Calibrate(args) => args.models.verbose,
             Command::Bench(args) => args.models.verbose,
             Command::Check(args) => args.models.verbose,
             #[cfg(feature = "server")]
@@ -59,6 +60,8 @@ pub enum Command {
     Compare(Run),
     /// How well each role, and the steered model at several α, predict a text.
     Perplexity(Perplexity),
+    /// Find the α, or the weights, that predict a text best, and tell whether steering helps.
+    Calibrate(Calibrate),
     /// How fast it is and where the time goes: each model alone, steered in lockstep, and steered with drafts.
     ///
     /// Runs are interleaved, prompt by prompt, so that each ratio compares adjacent runs. Sampling is greedy unless flags say
@@ -171,7 +174,8 @@ pub struct Generate {
 
 #[derive(Debug, ClapArgs)]
 pub struct Perplexity {
-    /// The text to predict; `-` for stdin
+    /// The text to predict; `-` for stdin. A file of prompts and answers in JSON lines ends in .jsonl: only answers are
+    /// predicted
     #[arg(short, long, value_name = "FNAME")]
     pub file: PathBuf,
     /// Values of α to try, between commas [default: 0.5, 1, 1.5 and the recipe's]
@@ -179,12 +183,37 @@ pub struct Perplexity {
     pub alpha: Vec<f32>,
     #[command(flatten)]
     pub parts: Parts,
-    /// Read at most N windows of --ctx-size tokens; -1 for all
+    /// Read at most N windows of --ctx-size tokens, or N documents; -1 for all
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     pub chunks: i64,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub models: Models,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Calibrate {
+    /// A text as the task has it, or prompts and answers in JSON lines (.jsonl); not one that the models were tuned on;
+    /// `-` for stdin
+    #[arg(short, long, value_name = "FNAME")]
+    pub file: PathBuf,
+    /// Predict about N tokens, from the beginning of the file
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..),
+          allow_negative_numbers = true)]
+    pub tokens: u32,
+    /// Write the recipe with what was found into a new file [default: print the lines to change]
+    #[arg(short, long, value_name = "FNAME")]
+    pub output: Option<PathBuf>,
+    /// Replace the file of --output if it is there
+    #[arg(long, requires = "output")]
+    pub overwrite: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub alpha: Alpha,
     #[command(flatten)]
     pub models: Models,
 }

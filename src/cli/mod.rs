@@ -7,6 +7,7 @@ mod alpha;
 mod answer;
 mod args;
 mod bench;
+mod calibrate;
 mod chat;
 mod check;
 mod compare;
@@ -30,6 +31,7 @@ mod resolve;
 mod roles;
 mod rope;
 mod sampling;
+mod scoring;
 #[cfg(feature = "server")]
 mod serve;
 mod spelling;
@@ -58,6 +60,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Perplexity(args) => perplexity::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Check(args) => check::run(args),
         #[cfg(feature = "server")]

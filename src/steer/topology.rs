@@ -41,7 +41,8 @@ impl Lane {
     }
 
     /// A row of its logits, by the base's ids.
-    pub(super) fn row<'a>(&'a self, logits: &'a [f32]) -> Row<'a> {
+    #[must_use]
+    pub fn row<'a>(&'a self, logits: &'a [f32]) -> Row<'a> {
         self.ids.as_ref().map_or(logits.into(), |ids| Row::mapped(logits, ids.as_slice()))
     }
 }

@@ -42,6 +42,13 @@ impl Weights {
         Self { base: base.cloned(), pairs: pairs.map(|[a, b]| PairWeights { a: a.clone(), b: b.clone() }).collect() }
     }
 
+    /// The same all along the answer: the base's weight, and those of each pair's sides.
+    #[must_use]
+    pub fn constant(base: f32, pairs: &[(f32, f32)]) -> Self {
+        let pair = |&(a, b): &(f32, f32)| PairWeights { a: Schedule::constant(a), b: Schedule::constant(b) };
+        Self { base: Some(Schedule::constant(base)).filter(|_| base != 1.0), pairs: pairs.iter().map(pair).collect() }
+    }
+
     /// What is asked for, over these; `names` are those of the pairs, in order.
     pub(super) fn with(mut self, asked: &WeightsRequest, names: &[&str]) -> Result<Self, Error> {
         let n_pairs = self.pairs.len();
@@ -67,6 +74,23 @@ impl Weights {
         }
         self.base = asked.base.clone().or(self.base);
         Ok(self)
+    }
+
+    /// Whether they change along the answer.
+    #[must_use]
+    pub fn change(&self) -> bool {
+        let mut all = self.base.iter().chain(self.pairs.iter().flat_map(|pair| [&pair.a, &pair.b]));
+        all.any(|weight| weight.as_constant().is_none())
+    }
+
+    /// The one α of every side of every pair, beside a base of weight 1; `None` for anything else.
+    #[must_use]
+    pub fn one_alpha(&self) -> Option<f32> {
+        let mut sides = self.pairs.iter().flat_map(|pair| [&pair.a, &pair.b]);
+        let alpha = self.pairs.first()?.a.as_constant()?;
+        let is_alpha = |weight: &Schedule| weight.as_constant() == Some(alpha);
+        let of_base = self.base.as_ref().is_none_or(|weight| weight.as_constant() == Some(1.0));
+        (of_base && sides.all(is_alpha)).then_some(alpha)
     }
 
     /// Those of the answer's first position, all along it.
@@ -100,12 +124,14 @@ impl Weights {
     }
 
     /// The base's weight at a position of the answer.
-    pub(super) fn base_at(&self, position: usize) -> f32 {
+    #[must_use]
+    pub fn base_at(&self, position: usize) -> f32 {
         self.base.as_ref().map_or(1.0, |weight| weight.at(position))
     }
 
     /// The weights of a pair's sides at a position of the answer.
-    pub(super) fn at(&self, pair: usize, position: usize) -> (f32, f32) {
+    #[must_use]
+    pub fn at(&self, pair: usize, position: usize) -> (f32, f32) {
         self.pairs.get(pair).map_or((0.0, 0.0), |PairWeights { a, b }| (a.at(position), b.at(position)))
     }
 }
@@ -165,6 +191,11 @@ mod tests {
         let shown = |base, pairs: &[[&Schedule; 2]]| Weights::planned(base, pairs.iter().copied()).to_string();
         assert_eq!(shown(None, &[[&half, &half], [&two, &two]]), "α = 0.5, 2");
         assert_eq!(shown(Some(&half), &[[&two, &half]]), "α = 2 expert / 0.5 antiexpert, base × 0.5");
+        let all = Schedule::constant(1.0);
+        let one = |base, pairs: &[[&Schedule; 2]]| Weights::planned(base, pairs.iter().copied()).one_alpha();
+        assert_eq!(one(Some(&all), &[[&half, &half], [&half, &half]]), Some(0.5));
+        assert_eq!(one(None, &[[&half, &half], [&two, &two]]), None);
+        assert_eq!((one(None, &[[&half, &two]]), one(Some(&half), &[[&half, &half]])), (None, None));
         assert_eq!((shown(None, &[]), shown(Some(&two), &[])), (String::new(), "base × 2".to_owned()));
     }
 

@@ -13,7 +13,7 @@ pub fn proxytune(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
     // One thread, since tests run beside one another; no terminal, so nothing waits for input.
     command.args(args).stdin(Stdio::null()).env_remove("PROXYTUNE_MODELS");
-    if args.first().is_some_and(|command| ["generate", "compare", "perplexity"].contains(command)) {
+    if args.first().is_some_and(|command| ["generate", "compare", "perplexity", "calibrate"].contains(command)) {
         command.args(["-t", "1"]);
     }
     command
