@@ -157,7 +157,9 @@ mod tests {
         let got = loss(fixed, features, token, theta);
         let at = |moves: &[(usize, f64)]| {
             let mut theta = theta.to_vec();
-            moves.iter().for_each(|(i, by)| theta[*i] += by);
+            for (i, by) in moves {
+                theta[*i] += by;
+            }
             oracle(fixed, features, token, &theta)
         };
         let near = |a: f64, b: f64| (a - b).abs() < 2e-3 * b.abs().max(1.0);

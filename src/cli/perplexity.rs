@@ -6,7 +6,6 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args;
-use super::report::{BadUsage, Hinted};
 use super::resolve::Resolved;
 use super::scoring::{self, Given};
 use super::{Done, interrupt, progress, roles};
@@ -51,8 +50,7 @@ fn predictors(typed: &[f32], plan: &Plan, is_text: bool) -> Result<Vec<Predictor
     let weights = plan.weights();
     let has_answer = !weights.change() || !is_text;
     if typed.is_empty() && !has_answer {
-        let text = "the recipe changes α along the answer, and a text to predict has no answer";
-        return Err(BadUsage(text.to_owned())).hint("give values of α with --alpha N,N");
+        return scoring::no_answer("give values of α with --alpha N,N");
     }
     let own = weights.one_alpha();
     let mut alphas = typed.to_vec();

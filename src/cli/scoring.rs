@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use serde_json::{Map, Value, json};
 
-use super::report::Hinted;
+use super::report::{BadUsage, Hinted, hinted};
 use super::resolve::{self, Resolved};
 use super::terminal::say;
 use super::text::read_text;
@@ -39,11 +39,8 @@ impl Given {
         if path.extension().is_none_or(|end| !end.eq_ignore_ascii_case("jsonl")) {
             return Ok(Self::Text(text));
         }
-        let documents = documents::parse(&text);
-        documents
-            .map(Self::Documents)
-            .map_err(|error| (error.hint(), error))
-            .or_else(|(hint, error)| Err(anyhow!("{}, {error}", path.display())).hint(hint))
+        let named = |error: documents::Error| hinted(anyhow!("{}, {error}", path.display()), error.hint());
+        documents::parse(&text).map(Self::Documents).map_err(named)
     }
 
     pub fn is_text(&self) -> bool {
@@ -106,6 +103,12 @@ impl Given {
     }
 }
 
+/// Refuses weights that change along the answer, where a text is predicted.
+pub fn no_answer<T>(hint: &str) -> Result<T> {
+    let text = "the recipe changes α along the answer, and a text to predict has no answer";
+    Err(BadUsage(text.to_owned())).hint(hint)
+}
+
 /// Refuses a window of one token.
 pub fn check_ctx(ctx_size: Option<u32>) -> Result<()> {
     if ctx_size == Some(1) {
@@ -148,15 +151,13 @@ pub fn line(name: &str, width: usize, figures: &Figures, is_base: bool, expert: 
     let loss = &figures.loss;
     let error = loss.standard_error();
     let error = if error.is_nan() { "–".to_owned() } else { format!("{error:.4}") };
-    let mut line = format!("{name:width$} {:>10.4} ± {error:<6} {:>11.2}", loss.mean(), figures.perplexity());
-    if !is_base {
-        line += &format!(" {}", shown(figures.against(0)));
-        if let Some(lane) = expert {
-            line += &format!(" {}", shown(figures.against(lane)));
-        }
-        line += &format!(" {:>7.1} % {:>7.3}", 100.0 * figures.changed.mean(), figures.divergence.mean());
+    let own = format!("{name:width$} {:>10.4} ± {error:<6} {:>11.2}", loss.mean(), figures.perplexity());
+    if is_base {
+        return own;
     }
-    line
+    let against = [Some(0), expert].into_iter().flatten().map(|lane| format!(" {}", shown(figures.against(lane))));
+    let (changed, divergence) = (100.0 * figures.changed.mean(), figures.divergence.mean());
+    format!("{own}{} {changed:>7.1} % {divergence:>7.3}", against.collect::<String>())
 }
 
 /// A row for scripts.

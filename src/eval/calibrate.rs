@@ -11,8 +11,7 @@ use super::kept::{Error, Kept, Place};
 use crate::arithmetic::offset::add_dense;
 use crate::arithmetic::plausibility::losses_behind_cuts;
 use crate::arithmetic::statistics::GroupedMean;
-use crate::llama::{self, stage};
-use crate::steer::{self, Role, Weights};
+use crate::steer::{Role, Weights};
 
 /// Values of α at which the curve is drawn.
 const CURVE: [f32; 8] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0];
@@ -184,9 +183,7 @@ fn cuts(kept: &Kept, weights: &Weights, n_threads: usize) -> Result<Vec<Cut>, Er
         |found, place, rows| {
             let base = &rows.logits[0];
             let mut sum = base.clone();
-            add_dense(&mut sum, &topology.terms_of(weights, rows)?).map_err(|error| {
-                steer::Error::Chain(llama::Error::Stage(stage::Failure::NotFinite { id: error.id }))
-            })?;
+            add_dense(&mut sum, &topology.terms_of(weights, rows)?)?;
             found.push((place.text, losses_behind_cuts(base, &sum, place.token as usize, &TAUS, EPSILON)));
             Ok(())
         },

@@ -5,7 +5,7 @@ use crate::arithmetic::offset::add_dense;
 use crate::arithmetic::row::Row;
 use crate::arithmetic::softmax;
 use crate::arithmetic::statistics::GroupedMean;
-use crate::llama::{self, Token, stage};
+use crate::llama::Token;
 use crate::steer::{Error, Role, Topology, Weights};
 
 /// Who predicts.
@@ -136,9 +136,7 @@ pub fn score<'a>(
             Subject::Sum(weights) => {
                 dense.extend_from_slice(base);
                 let terms = topology.terms(weights, position, &row)?;
-                add_dense(&mut dense, &terms)
-                    .map_err(|error| llama::Error::Stage(stage::Failure::NotFinite { id: error.id }))
-                    .map_err(Error::Chain)?;
+                add_dense(&mut dense, &terms)?;
             }
         }
         let (mut sum, divergence) = softmax::divergence(&dense, base, base_sum);

@@ -4,7 +4,6 @@ use super::kept::{Error, Kept, Place};
 use crate::arithmetic::log_linear::Position;
 use crate::arithmetic::newton::{Expansion, minimise};
 use crate::arithmetic::offset::{Term, add_dense};
-use crate::llama::{self, stage};
 use crate::steer::{self, Role, Rows, Topology, Weights};
 
 /// What the base's weight may be, and those of the sides.
@@ -103,8 +102,7 @@ fn fill(topology: &Topology, parts: &[Part], rows: &Rows, features: &mut Vec<Vec
             Part::Antiexpert(i) => Term { a: 0.0, ..terms[i] },
         };
         feature.resize(rows.logits[0].len(), 0.0);
-        add_dense(feature, &[term])
-            .map_err(|error| steer::Error::Chain(llama::Error::Stage(stage::Failure::NotFinite { id: error.id })))?;
+        add_dense(feature, &[term])?;
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ pub fn read(
     mut progress: impl FnMut(usize) -> bool,
 ) -> Result<bool, Error> {
     let mut open = Vec::new();
-    let read = read_all(ensemble, &texts.texts, &mut open, &mut each, &mut progress);
+    let read = read_all(ensemble, &texts.all, &mut open, &mut each, &mut progress);
     for Reading { sequence, .. } in open {
         ensemble.close(sequence);
     }

@@ -28,7 +28,7 @@ pub enum Group {
 /// Texts that depend on one another no more than windows of a text do.
 #[derive(Debug, Clone)]
 pub struct Texts {
-    pub(super) texts: Vec<Text>,
+    pub(super) all: Vec<Text>,
     pub group: Group,
     /// Documents that were left out: some lane's context does not hold their prompt and answer.
     pub n_too_long: usize,
@@ -55,12 +55,12 @@ impl Texts {
                 texts.push(Text { prompts, answer: answer.to_vec() });
             }
         }
-        Ok(Self { texts, group: Group::Window, n_too_long: 0 })
+        Ok(Self { all: texts, group: Group::Window, n_too_long: 0 })
     }
 
     /// The answers of documents. `system` is the system prompt of those without one.
     pub fn documents(ensemble: &Ensemble, documents: &[Document], system: Option<&str>) -> Result<Self, Error> {
-        let mut texts = Self { texts: Vec::new(), group: Group::Document, n_too_long: 0 };
+        let mut texts = Self { all: Vec::new(), group: Group::Document, n_too_long: 0 };
         for Document { conversation, answer } in documents {
             let mut conversation = conversation.clone();
             let has_system = conversation.messages.iter().any(|message| message.speaker == Speaker::System);
@@ -74,7 +74,7 @@ impl Texts {
                 Err(error) => return Err(error),
                 // The last token is predicted and never read.
                 Ok(()) if prompts.longest() + answer.len() - 1 > ensemble.n_ctx() => texts.n_too_long += 1,
-                Ok(()) => texts.texts.push(Text { prompts, answer }),
+                Ok(()) => texts.all.push(Text { prompts, answer }),
             }
         }
         Ok(texts)
@@ -82,18 +82,18 @@ impl Texts {
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.texts.len()
+        self.all.len()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
+        self.all.is_empty()
     }
 
     /// Tokens that are scored.
     #[must_use]
     pub fn n_tokens(&self) -> usize {
-        self.texts.iter().map(|text| text.answer.len()).sum()
+        self.all.iter().map(|text| text.answer.len()).sum()
     }
 
     /// Leaves out what comes behind `n_tokens` tokens; the last text is there to its end.
@@ -104,8 +104,8 @@ impl Texts {
             n += text.answer.len();
             is_within
         };
-        let n_texts = self.texts.iter().map(is_within).take_while(|is_within| *is_within).count();
-        self.texts.truncate(n_texts);
+        let n_texts = self.all.iter().map(is_within).take_while(|is_within| *is_within).count();
+        self.all.truncate(n_texts);
     }
 }
 

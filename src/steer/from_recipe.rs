@@ -15,7 +15,7 @@ impl Plan {
         let base = source(recipe, Role::Base, &recipe.base, &recipe.base.placement, defaults, backend)?;
         let pairs = pairs(recipe, defaults, backend)?;
         let (view, base_weight) = (recipe.base.view.clone(), recipe.base_weight.clone());
-        Ok(Self { pairs, view, base_weight, ..Self::alone(base) })
+        Ok(Self { view, base_weight, pairs, ..Self::alone(base) })
     }
 
     /// The pairs of a recipe, beside a base that a host decodes.

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 
 use self::report::Found;
 use super::progress;
-use super::report::{BadUsage, Hinted};
+use super::report::{BadUsage, Hinted, hinted};
 use super::resolve::Resolved;
 use super::scoring::{self, Given};
 use super::terminal::say;
@@ -16,6 +16,8 @@ use crate::arithmetic::units;
 use crate::eval::calibrate::calibrate;
 use crate::eval::kept::{self, Kept, Store};
 use crate::inspect::main_memory::main_memory;
+
+const NO_ROOM: &str = "TMPDIR names the folder for it, --tokens N takes fewer tokens";
 
 pub fn run(args: &args::Calibrate) -> Result<Done> {
     scoring::check_ctx(args.models.ctx_size)?;
@@ -32,9 +34,7 @@ pub fn run(args: &args::Calibrate) -> Result<Done> {
     let given = Given::read(&args.file)?;
     let mut resolved = Resolved::of(recipe.clone(), &args.models)?;
     if given.is_text() && resolved.plan.weights().change() {
-        let text = "the recipe changes α along the answer, and a text to predict has no answer";
-        return Err(BadUsage(text.to_owned()))
-            .hint("give an α with --alpha N, or prompts and answers in a .jsonl file");
+        return scoring::no_answer("give an α with --alpha N, or prompts and answers in a .jsonl file");
     }
     given.note_left_out(&recipe);
     interrupt::listen();
@@ -81,16 +81,13 @@ fn store(n_bytes: u64) -> Result<Store> {
     }
     say!("note: keeps {size} of logits in a temporary file");
     let file = tempfile::tempfile().map_err(|error| anyhow!("there is no temporary file: {error}"));
-    file.map(Store::file).hint("TMPDIR names the folder for it, --tokens N takes fewer tokens")
+    file.map(Store::file).hint(NO_ROOM)
 }
 
 /// An error with the next step of its own.
 fn told(error: kept::Error) -> anyhow::Error {
     match error {
         kept::Error::Steer(error) => error.into(),
-        other => {
-            let hinted = Err::<(), _>(other).hint("TMPDIR names the folder for it, --tokens N takes fewer tokens");
-            hinted.err().unwrap_or_else(|| anyhow!("the logits cannot be kept"))
-        }
+        other => hinted(other, NO_ROOM),
     }
 }
