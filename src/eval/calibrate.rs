@@ -26,6 +26,8 @@ const CLEAR: f64 = 2.0;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Setting {
     Alone(Role),
+    /// The base alone at the weight that predicts best: one over a temperature.
+    BestBase,
     /// The recipe's own weights.
     Own,
     BestAlpha,
@@ -56,11 +58,13 @@ pub struct Cut {
 pub struct Calibration {
     pub n_tokens: usize,
     pub n_texts: usize,
-    /// Lanes alone, the base first; then the recipe's own weights, the best α and the best weights.
+    /// Lanes alone, the base first; then the base at its best weight, the recipe's own weights, the best α and the best weights.
     pub rows: Vec<Measured>,
     pub curve: Vec<Measured>,
     /// Best weights minus best α, each on texts that it was not fitted on.
     pub weights_against_alpha: GroupedMean,
+    /// What is recommended minus the base alone at its best weight: what the pairs bring beyond a temperature.
+    pub against_best_base: GroupedMean,
     /// Whether those of single parts are recommended.
     pub takes_weights: bool,
     pub cuts: Vec<Cut>,
@@ -76,11 +80,15 @@ pub fn is_clearly_below(difference: &GroupedMean) -> bool {
     difference.mean() + CLEAR * difference.standard_error() < 0.0
 }
 
+fn choice(takes_weights: bool) -> Setting {
+    if takes_weights { Setting::BestWeights } else { Setting::BestAlpha }
+}
+
 impl Calibration {
     /// What is recommended.
     #[must_use]
     pub fn chosen(&self) -> &Measured {
-        let wanted = if self.takes_weights { Setting::BestWeights } else { Setting::BestAlpha };
+        let wanted = choice(self.takes_weights);
         self.rows.iter().find(|row| row.setting == wanted).unwrap_or(&self.rows[0])
     }
 
@@ -100,10 +108,16 @@ pub fn calibrate(kept: &Kept, n_threads: usize) -> Result<Calibration, Error> {
     let all_at = |alpha: f32| Weights::constant(1.0, &vec![(alpha, alpha); n_pairs]);
     let alphas = fit(kept, Search::Alphas, &all_at(1.0), n_threads, |_| true)?;
     let parts = fit(kept, Search::Parts, &alphas, n_threads, |_| true)?;
+    let base = fit(kept, Search::Base, &all_at(0.0), n_threads, |_| true)?;
 
     let alone = topology.lanes().iter().map(|lane| (Setting::Alone(lane.role), None));
     let own = topology.planned().clone();
-    let sums = [(Setting::Own, own), (Setting::BestAlpha, alphas.clone()), (Setting::BestWeights, parts.clone())];
+    let sums = [
+        (Setting::BestBase, base),
+        (Setting::Own, own),
+        (Setting::BestAlpha, alphas.clone()),
+        (Setting::BestWeights, parts.clone()),
+    ];
     let curve = CURVE.map(|alpha| (Setting::Alpha(alpha), all_at(alpha)));
     let settings: Vec<_> =
         alone.chain(sums.into_iter().chain(curve).map(|(setting, weights)| (setting, Some(weights)))).collect();
@@ -112,10 +126,18 @@ pub fn calibrate(kept: &Kept, n_threads: usize) -> Result<Calibration, Error> {
         .enumerate()
         .map(|(i, (_, weights))| weights.clone().map_or(Subject::Alone(i), Subject::Sum))
         .collect();
+    let weights_against_alpha = cross_validate(kept, [&alphas, &parts], n_threads)?;
+    let takes_weights = is_clearly_below(&weights_against_alpha);
+    let at = |wanted: Setting| settings.iter().position(|(setting, _)| *setting == wanted).unwrap_or(0);
+    let (chosen, best_base) = (at(choice(takes_weights)), at(Setting::BestBase));
     let mut tally = Tally::new(topology.lanes().len(), subjects.len());
+    let mut against_best_base = GroupedMean::default();
     let mut n_texts = 0;
-    for points in score(kept, &subjects, n_threads, |_| true)? {
-        tally.take_in(&points);
+    for text in score(kept, &subjects, n_threads, |_| true)? {
+        let of_tokens = text.chunks(subjects.len());
+        of_tokens.for_each(|points| against_best_base.push(points[chosen].loss - points[best_base].loss));
+        against_best_base.next_group();
+        tally.take_in(&text);
         n_texts += 1;
     }
     let figures = tally.into_figures();
@@ -125,14 +147,23 @@ pub fn calibrate(kept: &Kept, n_threads: usize) -> Result<Calibration, Error> {
         measured.map(|((setting, weights), figures)| Measured { setting, weights, figures }).collect();
     let curve = rows.split_off(rows.len() - CURVE.len());
 
-    let weights_against_alpha = cross_validate(kept, [&alphas, &parts], n_threads)?;
-    let takes_weights = is_clearly_below(&weights_against_alpha);
     let cuts = cuts(kept, if takes_weights { &parts } else { &alphas }, n_threads)?;
     let clear = cuts.iter().filter(|cut| is_clearly_below(&cut.against_none));
     let best = clear.min_by(|a, b| a.against_none.mean().total_cmp(&b.against_none.mean()));
     let plausibility = best.map_or(0.0, |cut| cut.tau);
     let n_tokens = kept.places().len();
-    Ok(Calibration { n_tokens, n_texts, rows, curve, weights_against_alpha, takes_weights, cuts, plausibility, expert })
+    Ok(Calibration {
+        n_tokens,
+        n_texts,
+        rows,
+        curve,
+        weights_against_alpha,
+        against_best_base,
+        takes_weights,
+        cuts,
+        plausibility,
+        expert,
+    })
 }
 
 /// Points of every subject, text by text.

@@ -19,6 +19,8 @@ pub enum Search {
     Alphas,
     /// That of the base and of each side.
     Parts,
+    /// That of the base alone, without its pairs: one over a temperature.
+    Base,
 }
 
 /// A number that is looked for.
@@ -75,6 +77,7 @@ fn parts(search: Search, topology: &Topology) -> Vec<Part> {
     let pairs = 0..topology.n_pairs();
     match search {
         Search::Alphas => pairs.map(Part::Pair).collect(),
+        Search::Base => vec![Part::Base],
         Search::Parts => {
             let sides =
                 pairs.flat_map(|i| [(Role::Expert(i), Part::Expert(i)), (Role::Antiexpert(i), Part::Antiexpert(i))]);

@@ -94,7 +94,7 @@ fn the_best_alpha_is_that_of_a_sweep() {
     }
     let base = &found.rows[0].figures;
     assert_eq!((base.changed.mean(), base.divergence.mean(), base.against(0).mean()), (0.0, 0.0, 0.0));
-    let own = &found.rows[3].figures;
+    let own = &found.rows[4].figures;
     assert!(own.changed.mean() > 0.05 && own.divergence.mean() > 0.05, "{own:?}");
     assert_eq!(found.n_tokens, texts.n_tokens());
 }
@@ -123,6 +123,9 @@ fn no_weights_near_the_best_are_better() {
         }
     }
     assert!(least <= loss(&found, Setting::BestAlpha) + 1e-5);
+    // A temperature alone is among what the weights can be.
+    let (best_base, base) = (loss(&found, Setting::BestBase), loss(&found, Setting::Alone(Role::Base)));
+    assert!(least <= best_base + 1e-5 && best_base <= base + 1e-6, "{least} {best_base} {base}");
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn rows_in_a_file_are_those_in_memory() {
     let texts = windows(&mut steered);
     let memory = found(&mut steered, &texts, Store::memory());
     let file = found(&mut steered, &texts, Store::file(tempfile::tempfile().expect("a file")));
-    assert_eq!(memory.rows.len(), 6);
+    assert_eq!(memory.rows.len(), 7);
     assert_eq!(memory, file);
 }
 
@@ -226,7 +229,7 @@ fn what_is_written_predicts_as_it_was_told() {
     let object: Value = serde_json::from_slice(&output.stdout).expect("one object");
     let names: Vec<_> =
         object["results"].as_array().expect("rows").iter().map(|row| row["name"].as_str().expect("a name")).collect();
-    let expected = ["base", "expert", "antiexpert", "expert 2", "own", "best_alpha", "best_weights"];
+    let expected = ["base", "expert", "antiexpert", "expert 2", "best_base", "own", "best_alpha", "best_weights"];
     assert_eq!(names, expected);
     assert_eq!(object["curve"].as_array().map(Vec::len), Some(8));
     let chosen = object["recommended"]["name"].as_str().expect("a name");

@@ -29,6 +29,7 @@ pub struct Found<'a> {
 fn name(row: &Measured) -> String {
     match row.setting {
         Setting::Alone(role) => role.to_string(),
+        Setting::BestBase => "base, best weight".to_owned(),
         Setting::Own => match row.weights.as_ref().and_then(Weights::one_alpha) {
             Some(alpha) => format!("own α = {alpha}"),
             None => "own weights".to_owned(),
@@ -42,6 +43,7 @@ fn name(row: &Measured) -> String {
 fn key(setting: Setting) -> String {
     match setting {
         Setting::Alone(role) => role.to_string(),
+        Setting::BestBase => "best_base".to_owned(),
         Setting::Own => "own".to_owned(),
         Setting::BestAlpha => "best_alpha".to_owned(),
         Setting::BestWeights => "best_weights".to_owned(),
@@ -116,6 +118,7 @@ impl Found<'_> {
             ),
         });
         said.push(self.verdict());
+        said.extend(self.sharpness());
         let changed = found.chosen().figures.changed.mean();
         if changed > MANY {
             said.push(format!(
@@ -125,6 +128,23 @@ impl Found<'_> {
             ));
         }
         said
+    }
+
+    /// Whether a temperature does what the pairs do.
+    fn sharpness(&self) -> Option<String> {
+        let found = &self.calibration;
+        let (base, tempered) = (found.against().0, &found.against_best_base);
+        if !is_clearly_below(base) || is_clearly_below(tempered) {
+            return None;
+        }
+        let row = found.rows.iter().find(|row| row.setting == Setting::BestBase)?;
+        let weight = row.weights.as_ref()?.base_at(0);
+        Some(format!(
+            "But the base alone at a weight of {weight} (a temperature of {:.2}) predicts as well: steering is {} against it. \
+             What is won is how sharp the distribution is, not what the pair knows.",
+            weight.recip(),
+            difference(tempered)
+        ))
     }
 
     /// Whether steering is worth it.
@@ -192,6 +212,8 @@ impl Found<'_> {
                 "name": key(chosen.setting), "weights": chosen.weights.as_ref().map(|weights| self.weights(weights)),
                 "plausibility": found.plausibility, "beats_base": is_clearly_below(base),
                 "beats_expert": expert.map(is_clearly_below),
+                "against_best_base": found.against_best_base.mean(),
+                "against_best_base_standard_error": found.against_best_base.standard_error(),
             },
         });
         writeln!(std::io::stdout().lock(), "{object}")
