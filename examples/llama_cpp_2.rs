@@ -43,7 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let side =
         |file: &str| Some(ModelSource { context: pair_context.clone(), ..ModelSource::new(demo.join(file)) }.into());
     let alpha = Schedule::constant(0.75);
-    let pair = PairPlan { name: None, alpha, expert: side("expert.gguf"), antiexpert: side("antiexpert.gguf") };
+    let pair =
+        PairPlan { alpha, expert: side("expert.gguf"), antiexpert: side("antiexpert.gguf"), ..PairPlan::default() };
     let plan = Plan::beside(HostVocabulary::File(demo.join("base.gguf")), vec![pair]);
     let mut pair = Ensemble::load(&backend, &plan, &mut Models::default(), &mut |_, _, _| true)?;
     let mut text = pair.open()?;

@@ -11,6 +11,10 @@ use super::statistics::quantile;
 /// Resamples of an estimate.
 pub const N_RESAMPLES: usize = 10_000;
 
+/// Items that have to differ between two contenders before their difference has an interval: that five of five differ in one
+/// direction happens by chance in one of sixteen cases.
+const MIN_DIFFERENT: usize = 6;
+
 /// The share of the resamples' means on either side of the interval.
 const TAIL: f64 = 0.025;
 
@@ -19,7 +23,7 @@ const TAIL: f64 = 0.025;
 pub struct Estimate {
     /// NaN for no item.
     pub mean: f64,
-    /// `None` for fewer than two items, which tell nothing of their spread.
+    /// `None` for fewer than two items, which tell nothing of their spread, and for a difference of fewer than six.
     pub interval: Option<(f64, f64)>,
     pub n: usize,
 }
@@ -37,7 +41,9 @@ impl Estimate {
     #[must_use]
     pub fn of_difference(pairs: impl IntoIterator<Item = (f64, f64)>, seed: u64) -> Self {
         let differences: Vec<_> = pairs.into_iter().map(|(a, b)| a - b).collect();
-        Self::of(&differences, seed)
+        let n_different = differences.iter().filter(|&&difference| difference != 0.0).count();
+        let estimate = Self::of(&differences, seed);
+        Self { interval: estimate.interval.filter(|_| n_different >= MIN_DIFFERENT), ..estimate }
     }
 
     /// Whether the whole interval is above 0, or below; `None` where 0 is in it, or there is none.
@@ -86,6 +92,14 @@ mod tests {
     use std::cmp::Ordering;
 
     use super::*;
+
+    #[test]
+    fn a_handful_of_differences_decides_nothing() {
+        let better = |n: usize| (0..20).map(move |i| (f64::from(u8::from(i < n)), 0.0));
+        assert_eq!(Estimate::of_difference(better(5), 1).sign(), None);
+        assert_eq!(Estimate::of_difference(better(6), 1).sign(), Some(Ordering::Greater));
+        assert_eq!(Estimate::of_difference(better(5), 1).mean, 0.25);
+    }
 
     /// From the reference implementation, seed 1234567.
     #[test]

@@ -2,6 +2,7 @@
 //! least τ times the most likely one's probability stay, as the base sees it before anything is added.
 
 use super::offset::Candidate;
+use super::softmax;
 
 /// The lowest logit that stays where the highest is `max`: `max + ln τ`.
 #[must_use]
@@ -38,6 +39,31 @@ pub fn keep<C: Candidate + Copy>(candidates: &mut [C], tau: f32) -> usize {
     n_kept
 }
 
+/// The loss of a token, in nats, where `row` is cut at each of some τ, and whether the cut takes the token away. A cut
+/// leaves some tokens without any probability, so that a share `epsilon` of the base's distribution is mixed in:
+/// `−ln((1 − ε) · p_cut + ε · p_base)`. `row` and `base` are `[n_vocab]`; every τ is of 0 to 1.
+#[must_use]
+pub fn losses_behind_cuts(base: &[f32], row: &[f32], token: usize, taus: &[f32], epsilon: f64) -> Vec<(f64, bool)> {
+    let max = base.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let of_base = softmax::logprob(base, token).exp();
+    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let lowest: Vec<f32> = taus.iter().map(|&tau| threshold(max, tau)).collect();
+    let mut masses = vec![0.0_f64; taus.len()];
+    for (of_base, logit) in base.iter().zip(row) {
+        let p = f64::from((logit - highest).exp());
+        for (mass, lowest) in masses.iter_mut().zip(&lowest) {
+            *mass += if of_base >= lowest { p } else { 0.0 };
+        }
+    }
+    let own = f64::from((row[token] - highest).exp());
+    let loss = |(lowest, mass): (&f32, &f64)| {
+        let is_cut = base[token] < *lowest;
+        let p = if is_cut || *mass <= 0.0 { 0.0 } else { own / mass };
+        (-((1.0 - epsilon) * p + epsilon * of_base).ln(), is_cut)
+    };
+    lowest.iter().zip(&masses).map(loss).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +98,23 @@ mod tests {
             let mut candidates: Vec<_> = row().into_iter().enumerate().map(|(id, logit)| Entry(id, logit)).collect();
             let n = keep(&mut candidates, tau);
             assert_eq!(candidates[..n].iter().map(|entry| entry.0).collect::<Vec<_>>(), kept, "τ = {tau}");
+        }
+    }
+
+    #[test]
+    fn losses_behind_cuts_are_those_of_masked_rows() {
+        let (base, row) = (row(), [0.0_f32, 1.0, 3.0, -1.0]);
+        for token in 0..4 {
+            let found = losses_behind_cuts(&base, &row, token, &[0.0, 0.25, 0.5], 0.01);
+            for (tau, (loss, is_cut)) in [0.0, 0.25, 0.5].into_iter().zip(found) {
+                let mut cut = base;
+                mask(&mut cut, tau);
+                let masked: Vec<_> =
+                    row.iter().zip(cut).map(|(x, cut)| if cut.is_finite() { *x } else { f32::NEG_INFINITY }).collect();
+                let p = 0.99 * softmax::logprob(&masked, token).exp() + 0.01 * softmax::logprob(&base, token).exp();
+                assert!((loss + p.ln()).abs() < 1e-5, "τ = {tau}, token {token}: {loss} for {}", -p.ln());
+                assert_eq!(is_cut, !cut[token].is_finite());
+            }
         }
     }
 

@@ -47,6 +47,12 @@ impl<'a> Row<'a> {
         self.ids.map_or(self.logits.len(), <[u32]>::len)
     }
 
+    /// Whether its ids are the base's.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        self.ids.is_none()
+    }
+
     /// The logits, if they stand in the order of the base's ids.
     pub(super) fn in_order(&self) -> Option<&'a [f32]> {
         if self.ids.is_none() { Some(self.logits) } else { None }

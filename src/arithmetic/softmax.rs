@@ -18,6 +18,26 @@ pub fn logprob(row: &[f32], id: usize) -> f64 {
     f64::from(row[id]) - log_sum_exp(row)
 }
 
+/// `ln Σ exp(row)`, and how far the softmax of `row` is from that of `other`, in nats: the Kullback–Leibler divergence
+/// `Σ p (ln p − ln q)`. `other_sum` is the [`log_sum_exp`] of `other`, which has no `-inf`; one of `row` is no token.
+#[must_use]
+pub fn divergence(row: &[f32], other: &[f32], other_sum: f64) -> (f64, f64) {
+    let max = max(row);
+    let (mut mass, mut gap) = (0.0, 0.0);
+    for (row, other) in row.chunks(256).zip(other.chunks(256)) {
+        let (mut run, mut gaps) = (0.0_f32, 0.0_f32);
+        for (x, y) in row.iter().zip(other) {
+            let p = (x - max).exp();
+            run += p;
+            gaps += if p > 0.0 { p * (x - y) } else { 0.0 };
+        }
+        mass += f64::from(run);
+        gap += f64::from(gaps);
+    }
+    let (sum, gap): (f64, f64) = (f64::from(max) + mass.ln(), gap / mass);
+    (sum, (gap - sum + other_sum).max(0.0))
+}
+
 /// The probabilities that the softmax of `row` gives a logit of it and the highest one, within 1e-6 times the number of
 /// logits: what is far below the highest is not looked at closer, which makes it cheap.
 #[must_use]
@@ -93,6 +113,16 @@ mod tests {
             assert!((f64::from(got) - expected).abs() < 1e-4 * expected.max(0.1), "{got} for {expected}");
         }
         assert_eq!(probabilities(&[3.0, -200.0], -200.0), (0.0, 1.0));
+    }
+
+    #[test]
+    fn divergences_of_four_tokens() {
+        let (row, other) = ([1.0, 0.0, -1.0, f32::NEG_INFINITY], [0.0, 3.0, 1.0, 2.0]);
+        let p = |row: &[f32], id: usize| logprob(row, id).exp();
+        let expected: f64 = (0..3).map(|id| p(&row, id) * (p(&row, id) / p(&other, id)).ln()).sum();
+        let (sum, got) = divergence(&row, &other, log_sum_exp(&other));
+        assert!((sum - log_sum_exp(&row)).abs() < 1e-7 && (got - expected).abs() < 1e-6);
+        assert!(divergence(&other, &other, log_sum_exp(&other)).1 < 1e-6);
     }
 
     #[test]

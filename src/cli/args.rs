@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::alpha::{Alpha, Parts};
 use super::draft::DraftArgs;
 use super::eval::Eval;
 #[cfg(feature = "server")]
@@ -20,8 +21,6 @@ use super::serve::ServerArgs;
 use super::text::escaped;
 use crate::engine::process;
 use crate::inspect::probe;
-use crate::parameter::OutOfRange;
-use crate::recipe::Schedule;
 
 /// Steer a large GGUF model with two small ones while it decodes.
 ///
@@ -42,6 +41,7 @@ impl Args {
             Command::Compare(args) => args.models.verbose,
             Command::Perplexity(args) => args.models.verbose,
             Command::Eval(args) => args.models.verbose,
+            Command::Calibrate(args) => args.models.verbose,
             Command::Bench(args) => args.models.verbose,
             Command::Check(args) => args.models.verbose,
             #[cfg(feature = "server")]
@@ -68,6 +68,8 @@ pub enum Command {
     /// only the plausibility cut. Nothing is drafted. Every contender answers every item; differences are paired, and their
     /// 95 % intervals are bootstrapped over the items.
     Eval(Eval),
+    /// Find the α, or the weights, that predict a text best, and tell whether steering helps.
+    Calibrate(Calibrate),
     /// How fast it is and where the time goes: each model alone, steered in lockstep, and steered with drafts.
     ///
     /// Runs are interleaved, prompt by prompt, so that each ratio compares adjacent runs. Sampling is greedy unless flags say
@@ -134,37 +136,6 @@ pub struct Perf {
     perf: bool,
 }
 
-/// How far to steer.
-#[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Models")]
-pub struct Alpha {
-    /// How far to steer: 0 is the base alone; one value for all pairs, or one for each [default: 1, or the recipe's]
-    #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…", value_parser = alpha)]
-    pub alpha: Vec<f32>,
-    /// Change α along the answer: 1@0,0.5@64 (a value from a token on), 1@0..0.5@64 (a straight line); once for all
-    /// pairs, or once for each
-    #[arg(long, allow_hyphen_values = true, value_name = "N@POS,…", conflicts_with = "alpha")]
-    pub alpha_schedule: Vec<String>,
-}
-
-fn alpha(text: &str) -> Result<f32, String> {
-    let expected = "expected a number; one that changes along the answer is given with --alpha-schedule";
-    text.trim().parse().map_err(|_| expected.to_owned())
-}
-
-impl Alpha {
-    /// What was typed; empty for the recipe's.
-    pub fn schedules(&self) -> Result<Vec<Schedule>, OutOfRange> {
-        let schedules = if self.alpha_schedule.is_empty() {
-            self.alpha.iter().map(|&alpha| Schedule::constant(alpha)).collect()
-        } else {
-            self.alpha_schedule.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?
-        };
-        schedules.iter().try_for_each(Schedule::validate)?;
-        Ok(schedules)
-    }
-}
-
 #[derive(Debug, ClapArgs)]
 pub struct Chat {
     #[command(flatten)]
@@ -211,18 +182,46 @@ pub struct Generate {
 
 #[derive(Debug, ClapArgs)]
 pub struct Perplexity {
-    /// The text to predict; `-` for stdin
+    /// The text to predict; `-` for stdin. A file of prompts and answers in JSON lines ends in .jsonl: only answers are
+    /// predicted
     #[arg(short, long, value_name = "FNAME")]
     pub file: PathBuf,
     /// Values of α to try, between commas [default: 0.5, 1, 1.5 and the recipe's]
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…")]
     pub alpha: Vec<f32>,
-    /// Read at most N windows of --ctx-size tokens; -1 for all
+    #[command(flatten)]
+    pub parts: Parts,
+    /// Read at most N windows of --ctx-size tokens, or N documents; -1 for all
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     pub chunks: i64,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub models: Models,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Calibrate {
+    /// A text as the task has it, or prompts and answers in JSON lines (.jsonl); not one that the models were tuned on;
+    /// `-` for stdin
+    #[arg(short, long, value_name = "FNAME")]
+    pub file: PathBuf,
+    /// Predict about N tokens, from the beginning of the file
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..),
+          allow_negative_numbers = true)]
+    pub tokens: u32,
+    /// Write the recipe with what was found into a new file [default: print the lines to change]
+    #[arg(short, long, value_name = "FNAME")]
+    pub output: Option<PathBuf>,
+    /// Replace the file of --output if it is there
+    #[arg(long, requires = "output")]
+    pub overwrite: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub alpha: Alpha,
     #[command(flatten)]
     pub models: Models,
 }

@@ -8,6 +8,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 use serde_json::{Value, json};
 
+use super::alpha::Alpha;
 use super::resolve::{self, Resolved};
 use super::terminal::has_colour;
 use super::{Done, args, interrupt, probe, progress};
@@ -22,7 +23,7 @@ use crate::steer::Plan;
 
 pub fn run(args: &args::Check) -> Result<Done> {
     let models = &args.models;
-    let Resolved { plan, backend, .. } = Resolved::new(models, &[], true)?;
+    let Resolved { plan, backend, .. } = Resolved::new(models, &Alpha::default(), true)?;
     for (_, source) in plan.sources() {
         let n_ctx = models.ctx_size.map_or(1, |n| n.max(1) as usize);
         ContextParams { n_ctx, ..source.context.clone() }.check()?;

@@ -152,9 +152,7 @@ fn what(engine: &Engine, sampled: Sampled) -> String {
         Sampled::Alone(role) => format!("{} parameters", ensemble.lane(role).map(size).unwrap_or_default()),
         Sampled::Steered => {
             let sizes: Vec<_> = (0..ensemble.lanes().len()).map(size).collect();
-            let alphas: Vec<_> = ensemble.topology().alphas().map(ToString::to_string).collect();
-            let alphas = if alphas.is_empty() { String::new() } else { format!(", α = {}", alphas.join(", ")) };
-            format!("{} parameters{alphas}", sizes.join(" + "))
+            format!("{} parameters, {}", sizes.join(" + "), ensemble.topology().planned())
         }
     }
 }

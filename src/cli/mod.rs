@@ -3,9 +3,11 @@
 //! stdout is data, stderr is talk. Exit codes: 0 fine, 1 failed, 2 bad usage, 130 stopped by ctrl-C, 141 when the reader
 //! of stdout has gone.
 
+mod alpha;
 mod answer;
 mod args;
 mod bench;
+mod calibrate;
 mod chat;
 mod check;
 mod compare;
@@ -30,6 +32,7 @@ mod resolve;
 mod roles;
 mod rope;
 mod sampling;
+mod scoring;
 #[cfg(feature = "server")]
 mod serve;
 mod spelling;
@@ -59,6 +62,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Perplexity(args) => perplexity::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Check(args) => check::run(args),
         #[cfg(feature = "server")]

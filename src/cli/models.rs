@@ -67,7 +67,7 @@ pub struct Models {
     pub allow_vocab_drift: bool,
 
     /// Tokens that the context holds, prompt and answer; 0 for what the models were trained on [default: what they were
-    /// trained on, at most 4096; perplexity: windows of 512; bench: what its tests need]
+    /// trained on, at most 4096; perplexity and calibrate: windows of 512, or documents of 2048; bench: what its tests need]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_TOKENS),
           allow_negative_numbers = true, help_heading = "Computing")]
     pub ctx_size: Option<u32>,

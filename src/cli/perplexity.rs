@@ -2,156 +2,109 @@
 
 use std::io::Write;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use serde_json::json;
 
 use super::args;
-use super::report::{BadUsage, Hinted};
-use super::resolve::{self, Resolved};
-use super::terminal::say;
-use super::text::read_text;
+use super::resolve::Resolved;
+use super::scoring::{self, Given};
 use super::{Done, interrupt, progress, roles};
-use crate::eval::perplexity::{Losses, Predictor, PredictorLoss, measure};
+use crate::eval::perplexity::{Losses, Predictor, PredictorLoss, measure_texts};
+use crate::eval::texts::Group;
 use crate::parameter::OutOfRange;
 use crate::recipe::schedule::check_alpha;
-use crate::recipe::{Recipe, View};
-use crate::steer::{Role, Texts};
-
-/// llama-perplexity's window.
-const DEFAULT_WINDOW: usize = 512;
-/// Most windows at once: each has a KV cache of its own.
-const MAX_WINDOWS: usize = 16;
-/// What the rows of one decode may take, for each lane.
-const ROWS_BYTES: usize = 64 << 20;
+use crate::steer::{Plan, Role};
 
 pub fn run(args: &args::Perplexity) -> Result<Done> {
     args.alpha.iter().try_for_each(|&alpha| check_alpha(alpha))?;
     if args.chunks < -1 || args.chunks == 0 {
         return Err(OutOfRange::new("chunks", args.chunks, "1 or more, or -1 for all").into());
     }
-    if args.models.ctx_size == Some(1) {
-        return Err(OutOfRange::new("ctx-size", 1, "2 or more: one token to predict the next").into());
-    }
-    let mut resolved = Resolved::new(&args.models, &[], true)?;
-    let predictors = predictors(&args.alpha, &resolved.recipe)?;
-    say_what_is_left_out(&resolved.recipe);
-    let text = read_text(&args.file)?;
+    scoring::check_ctx(args.models.ctx_size)?;
+    let mut resolved = Resolved::new(&args.models, &args.parts.clone().into(), true)?;
+    let given = Given::read(&args.file)?;
+    let predictors = predictors(&args.alpha, &resolved.plan, given.is_text())?;
+    given.note_left_out(&resolved.recipe);
     interrupt::listen();
-    let facts = resolve::set_ctx(&mut resolved.plan, args.models.ctx_size, DEFAULT_WINDOW)?;
-    for context in resolved.plan.contexts_mut() {
-        context.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, context.n_batch);
-    }
-    let mut plan = resolved.plan.clone();
-    // As many windows at once as a batch holds.
-    let n_at_once = plan.contexts_mut().map(|context| context.n_batch / context.n_ctx.max(1)).min().unwrap_or(1);
-    plan.texts = Texts::apart(n_at_once.clamp(1, MAX_WINDOWS));
+    let plan = given.make_room(&mut resolved, args.models.ctx_size)?;
     let mut ensemble = resolved.ensemble(&plan)?;
+    let texts = given.texts(&ensemble, &resolved.recipe, &args.file, usize::try_from(args.chunks).ok())?;
 
-    let bar = progress::tokens(text.len());
-    let report = measure(&mut ensemble, &text, &predictors, usize::try_from(args.chunks).ok(), |done, all| {
-        bar.set_length(all as u64);
+    let bar = progress::tokens(texts.n_tokens());
+    let report = measure_texts(&mut ensemble, &texts, &predictors, |done, _| {
         bar.set_position(done as u64);
         !interrupt::stopped()
     })?;
     bar.finish_and_clear();
-    if report.n_tokens == 0 {
-        return Err(anyhow!("{} holds no token to predict", args.file.display()))
-            .hint("give a text of a few sentences");
-    }
-    let printed = if args.json { print_json(&report) } else { print_table(&report) };
+    let printed = if args.json { print_json(&report, &texts) } else { print_table(&report, texts.group) };
     printed?;
     Ok(if interrupt::stopped() { Done::Interrupted } else { Done::Fine })
 }
 
-/// What was typed, else round values and the recipe's own; each once, in order. Pairs that the recipe steers each at
-/// its own α are measured so too. None for a base by itself.
-fn predictors(typed: &[f32], recipe: &Recipe) -> Result<Vec<Predictor>> {
-    if recipe.pairs.is_empty() {
+/// What was typed, else round values and the recipe's own; each once, in order. Weights of a recipe that are not one α are
+/// measured too. None for a base by itself.
+fn predictors(typed: &[f32], plan: &Plan, is_text: bool) -> Result<Vec<Predictor>> {
+    if plan.pairs.is_empty() {
         return if typed.is_empty() { Ok(Vec::new()) } else { roles::no_pair() };
     }
-    let own: Vec<_> = recipe.pairs.iter().map(|pair| pair.alpha.as_constant()).collect();
-    let own = own.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| {
-        BadUsage("the recipe changes α along the answer, and a text to predict has no answer".to_owned())
-    });
-    let own = if typed.is_empty() { own.hint("give values of α with --alpha N,N")? } else { Vec::new() };
-    let differ = own.windows(2).any(|pair| pair[0] != pair[1]);
+    let weights = plan.weights();
+    let has_answer = !weights.change() || !is_text;
+    if typed.is_empty() && !has_answer {
+        return scoring::no_answer("give values of α with --alpha N,N");
+    }
+    let own = weights.one_alpha();
     let mut alphas = typed.to_vec();
     if typed.is_empty() {
         alphas.extend([0.5, 1.0, 1.5]);
-        if !differ {
-            alphas.extend(own);
-        }
+        alphas.extend(own);
     }
     alphas.sort_by(f32::total_cmp);
     alphas.dedup();
-    let planned = differ.then_some(Predictor::Planned);
+    let planned = (own.is_none() && has_answer).then_some(Predictor::Planned);
     Ok(alphas.into_iter().map(Predictor::Steered).chain(planned).collect())
-}
-
-/// Every role predicts the same text.
-fn say_what_is_left_out(recipe: &Recipe) {
-    if recipe.models().any(|spec| spec.view != View::default()) {
-        say!("note: every role is given the text as it is; templates and prompts of the roles are left out");
-    }
-    if recipe.sampling.plausibility > 0.0 {
-        say!("note: the plausibility cut is left out: it gives some tokens no probability at all");
-    }
 }
 
 fn name(row: &PredictorLoss) -> String {
     match row.predictor {
         Predictor::Alone(role) => role.to_string(),
         Predictor::Steered(alpha) => format!("steered α = {alpha}"),
-        Predictor::Planned => "steered, own α".to_owned(),
+        Predictor::Planned => "steered, own weights".to_owned(),
     }
 }
 
-fn print_table(report: &Losses) -> std::io::Result<()> {
+fn print_table(report: &Losses, group: Group) -> std::io::Result<()> {
+    const WIDTH: usize = 20;
     let mut out = std::io::stdout().lock();
-    let Losses { n_tokens, n_windows, n_windows_all, n_ctx, rows } = report;
-    if n_windows < n_windows_all {
-        writeln!(out, "stopped: {n_tokens} tokens predicted in {n_windows} of {n_windows_all} windows of {n_ctx}\n")?;
-    } else {
-        writeln!(out, "{n_tokens} tokens predicted in {n_windows} windows of {n_ctx}\n")?;
-    }
-    writeln!(
-        out,
-        "{:<18} {:>10} {:>8} {:>11}   {:>12} {:>8}",
-        "", "nats/token", "±", "perplexity", "against base", "±"
-    )?;
+    let Losses { n_tokens, n_texts, n_texts_all, n_ctx, rows, expert } = report;
+    writeln!(out, "{}\n", scoring::counted(*n_tokens, *n_texts, *n_texts_all, group, *n_ctx))?;
+    writeln!(out, "{}", scoring::head(WIDTH, expert.is_some()))?;
     for row in rows {
-        let (loss, error) = (row.loss.mean(), shown(row.loss.standard_error()));
-        write!(out, "{:<18} {loss:>10.4} {error:>8} {:>11.2}", name(row), row.perplexity())?;
-        if row.predictor == Predictor::Alone(Role::Base) {
-            writeln!(out)?;
-        } else {
-            let (mean, error) = (row.against_base.mean(), shown(row.against_base.standard_error()));
-            writeln!(out, "   {mean:>+12.4} {error:>8}")?;
-        }
+        let is_base = row.predictor == Predictor::Alone(Role::Base);
+        writeln!(out, "{}", scoring::line(&name(row), WIDTH, &row.figures, is_base, *expert))?;
     }
     Ok(())
 }
 
-/// One window has no spread.
-fn shown(error: f64) -> String {
-    if error.is_nan() { "–".to_owned() } else { format!("{error:.4}") }
-}
-
-fn print_json(report: &Losses) -> std::io::Result<()> {
+fn print_json(report: &Losses, texts: &crate::eval::Texts) -> std::io::Result<()> {
+    let Losses { n_tokens, n_texts, n_texts_all, n_ctx, rows, expert } = report;
     let row = |row: &PredictorLoss| {
         let (role, alpha) = match row.predictor {
             Predictor::Alone(role) => (role.to_string(), None),
             Predictor::Steered(alpha) => ("steered".to_owned(), Some(alpha)),
             Predictor::Planned => ("steered".to_owned(), None),
         };
-        json!({
-            "role": role, "alpha": alpha, "nats_per_token": row.loss.mean(),
-            "standard_error": row.loss.standard_error(), "perplexity": row.perplexity(),
-            "against_base": row.against_base.mean(), "against_base_standard_error": row.against_base.standard_error(),
-        })
+        let mut object = serde_json::Map::new();
+        object.insert("role".to_owned(), json!(role));
+        object.insert("alpha".to_owned(), json!(alpha));
+        object.extend(scoring::object(&row.figures, *expert));
+        object
     };
-    let rows: Vec<_> = report.rows.iter().map(row).collect();
-    let object = json!({"n_tokens": report.n_tokens, "n_windows": report.n_windows, "n_windows_all": report.n_windows_all,
-               "n_ctx": report.n_ctx, "results": rows});
+    let rows: Vec<_> = rows.iter().map(row).collect();
+    let object = match texts.group {
+        Group::Window => json!({"n_tokens": n_tokens, "n_windows": n_texts, "n_windows_all": n_texts_all,
+                                "n_ctx": n_ctx, "results": rows}),
+        Group::Document => json!({"n_tokens": n_tokens, "n_documents": n_texts, "n_documents_all": n_texts_all,
+                                  "n_too_long": texts.n_too_long, "n_ctx": n_ctx, "results": rows}),
+    };
     writeln!(std::io::stdout().lock(), "{object}")
 }

@@ -39,8 +39,13 @@ pub trait Hinted<T> {
 
 impl<T, E: Into<Error>> Hinted<T> for Result<T, E> {
     fn hint(self, hint: impl Into<String>) -> Result<T> {
-        self.map_err(|source| WithHint { hint: hint.into(), source: source.into() }.into())
+        self.map_err(|source| hinted(source, hint))
     }
+}
+
+/// An error with the next step.
+pub fn hinted(source: impl Into<Error>, hint: impl Into<String>) -> Error {
+    WithHint { hint: hint.into(), source: source.into() }.into()
 }
 
 /// How a shell tells that a program was ended by SIGPIPE, as other programs of a pipeline are.

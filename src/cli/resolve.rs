@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::alpha::Alpha;
 use super::args::{self, Prompt};
 use super::models::Models;
 use super::report::{BadUsage, Hinted};
@@ -20,8 +21,8 @@ use crate::llama::context::ContextParams;
 use crate::llama::model::ModelParams;
 use crate::llama::rpc;
 use crate::prompt::{Conversation, Message, Speaker};
+use crate::recipe::Recipe;
 use crate::recipe::rope::Rope;
-use crate::recipe::{Recipe, Schedule};
 use crate::sampling::Sampling;
 use crate::steer::models::Models as Loaded;
 use crate::steer::{self, Ensemble, Facts, ModelSource, Plan};
@@ -44,7 +45,7 @@ pub struct Job {
 impl Job {
     pub fn new(args: &args::Run) -> Result<Self> {
         let escape = !args.prompt.no_escape;
-        let recipe = roles::recipe(&args.models, &args.alpha.schedules()?, escape)?;
+        let recipe = roles::recipe(&args.models, &args.alpha, escape)?;
         there::check(&recipe)?;
         // Before a download listens to ctrl-C: while the prompt is read, that just ends the program.
         let given = prompt(&args.prompt)?;
@@ -91,10 +92,10 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// What the models flags mean; what they name on a hub is downloaded. `alphas` override the recipe's; `escape`:
-    /// texts of the flags are unescaped.
-    pub fn new(args: &Models, alphas: &[Schedule], escape: bool) -> Result<Self> {
-        Self::of(roles::recipe(args, alphas, escape)?, args)
+    /// What the models flags mean; what they name on a hub is downloaded. `escape`: texts of the
+    /// flags are unescaped.
+    pub fn new(args: &Models, alpha: &Alpha, escape: bool) -> Result<Self> {
+        Self::of(roles::recipe(args, alpha, escape)?, args)
     }
 
     /// A recipe with everything that it needs at hand.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::alpha::{Alpha, Parts, constants};
 use super::deterministic;
 use super::models::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
@@ -17,14 +18,14 @@ use crate::recipe::{ModelName, ModelSpec, PairSpec, Recipe, Schedule, View};
 /// The recipe that is used when no model is named.
 pub const DEMO: &str = "demo";
 
-/// `escape`: texts of the flags are unescaped. `alphas` are one for each pair, or one for all; none leaves the recipe's.
-pub fn recipe(args: &Models, alphas: &[Schedule], escape: bool) -> Result<Recipe> {
+/// `escape`: texts of the flags are unescaped.
+pub fn recipe(args: &Models, alpha: &Alpha, escape: bool) -> Result<Recipe> {
     // As with any option that is given twice, the last one counts.
-    recipe_named(args, args.recipe.last().map(String::as_str), alphas, escape)
+    recipe_named(args, args.recipe.last().map(String::as_str), alpha, escape)
 }
 
 /// The same with the recipe of that name, or none.
-pub fn recipe_named(args: &Models, name: Option<&str>, alphas: &[Schedule], escape: bool) -> Result<Recipe> {
+pub fn recipe_named(args: &Models, name: Option<&str>, alpha: &Alpha, escape: bool) -> Result<Recipe> {
     let (expert, antiexpert) = (args.expert_flags.get(), args.antiexpert_flags.get());
     let has_expert = args.expert.is_some() || expert.hub.is_some();
     let has_antiexpert = args.antiexpert.is_some() || antiexpert.hub.is_some();
@@ -60,14 +61,18 @@ pub fn recipe_named(args: &Models, name: Option<&str>, alphas: &[Schedule], esca
         if recipe.pairs.is_empty() {
             recipe.pairs.push(PairSpec::default());
         }
-        name_side(&mut recipe.pairs[0].expert, args.expert.as_deref(), expert.hub.clone());
-        name_side(&mut recipe.pairs[0].antiexpert, args.antiexpert.as_deref(), antiexpert.hub.clone());
+        let pair = &mut recipe.pairs[0];
+        name_side(&mut pair.expert, args.expert.as_deref(), expert.hub.clone());
+        name_side(&mut pair.antiexpert, args.antiexpert.as_deref(), antiexpert.hub.clone());
+        pair.alpha_expert.take_if(|_| pair.expert.is_none());
+        pair.alpha_antiexpert.take_if(|_| pair.antiexpert.is_none());
         // `none` for both is the base by itself.
         recipe.pairs.retain(|pair| pair.expert.is_some() || pair.antiexpert.is_some());
+        if recipe.pairs.is_empty() {
+            recipe.base_weight = None;
+        }
     }
-    if recipe.pairs.is_empty() && !alphas.is_empty() {
-        return no_pair();
-    }
+    weigh(&mut recipe, alpha)?;
     let own = [args.lora.as_slice(), &args.lora_scaled].concat();
     add_adapters(&mut recipe.base, &own);
     recipe.base.placement = args.placement().or(&recipe.base.placement);
@@ -82,19 +87,6 @@ pub fn recipe_named(args: &Models, name: Option<&str>, alphas: &[Schedule], esca
     }
     put_over(&expert, "expert", escape, recipe.pairs.iter_mut().map(|pair| &mut pair.expert))?;
     put_over(&antiexpert, "antiexpert", escape, recipe.pairs.iter_mut().map(|pair| &mut pair.antiexpert))?;
-    match alphas {
-        [] => {}
-        [alpha] => recipe.pairs.iter_mut().for_each(|pair| pair.alpha = alpha.clone()),
-        each if each.len() == recipe.pairs.len() => {
-            recipe.pairs.iter_mut().zip(each).for_each(|(pair, alpha)| pair.alpha = alpha.clone());
-        }
-        each => {
-            let n_pairs = recipe.pairs.len();
-            let pairs = if n_pairs == 1 { "pair" } else { "pairs" };
-            return Err(BadUsage(format!("{} values of α are given for {n_pairs} {pairs}", each.len())))
-                .hint("give one for all pairs, or one for each");
-        }
-    }
     if args.deterministic {
         deterministic::place(args, &mut recipe)?;
     }
@@ -102,7 +94,42 @@ pub fn recipe_named(args: &Models, name: Option<&str>, alphas: &[Schedule], esca
     Ok(recipe)
 }
 
-/// Refuses an α that nothing would be steered by.
+/// Puts the weights that were typed over what a recipe says. A new α is that of both sides.
+fn weigh(recipe: &mut Recipe, alpha: &Alpha) -> Result<()> {
+    let Parts { alpha_expert, alpha_antiexpert, base_weight } = &alpha.parts;
+    let alphas = alpha.schedules()?;
+    let is_typed = [alphas.len(), alpha_expert.len(), alpha_antiexpert.len()] != [0; 3] || base_weight.is_some();
+    if is_typed && recipe.pairs.is_empty() {
+        return no_pair();
+    }
+    each(&mut recipe.pairs, &alphas, "α", PairSpec::set_alpha)?;
+    each(&mut recipe.pairs, &constants(alpha_expert), "--alpha-expert", |pair, weight| {
+        pair.alpha_expert = Some(weight);
+    })?;
+    each(&mut recipe.pairs, &constants(alpha_antiexpert), "--alpha-antiexpert", |pair, weight| {
+        pair.alpha_antiexpert = Some(weight);
+    })?;
+    if let Some(weight) = *base_weight {
+        recipe.base_weight = Some(Schedule::constant(weight));
+    }
+    Ok(())
+}
+
+/// One value for all pairs, or one for each.
+fn each(pairs: &mut [PairSpec], values: &[Schedule], name: &str, set: impl Fn(&mut PairSpec, Schedule)) -> Result<()> {
+    let n_pairs = pairs.len();
+    if values.len() > 1 && values.len() != n_pairs {
+        let of = if n_pairs == 1 { "pair" } else { "pairs" };
+        return Err(BadUsage(format!("{} values of {name} are given for {n_pairs} {of}", values.len())))
+            .hint("give one for all pairs, or one for each");
+    }
+    for (pair, value) in pairs.iter_mut().zip(values.iter().cycle()) {
+        set(pair, value.clone());
+    }
+    Ok(())
+}
+
+/// Refuses a weight that nothing would be steered by.
 pub fn no_pair<T>() -> Result<T> {
     Err(BadUsage("α is given, and there is no pair to steer with".to_owned()))
         .hint("name a small tuned model with -me and the same model before its tuning with -ma")

@@ -1,10 +1,12 @@
-//! Measurements that say whether steering helps.
+//! Measurements that say whether steering helps, and the weights with which it helps most.
 //!
-//! In: a steered model, and a text or the items of a task. Out: figures with their errors. Nothing here prints.
-//!
-//! A task is asked like this:
+//! In: a steered model, and texts or the items of a task. Out: figures with their errors. Nothing here prints.
 //!
 //! ```text
+//! text ─ windows ───┐
+//!                   ├─► texts ─ read: many sequences at once ─► every lane's rows ─┬─► figures (perplexity)
+//! JSONL ─ documents ┘                                                              └─► kept ─ search, figures (calibrate)
+//!
 //! task (TOML) + data (JSONL) ─► items: prompt, reference ─► runner: many at once, contender by contender ─► exact match
 //!                                                              ▲                                                │
 //!                                     what the results hold is not asked again ◄── results (JSONL) ◄── a record for each
@@ -12,13 +14,19 @@
 //!                                                                     standing: shares, paired intervals, verdict
 //! ```
 
+pub mod calibrate;
+pub mod documents;
 #[cfg(feature = "eval")]
 pub mod exact;
+pub mod figures;
 #[cfg(feature = "eval")]
 pub mod fingerprint;
+pub mod fit;
 #[cfg(feature = "eval")]
 pub mod items;
+pub mod kept;
 pub mod perplexity;
+pub mod reading;
 #[cfg(feature = "eval")]
 pub mod results;
 #[cfg(feature = "eval")]
@@ -29,6 +37,9 @@ pub mod standing;
 pub mod task;
 #[cfg(feature = "eval")]
 mod task_error;
+pub mod texts;
 
+pub use documents::Document;
 #[cfg(feature = "eval")]
 pub use task_error::TaskError;
+pub use texts::Texts;

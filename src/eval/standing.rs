@@ -7,6 +7,7 @@ use super::results::{Record, Results};
 use super::runner::{Contender, Kind};
 use super::task::Task;
 use crate::arithmetic::bootstrap::Estimate;
+use crate::generate::Finish;
 
 /// Every interval is drawn from this.
 const SEED: u64 = 1;
@@ -21,6 +22,8 @@ pub struct Row {
     pub n_items: usize,
     /// Tokens of all answers.
     pub n_tokens: usize,
+    /// Answers that were as long as the task allows, and may have been cut off before their end.
+    pub n_cut: usize,
     /// What it took, all runs together.
     pub seconds: f64,
     /// Its share minus the base's and minus the expert's, over the items that both answered, by the filter that the task
@@ -92,6 +95,7 @@ pub fn of(task: &Task, contenders: &[Contender], results: &Results, n_items: usi
         shares: task.exact.names().map(|name| Estimate::of(&right(&of.records, name), SEED)).collect(),
         n_items: of.records.len(),
         n_tokens: of.records.iter().map(|record| record.n_tokens).sum(),
+        n_cut: of.records.iter().filter(|record| record.finish_reason == Finish::Length.name()).count(),
         seconds: of.records.iter().map(|record| record.wall_seconds).sum(),
         against_base: against(of, base),
         against_expert: against(of, expert),
@@ -136,6 +140,7 @@ mod tests {
             shares: Vec::new(),
             n_items: 9,
             n_tokens: 0,
+            n_cut: 0,
             seconds: 0.0,
             against_base: against(base),
             against_expert: against(expert),

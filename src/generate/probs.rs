@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::arithmetic::divergence;
 use crate::arithmetic::row::Row;
 use crate::arithmetic::softmax;
 use crate::llama::Token;
@@ -104,7 +103,8 @@ impl Position {
     /// The same with the divergence of the composed row from the base's.
     #[must_use]
     pub(super) fn with_divergence(self, composed: &[f32], base: &[f32]) -> Self {
-        Self { divergence: Some(divergence::kl(composed, base)), ..self }
+        let (_, divergence) = softmax::divergence(composed, base, softmax::log_sum_exp(base));
+        Self { divergence: Some(divergence), ..self }
     }
 }
 

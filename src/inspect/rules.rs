@@ -49,7 +49,7 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
         };
         let adapters = |side: &Option<SidePlan>| side.as_ref()?.source.as_ref().map(|source| source.adapters.clone());
         let is_same = is_same && adapters(&pair.expert) == adapters(&pair.antiexpert);
-        found.pair(i, &pair.alpha, side(&pair.expert), side(&pair.antiexpert), is_same);
+        found.pair(i, pair.weights(), side(&pair.expert), side(&pair.antiexpert), is_same);
     }
     if plan.pairs.is_empty() {
         found.tell(
@@ -368,9 +368,16 @@ impl Findings {
     }
 
     /// `is_same`: what distinguishes the two is their files alone.
-    fn pair(&mut self, i: usize, alpha: &Schedule, expert: Option<&Model>, antiexpert: Option<&Model>, is_same: bool) {
+    fn pair(
+        &mut self,
+        i: usize,
+        weights: [&Schedule; 2],
+        expert: Option<&Model>,
+        antiexpert: Option<&Model>,
+        is_same: bool,
+    ) {
         let about = Some(Role::Antiexpert(i));
-        if alpha.as_constant() == Some(0.0) {
+        if weights.iter().all(|weight| weight.as_constant() == Some(0.0)) {
             self.add(Level::Note, "alpha", Some(Role::Expert(i)), "α is 0: this pair changes nothing");
         }
         let (Some(expert), Some(antiexpert)) = (expert, antiexpert) else {

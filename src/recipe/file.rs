@@ -25,6 +25,8 @@ pub struct Recipe {
     pub example_prompt: Option<String>,
     /// The system prompt, where none is given.
     pub system_prompt: Option<String>,
+    /// The base's weight in the sum, where it is not 1.
+    pub base_weight: Option<Schedule>,
     pub base: ModelSpec,
     #[serde(default, rename = "pair")]
     pub pairs: Vec<PairSpec>,
@@ -40,8 +42,38 @@ pub struct PairSpec {
     pub name: Option<String>,
     #[serde(default)]
     pub alpha: Schedule,
+    /// The expert's weight where it is not α.
+    pub alpha_expert: Option<Schedule>,
+    /// The antiexpert's weight where it is not α.
+    pub alpha_antiexpert: Option<Schedule>,
     pub expert: Option<ModelSpec>,
     pub antiexpert: Option<ModelSpec>,
+}
+
+impl PairSpec {
+    /// Steers with both sides by this α, whatever they had.
+    pub fn set_alpha(&mut self, alpha: Schedule) {
+        (self.alpha, self.alpha_expert, self.alpha_antiexpert) = (alpha, None, None);
+    }
+
+    /// Refuses values that could not run.
+    fn validate(&self) -> Result<(), OutOfRange> {
+        self.alpha.validate()?;
+        if self.expert.is_none() && self.antiexpert.is_none() {
+            return Err(OutOfRange::new("a pair", "empty", "an expert, an antiexpert or both"));
+        }
+        for (name, weight, side, role) in [
+            ("alpha_expert", &self.alpha_expert, &self.expert, "an expert"),
+            ("alpha_antiexpert", &self.alpha_antiexpert, &self.antiexpert, "an antiexpert"),
+        ] {
+            let Some(weight) = weight else { continue };
+            weight.validate_as(name)?;
+            if side.is_none() {
+                return Err(OutOfRange::new(name, weight, format!("{role} in the pair for it, or no such key")));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Recipe {
@@ -68,7 +100,15 @@ impl Recipe {
     #[must_use]
     pub fn bare(base: ModelSpec) -> Self {
         let (description, example_prompt, system_prompt) = (None, None, None);
-        Self { description, example_prompt, system_prompt, base, pairs: Vec::new(), sampling: Sampling::default() }
+        Self {
+            description,
+            example_prompt,
+            system_prompt,
+            base_weight: None,
+            base,
+            pairs: Vec::new(),
+            sampling: Sampling::default(),
+        }
     }
 
     /// Every model that it names, the base first.
@@ -96,12 +136,13 @@ impl Recipe {
         if self.base.model == ModelName::Base {
             return Err(OutOfRange::new("base", "\"base\"", "a model's file"));
         }
-        for pair in &self.pairs {
-            pair.alpha.validate()?;
-            if pair.expert.is_none() && pair.antiexpert.is_none() {
-                return Err(OutOfRange::new("a pair", "empty", "an expert, an antiexpert or both"));
+        if let Some(weight) = &self.base_weight {
+            weight.validate_as("base_weight")?;
+            if self.pairs.is_empty() {
+                return Err(OutOfRange::new("base_weight", weight, "a pair beside it: a base by itself has no weight"));
             }
         }
+        self.pairs.iter().try_for_each(PairSpec::validate)?;
         self.check_names()?;
         self.models().try_for_each(ModelSpec::validate)?;
         let asks = |spec: &Option<ModelSpec>| {
@@ -213,6 +254,7 @@ mod tests {
 
     const FULL: &str = r#"
         system_prompt = "Be brief."
+        base_weight = 0.7
         [base]
         hf = "user/big-GGUF:Q4_K_M"
         gpu_layers = "all"
@@ -220,6 +262,7 @@ mod tests {
         [[pair]]
         name = "style_1.0-b"
         alpha = "1@0..0.5@64"
+        alpha_antiexpert = 0.25
         expert = { model = "small.gguf", lora = ["tuned.gguf", { path = "more.gguf", scale = 0.5 }], template = "chat.jinja" }
         antiexpert = { model = "small.gguf", template = "expert", system = "", device = ["none"] }
         [[pair]]
@@ -240,8 +283,11 @@ mod tests {
         assert_eq!(recipe.pairs[0].alpha.at(32), 0.75);
         let files: Vec<_> = recipe.files().map(|path| path.display().to_string()).collect();
         assert_eq!(files, ["small.gguf", "tuned.gguf", "more.gguf", "chat.jinja", "small.gguf"]);
+        assert_eq!(recipe.base_weight, Some(Schedule::constant(0.7)));
+        assert_eq!((&recipe.pairs[0].alpha_expert, &recipe.pairs[1].alpha_antiexpert), (&None, &None));
         let written = toml::to_string_pretty(&recipe).expect("it can be written");
         assert_eq!(parse(&written).expect(&written), recipe);
+        assert!(!written.contains("alpha_expert") && written.contains("alpha_antiexpert = 0.25"), "{written}");
     }
 
     #[test]
@@ -265,6 +311,12 @@ mod tests {
             "base = 'b'\n[[pair]]\nalpha = 1.0",
             "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = nan",
             "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha = 11.0",
+            "base = 'b'\nbase_weight = 11\n[[pair]]\nexpert = 'e'",
+            "base = 'b'\nbase_weight = nan\n[[pair]]\nexpert = 'e'",
+            "base = 'b'\nbase_weight = 0.5",
+            "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha_expert = -11",
+            "base = 'b'\n[[pair]]\nexpert = 'e'\nalpha_antiexpert = 0.5",
+            "base = 'b'\n[[pair]]\nantiexpert = 'a'\nalpha_expert = 0.5",
             "base = 'b'\n[[pair]]\nexpert = { model = 'e', lora = [{ path = 'l', scale = nan }] }",
             "base = 'b'\n[sampling]\ntemp = -1.0",
             "base = { model = 'b', template = 'expert' }",

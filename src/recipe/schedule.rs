@@ -68,6 +68,11 @@ impl Schedule {
     pub fn validate(&self) -> Result<(), OutOfRange> {
         self.0.iter().try_for_each(|knot| check_alpha(knot.alpha))
     }
+
+    /// The same for a weight that goes by another name.
+    pub fn validate_as(&self, name: &'static str) -> Result<(), OutOfRange> {
+        self.validate().map_err(|error| OutOfRange { name, ..error })
+    }
 }
 
 /// Refuses an α that is not a number of a sensible size.

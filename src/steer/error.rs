@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::Role;
+use crate::arithmetic::offset::NotFinite;
 use crate::llama::Token;
+use crate::llama::stage::Failure;
 use crate::parameter::OutOfRange;
 use crate::vocab::compare::Differences;
 use crate::{gguf, llama, prompt, text_file};
@@ -72,6 +74,9 @@ pub enum Error {
     )]
     OfBase { role: Role },
 
+    #[error("the recipe gives the base a weight of its own (base_weight), and here the host decodes the base")]
+    BaseWeight,
+
     #[error("the recipe gives the {role} a template or prompt of its own; here the host feeds each role its tokens")]
     OwnPrompt { role: Role },
 
@@ -101,6 +106,13 @@ pub enum Error {
 
     #[error("the {role} is given other tokens than the {sampled}, so that no token of the prompt has one probability")]
     OtherTokens { role: Role, sampled: Role },
+}
+
+/// Of a sum of rows each of which is finite.
+impl From<NotFinite> for Error {
+    fn from(NotFinite { id }: NotFinite) -> Self {
+        Self::Chain(Failure::NotFinite { id }.into())
+    }
 }
 
 impl Error {
@@ -167,6 +179,7 @@ impl Error {
             | Self::Parameter(_)
             | Self::OfBase { .. }
             | Self::OwnPrompt { .. }
+            | Self::BaseWeight
             | Self::NothingFed { .. }
             | Self::NoSequence
             | Self::InUse

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::plan::{Base, HostVocabulary, ModelSource, Plan};
-use super::weights::Weights;
 use super::{Error, Role};
 use crate::gguf::{self, Header};
 use crate::llama::context::Sequences;
@@ -212,7 +211,7 @@ impl Plan {
             let side = self.sides().find(|(of, _)| *of == role).map(|(_, side)| side.source.as_ref().or(base));
             side.is_some_and(|source| source == base) && facts.view(role) == facts.view(Role::Base)
         };
-        base.is_some() && Weights::planned(self.pairs.iter().map(|pair| &pair.alpha)).cancel_base(is_base)
+        base.is_some() && self.weights().cancel_base(is_base)
     }
 
     /// What is computed, each once: every model with a view that it is seen under.

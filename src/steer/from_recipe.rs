@@ -6,7 +6,7 @@ use crate::llama::backend::Backend;
 use crate::llama::{Error, device};
 use crate::recipe::placement::{GpuLayers, Placement};
 use crate::recipe::rope::Rope;
-use crate::recipe::{ModelName, ModelSpec, Recipe};
+use crate::recipe::{ModelName, ModelSpec, PairSpec, Recipe};
 
 impl Plan {
     /// What a recipe asks for. `defaults` is how models are loaded and computed as far as the recipe does not say; its
@@ -14,7 +14,8 @@ impl Plan {
     pub fn of_recipe(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<Self, error::Error> {
         let base = source(recipe, Role::Base, &recipe.base, &recipe.base.placement, defaults, backend)?;
         let pairs = pairs(recipe, defaults, backend)?;
-        Ok(Self { pairs, view: recipe.base.view.clone(), ..Self::alone(base) })
+        let (view, base_weight) = (recipe.base.view.clone(), recipe.base_weight.clone());
+        Ok(Self { view, base_weight, pairs, ..Self::alone(base) })
     }
 
     /// The pairs of a recipe, beside a base that a host decodes.
@@ -31,6 +32,9 @@ impl Plan {
                     return Err(error::Error::OfBase { role });
                 }
             }
+        }
+        if recipe.base_weight.is_some() {
+            return Err(error::Error::BaseWeight);
         }
         Ok(Self::beside(host, pairs(recipe, defaults, backend)?))
     }
@@ -50,7 +54,8 @@ fn pairs(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<V
     let mut pairs = Vec::new();
     for (i, pair) in recipe.pairs.iter().enumerate() {
         let (expert, antiexpert) = (side(Role::Expert(i), &pair.expert)?, side(Role::Antiexpert(i), &pair.antiexpert)?);
-        pairs.push(PairPlan { name: pair.name.clone(), alpha: pair.alpha.clone(), expert, antiexpert });
+        let PairSpec { name, alpha, alpha_expert, alpha_antiexpert, .. } = pair.clone();
+        pairs.push(PairPlan { name, alpha, alpha_expert, alpha_antiexpert, expert, antiexpert });
     }
     Ok(pairs)
 }

@@ -98,12 +98,12 @@ impl Loaded {
         };
         let pairs = plan.pairs.iter().enumerate().map(|(i, pair)| Pair {
             name: pair.name_at(i),
-            alpha: pair.alpha.clone(),
             expert: lanes.of(Role::Expert(i)),
             antiexpert: lanes.of(Role::Antiexpert(i)),
         });
         let pairs = pairs.collect();
-        Ok(arranged(lanes.wanted, pairs, n_vocab, plan.texts))
+        let topology = Topology { lanes: Vec::new(), pairs, weights: plan.weights(), n_vocab };
+        Ok(arranged(lanes.wanted, topology, plan.texts))
     }
 
     /// Opens a context for each model with its adapters, with a sequence for each of its lanes in every text.
@@ -170,7 +170,7 @@ fn beside(host: &HostVocabulary, plan: &Plan, facts: &Facts, load: Load<'_>) -> 
 }
 
 /// Lanes of one model with the same adapters share a context.
-fn arranged(wanted: Vec<Wanted>, pairs: Vec<Pair>, n_vocab: usize, texts: Texts) -> Loaded {
+fn arranged(wanted: Vec<Wanted>, topology: Topology, texts: Texts) -> Loaded {
     let mut sources: Vec<Source> = Vec::new();
     for Wanted { source, .. } in &wanted {
         if !sources.contains(source) {
@@ -185,7 +185,7 @@ fn arranged(wanted: Vec<Wanted>, pairs: Vec<Pair>, n_vocab: usize, texts: Texts)
         let place = lanes.iter().filter(|lane| lane.context == context).count();
         lanes.push(Lane { role, view, context, place, ids, n_vocab: source.model.n_vocab() });
     }
-    Loaded { topology: Arc::new(Topology { lanes, pairs, n_vocab }), sources, texts }
+    Loaded { topology: Arc::new(Topology { lanes, ..topology }), sources, texts }
 }
 
 /// What ends the steered text, then that of every lane by itself.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Role;
+use super::{Role, Weights};
 use crate::llama::context::{ContextParams, Sequences};
 use crate::llama::model::ModelParams;
 use crate::recipe::model_spec::Lora;
@@ -16,6 +16,8 @@ pub struct Plan {
     pub base: Base,
     /// How the base sees a conversation.
     pub view: View,
+    /// The base's weight in the sum; `None` for 1.
+    pub base_weight: Option<Schedule>,
     pub pairs: Vec<PairPlan>,
     /// Take small models whose special tokens are not all the base's.
     pub allow_drift: bool,
@@ -89,6 +91,9 @@ pub struct PairPlan {
     /// What requests call it; `None` for its number.
     pub name: Option<String>,
     pub alpha: Schedule,
+    /// The sides' weights where they are not α.
+    pub alpha_expert: Option<Schedule>,
+    pub alpha_antiexpert: Option<Schedule>,
     pub expert: Option<SidePlan>,
     pub antiexpert: Option<SidePlan>,
 }
@@ -124,6 +129,12 @@ impl PairPlan {
     #[must_use]
     pub fn name_at(&self, i: usize) -> String {
         self.name.clone().unwrap_or_else(|| (i + 1).to_string())
+    }
+
+    /// The weights of expert and antiexpert.
+    #[must_use]
+    pub fn weights(&self) -> [&Schedule; 2] {
+        [&self.alpha_expert, &self.alpha_antiexpert].map(|own| own.as_ref().unwrap_or(&self.alpha))
     }
 }
 
@@ -165,7 +176,11 @@ impl Plan {
     /// A model by itself, steered by nothing.
     #[must_use]
     pub fn alone(base: ModelSource) -> Self {
-        Self { base: base.into(), view: View::default(), pairs: Vec::new(), allow_drift: false, texts: Texts::ONE }
+        Self::of(base.into(), Vec::new())
+    }
+
+    fn of(base: Base, pairs: Vec<PairPlan>) -> Self {
+        Self { base, view: View::default(), base_weight: None, pairs, allow_drift: false, texts: Texts::ONE }
     }
 
     /// The same with one more pair behind the others: the base, and the base under a prompt that a request gives in place of its
@@ -176,7 +191,7 @@ impl Plan {
         let unprompted = View { prompt: Some(String::new()), ..View::default() };
         let (expert, antiexpert) = (Some(SidePlan::base()), Some(SidePlan::base().seen_as(unprompted)));
         let name = Some(Self::GUIDANCE.to_owned());
-        let guide = PairPlan { name, alpha: Schedule::constant(0.0), expert, antiexpert };
+        let guide = PairPlan { name, alpha: Schedule::constant(0.0), expert, antiexpert, ..PairPlan::default() };
         let mut plan = self.clone();
         plan.pairs.push(guide);
         plan
@@ -185,7 +200,13 @@ impl Plan {
     /// Pairs beside a base that a host decodes.
     #[must_use]
     pub fn beside(host: HostVocabulary, pairs: Vec<PairPlan>) -> Self {
-        Self { base: Base::Host(host), view: View::default(), pairs, allow_drift: false, texts: Texts::ONE }
+        Self::of(Base::Host(host), pairs)
+    }
+
+    /// The weights of the sum, unless a request asks for others.
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        Weights::planned(self.base_weight.as_ref(), self.pairs.iter().map(PairPlan::weights))
     }
 
     /// Every side that there is, in order, with its role.

@@ -41,16 +41,16 @@ impl Lane {
     }
 
     /// A row of its logits, by the base's ids.
-    pub(super) fn row<'a>(&'a self, logits: &'a [f32]) -> Row<'a> {
+    #[must_use]
+    pub fn row<'a>(&'a self, logits: &'a [f32]) -> Row<'a> {
         self.ids.as_ref().map_or(logits.into(), |ids| Row::mapped(logits, ids.as_slice()))
     }
 }
 
-/// One pair: its name, α as planned, and the lanes of its sides.
+/// One pair: its name, and the lanes of its sides.
 #[derive(Debug)]
 pub struct Pair {
     pub(super) name: String,
-    pub(super) alpha: Schedule,
     pub(super) expert: Option<usize>,
     pub(super) antiexpert: Option<usize>,
 }
@@ -81,6 +81,8 @@ impl Side {
 pub struct Topology {
     pub(super) lanes: Vec<Lane>,
     pub(super) pairs: Vec<Pair>,
+    /// As planned.
+    pub(super) weights: Weights,
     /// Size of the base's vocabulary.
     pub(super) n_vocab: usize,
 }
@@ -103,7 +105,7 @@ impl Topology {
 
     /// α of every pair as planned, in order.
     pub fn alphas(&self) -> impl Iterator<Item = &Schedule> {
-        self.pairs.iter().map(|pair| &pair.alpha)
+        self.weights.alphas()
     }
 
     /// Size of the base's vocabulary.
@@ -159,10 +161,16 @@ impl Topology {
         Ok(())
     }
 
+    /// The weights as planned.
+    #[must_use]
+    pub fn planned(&self) -> &Weights {
+        &self.weights
+    }
+
     /// The weights that a request asks for.
     pub fn weights(&self, asked: &WeightsRequest) -> Result<Weights, Error> {
         let names: Vec<_> = self.pair_names().collect();
-        Weights::planned(self.pairs.iter().map(|pair| &pair.alpha)).with(asked, &names)
+        self.weights.clone().with(asked, &names)
     }
 
     /// Whether the base has no say under these weights: see [`Plan::cancels_base`](super::Plan::cancels_base).

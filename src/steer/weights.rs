@@ -1,6 +1,7 @@
 //! How far each side of the sum goes along the answer: `w · base + Σ (a · expert − b · antiexpert)`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +37,16 @@ struct PairWeights {
 }
 
 impl Weights {
-    /// α of each pair as `planned`.
-    pub(super) fn planned<'a>(planned: impl Iterator<Item = &'a Schedule>) -> Self {
-        Self { base: None, pairs: planned.map(|alpha| PairWeights { a: alpha.clone(), b: alpha.clone() }).collect() }
+    /// Those of the base (`None` for 1) and of each pair's sides as planned.
+    pub(super) fn planned<'a>(base: Option<&Schedule>, pairs: impl Iterator<Item = [&'a Schedule; 2]>) -> Self {
+        Self { base: base.cloned(), pairs: pairs.map(|[a, b]| PairWeights { a: a.clone(), b: b.clone() }).collect() }
+    }
+
+    /// The same all along the answer: the base's weight, and those of each pair's sides.
+    #[must_use]
+    pub fn constant(base: f32, pairs: &[(f32, f32)]) -> Self {
+        let pair = |&(a, b): &(f32, f32)| PairWeights { a: Schedule::constant(a), b: Schedule::constant(b) };
+        Self { base: Some(Schedule::constant(base)).filter(|_| base != 1.0), pairs: pairs.iter().map(pair).collect() }
     }
 
     /// What is asked for, over these; `names` are those of the pairs, in order.
@@ -64,8 +72,25 @@ impl Weights {
                 pair.b = b;
             }
         }
-        self.base.clone_from(&asked.base);
+        self.base = asked.base.clone().or(self.base);
         Ok(self)
+    }
+
+    /// Whether they change along the answer.
+    #[must_use]
+    pub fn change(&self) -> bool {
+        let mut all = self.base.iter().chain(self.pairs.iter().flat_map(|pair| [&pair.a, &pair.b]));
+        all.any(|weight| weight.as_constant().is_none())
+    }
+
+    /// The one α of every side of every pair, beside a base of weight 1; `None` for anything else.
+    #[must_use]
+    pub fn one_alpha(&self) -> Option<f32> {
+        let mut sides = self.pairs.iter().flat_map(|pair| [&pair.a, &pair.b]);
+        let alpha = self.pairs.first()?.a.as_constant()?;
+        let is_alpha = |weight: &Schedule| weight.as_constant() == Some(alpha);
+        let of_base = self.base.as_ref().is_none_or(|weight| weight.as_constant() == Some(1.0));
+        (of_base && sides.all(is_alpha)).then_some(alpha)
     }
 
     /// Those of the answer's first position, all along it.
@@ -76,7 +101,7 @@ impl Weights {
         Self { base: self.base.as_ref().map(first), pairs: pairs.collect() }
     }
 
-    /// α of every pair, in order.
+    /// α of every pair, in order; its expert's weight where the two sides differ.
     pub fn alphas(&self) -> impl Iterator<Item = &Schedule> {
         self.pairs.iter().map(|pair| &pair.a)
     }
@@ -99,13 +124,29 @@ impl Weights {
     }
 
     /// The base's weight at a position of the answer.
-    pub(super) fn base_at(&self, position: usize) -> f32 {
+    #[must_use]
+    pub fn base_at(&self, position: usize) -> f32 {
         self.base.as_ref().map_or(1.0, |weight| weight.at(position))
     }
 
     /// The weights of a pair's sides at a position of the answer.
-    pub(super) fn at(&self, pair: usize, position: usize) -> (f32, f32) {
+    #[must_use]
+    pub fn at(&self, pair: usize, position: usize) -> (f32, f32) {
         self.pairs.get(pair).map_or((0.0, 0.0), |PairWeights { a, b }| (a.at(position), b.at(position)))
+    }
+}
+
+/// `α = 0.5`, with what differs from that: `α = 1.2 expert / 0.8 antiexpert, base × 0.7`.
+impl fmt::Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, PairWeights { a, b }) in self.pairs.iter().enumerate() {
+            f.write_str(if i == 0 { "α = " } else { ", " })?;
+            if a == b { write!(f, "{a}") } else { write!(f, "{a} expert / {b} antiexpert") }?;
+        }
+        match &self.base {
+            Some(base) => write!(f, "{}base × {base}", if self.pairs.is_empty() { "" } else { ", " }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -118,7 +159,7 @@ mod tests {
         let schedule = |text: &str| text.parse::<Schedule>().expect(text);
         let cancels = |alphas: &[&str], bases: &[Role]| {
             let alphas: Vec<_> = alphas.iter().map(|text| schedule(text)).collect();
-            Weights::planned(alphas.iter()).cancel_base(|role| bases.contains(&role))
+            Weights::planned(None, alphas.iter().map(|alpha| [alpha, alpha])).cancel_base(|role| bases.contains(&role))
         };
         let (expert, antiexpert) = (Role::Expert(0), Role::Antiexpert(0));
         assert!(cancels(&["1"], &[antiexpert]));
@@ -136,12 +177,33 @@ mod tests {
         ] {
             assert!(!cancels(alphas, bases), "{alphas:?} {bases:?}");
         }
+        let weighted = |base: &str, a: &str, b: &str| {
+            let [base, a, b] = [base, a, b].map(schedule);
+            Weights::planned(Some(&base), [[&a, &b]].into_iter()).cancel_base(|role| role == antiexpert)
+        };
+        assert!(weighted("0.5", "2", "0.5") && weighted("1@0..0@8", "1", "1@0..0@8"));
+        assert!(!weighted("0.5", "1", "1") && !weighted("1", "1", "0.5"));
+    }
+
+    #[test]
+    fn weights_in_words() {
+        let [half, two] = [0.5, 2.0].map(Schedule::constant);
+        let shown = |base, pairs: &[[&Schedule; 2]]| Weights::planned(base, pairs.iter().copied()).to_string();
+        assert_eq!(shown(None, &[[&half, &half], [&two, &two]]), "α = 0.5, 2");
+        assert_eq!(shown(Some(&half), &[[&two, &half]]), "α = 2 expert / 0.5 antiexpert, base × 0.5");
+        let all = Schedule::constant(1.0);
+        let one = |base, pairs: &[[&Schedule; 2]]| Weights::planned(base, pairs.iter().copied()).one_alpha();
+        assert_eq!(one(Some(&all), &[[&half, &half], [&half, &half]]), Some(0.5));
+        assert_eq!(one(None, &[[&half, &half], [&two, &two]]), None);
+        assert_eq!((one(None, &[[&half, &two]]), one(Some(&half), &[[&half, &half]])), (None, None));
+        assert_eq!((shown(None, &[]), shown(Some(&two), &[])), (String::new(), "base × 2".to_owned()));
     }
 
     #[test]
     fn one_for_all_one_for_each_or_as_planned() {
         let planned = [0.5, 0.25].map(Schedule::constant);
-        let with = |asked: WeightsRequest| Weights::planned(planned.iter()).with(&asked, &["left", "right"]);
+        let plan = Weights::planned(None, planned.iter().map(|alpha| [alpha, alpha]));
+        let with = |asked: WeightsRequest| plan.clone().with(&asked, &["left", "right"]);
         let at = |weights: &Weights| [weights.at(0, 3), weights.at(1, 3)];
         let all = |alphas: &[f32]| alphas.iter().map(|&alpha| Schedule::constant(alpha)).collect::<Vec<_>>();
         let weights = with(WeightsRequest::default()).expect("the plan's");
@@ -167,5 +229,15 @@ mod tests {
         assert_eq!(at(&named("left", all(&[2.0])).expect("by name")), [(3.0, 3.0), (2.0, 2.0)]);
         let error = named("up", Vec::new()).expect_err("there is none").to_string();
         assert_eq!(error, "there is no pair \"up\", expected one of left, right");
+        // What is planned of single sides and of the base stays, as far as nothing else is asked for.
+        let [half, two] = [0.5, 2.0].map(Schedule::constant);
+        let own = || Weights::planned(Some(&half), [[&two, &half]].into_iter());
+        let weights = own().with(&WeightsRequest::default(), &["1"]).expect("the plan's");
+        assert_eq!((weights.at(0, 0), weights.base_at(0)), ((2.0, 0.5), 0.5));
+        let asked = WeightsRequest { alpha: all(&[1.0]), ..WeightsRequest::default() };
+        let weights = own().with(&asked, &["1"]).expect("another α");
+        assert_eq!((weights.at(0, 0), weights.base_at(0)), ((1.0, 1.0), 0.5));
+        let asked = WeightsRequest { base: Some(Schedule::constant(1.0)), ..WeightsRequest::default() };
+        assert_eq!(own().with(&asked, &["1"]).expect("another base").base_at(0), 1.0);
     }
 }

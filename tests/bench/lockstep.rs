@@ -55,8 +55,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut models = Models::default();
     let mut load = |plan: &Plan| Ensemble::load(&backend, plan, &mut models, &mut |_, _, _| true);
     let model = |source: &ModelSource| Some(SidePlan::from(source.clone()));
-    let pair =
-        PairPlan { name: None, alpha: Schedule::constant(1.0), expert: model(&expert), antiexpert: model(&antiexpert) };
+    let pair = PairPlan {
+        alpha: Schedule::constant(1.0),
+        expert: model(&expert),
+        antiexpert: model(&antiexpert),
+        ..PairPlan::default()
+    };
     let ensemble = load(&Plan { pairs: vec![pair], ..Plan::alone(base.clone()) })?;
     let mut singles = Vec::new();
     for source in [&base, &expert, &antiexpert] {

@@ -307,6 +307,35 @@ fn alpha_follows_its_schedule() {
     assert!(error.contains("3 values of α are given for 1 pair"), "{error}");
 }
 
+/// `w · base + a · expert − b · antiexpert` as a recipe says it; a request's α replaces both sides' and leaves the base's.
+#[test]
+fn weights_of_a_recipe_are_those_of_the_sum() {
+    let [base, expert, antiexpert] = ["base", "expert", "antiexpert"].map(file);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("weighted.toml");
+    let text = format!(
+        "base = {base:?}\nbase_weight = 0.5\n[[pair]]\nexpert = {expert:?}\nantiexpert = {antiexpert:?}\n\
+         alpha = 0.8\nalpha_expert = '1@0..0.5@2'\n"
+    );
+    std::fs::write(&path, text).expect("writable");
+    let recipe = Recipe::open(path.to_str().expect("UTF-8")).expect("valid");
+    let plan = Plan::of_recipe(&recipe, &source(""), &backend()).expect("a plan");
+    let further = further();
+    let [b, e, a] = [base, expert, antiexpert].map(|path| alone(&path, &[], &tokens(&path, PROMPT), &further));
+    assert_close(&composed(&plan, &prompt(), &further, 0.0), |i, id| {
+        0.5 * b[i][id] + [1.0, 0.75, 0.5, 0.5][i] * e[i][id] - 0.8 * a[i][id]
+    });
+    let steered = load(&plan).expect("it loads");
+    let topology = steered.ensemble().topology();
+    assert_eq!(topology.planned().to_string(), "α = 1@0..0.5@2 expert / 0.8 antiexpert, base × 0.5");
+    let asked = topology.weights(&trio::alphas(&[0.3])).expect("one for all");
+    assert_eq!(asked.to_string(), "α = 0.3, base × 0.5");
+    // Where a host decodes the base, nobody here could weigh it.
+    let vocabulary = proxytune::steer::HostVocabulary::File(file("base"));
+    let error = Plan::of_recipe_beside(&recipe, vocabulary, &source(""), &backend()).expect_err("a base's weight");
+    assert!(error.to_string().contains("base_weight"), "{error}");
+}
+
 #[test]
 fn several_pairs_of_one_plan_take_one_alpha_or_one_each() {
     let pair = |alpha: f32| PairPlan { alpha: Schedule::constant(alpha), ..demo(0.0).pairs.remove(0) };

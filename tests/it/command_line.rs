@@ -13,7 +13,8 @@ pub fn proxytune(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
     // One thread, since tests run beside one another; no terminal, so nothing waits for input.
     command.args(args).stdin(Stdio::null()).env_remove("PROXYTUNE_MODELS");
-    if args.first().is_some_and(|command| ["generate", "compare", "eval", "perplexity"].contains(command)) {
+    let runs_models = ["generate", "compare", "eval", "perplexity", "calibrate"];
+    if args.first().is_some_and(|command| runs_models.contains(command)) {
         command.args(["-t", "1"]);
     }
     command
@@ -174,6 +175,14 @@ fn flags_of_the_roles_reach_them() {
         (&["--alpha", "1,2"][..], "2 values of α are given for 1 pair"),
         (&["--alpha", "1", "--alpha-schedule", "1@0"], "cannot be used with"),
         (&["--alpha-schedule", "1@1"], "position 0 first"),
+        (&["--alpha-expert", "1,2"], "2 values of --alpha-expert are given for 1 pair"),
+        (&["--alpha-antiexpert", "11"], "alpha_antiexpert is 11, expected a number from -10 to 10"),
+        (&["--base-weight", "nan"], "base_weight is NaN, expected a number from -10 to 10"),
+        (
+            &["-R", "demo", "-ma", "none", "--alpha-antiexpert", "1"],
+            "alpha_antiexpert is 1, expected an antiexpert in the pair",
+        ),
+        (&["-m", "x.gguf", "--base-weight", "0.5"], "there is no pair to steer with"),
         (&["--expert-template", "expert"], "expected an expert with another template"),
         (&["--base-template", "model"], "has no chat template"),
         (&["--expert-lora-scaled", "x.gguf"], "expected a file and its scale"),
@@ -227,6 +236,36 @@ fn flags_override_the_first_pair_of_a_recipe_and_keep_the_others() {
         "generate", m, base, me, expert, ma, antiexpert, "--alpha", "0.5", "-p", PROMPT, "-n", "12", "--temp", "0",
     ]);
     assert_eq!(half, stdout(&alone));
+}
+
+/// Flags and a recipe say the same, drafts or not.
+#[test]
+fn weights_of_the_base_and_of_single_sides() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = files();
+    let [_, base, _, expert, _, antiexpert] = &files;
+    let path = folder.path().join("weighted.toml");
+    let pair = format!("[[pair]]\nexpert = {expert:?}\nantiexpert = {antiexpert:?}\n");
+    let weights = "alpha_expert = 0.9\nalpha_antiexpert = 0.4\n";
+    std::fs::write(&path, format!("base = {base:?}\nbase_weight = 0.5\n{pair}{weights}")).expect("writable");
+    let recipe = path.to_str().expect("UTF-8");
+    let rest = ["-p", PROMPT, "-n", "24", "--temp", "0", "--deterministic", "--json"];
+    let ask = |args: &[&str], draft: &str| {
+        json(&[&["generate"], args, &rest, &["--draft", draft]].concat())["tokens"].clone()
+    };
+    let written = ask(&["-R", recipe], "off");
+    assert_eq!(ask(&["-R", recipe], "4"), written);
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    let flags = ["--base-weight", "0.5", "--alpha-expert", "0.9", "--alpha-antiexpert", "0.4"];
+    assert_eq!(ask(&[&files[..], &flags].concat(), "off"), written);
+    assert_ne!(ask(&files, "off"), written);
+    // A new α is that of both sides, and the base's weight stays.
+    let other = ask(&["-R", recipe, "--alpha", "0.7"], "off");
+    assert_eq!(ask(&[&files[..], &["--base-weight", "0.5", "--alpha", "0.7"]].concat(), "off"), other);
+    let shown = stdout(&run(&["recipe", "show", recipe]));
+    assert!(shown.contains("base_weight = 0.5") && shown.contains("alpha_antiexpert = 0.4"), "{shown}");
+    let demo = stdout(&run(&["recipe", "show", "demo"]));
+    assert!(!demo.contains("base_weight") && !demo.contains("alpha_"), "{demo}");
 }
 
 #[test]

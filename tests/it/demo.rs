@@ -106,7 +106,7 @@ fn the_cards_losses_are_those_of_the_files() {
         assert_eq!(rows.len(), 6);
         for row in &rows {
             let told = told.get(&name(row)).unwrap_or_else(|| panic!("{heading}: no row {}", name(row)));
-            let got = row.loss.mean();
+            let got = row.figures.loss.mean();
             // Three digits, and processors round differently.
             assert!((got - told).abs() < 0.005, "{heading}, {}: {got} nats, {told} in the card", name(row));
         }

@@ -27,10 +27,10 @@ impl Files {
         let antiexpert = self.write("antiexpert.gguf", &Spec { seed: 2, ..Spec::tiny() });
         let expert = self.write("expert.gguf", expert);
         let pair = PairPlan {
-            name: None,
             alpha: proxytune::recipe::Schedule::default(),
             expert: model(expert),
             antiexpert: model(antiexpert),
+            ..PairPlan::default()
         };
         Plan { pairs: vec![pair], ..Plan::alone(source(base)) }
     }

@@ -19,6 +19,7 @@ mod alone;
 mod alongside;
 mod arrangements;
 mod bench;
+mod calibrate;
 mod chain;
 mod chat;
 mod check;

@@ -19,7 +19,7 @@ fn the_losses_are_those_of_the_lanes() {
         .expect("it measures");
     let tokens = steered.model().tokenize(TEXT).expect("tokens");
     assert_eq!(report.n_tokens, tokens.len() - 1);
-    assert_eq!(report.n_windows, (tokens.len() - 1).div_ceil(15));
+    assert_eq!(report.n_texts, (tokens.len() - 1).div_ceil(15));
 
     // Again, one token at a time, in f64.
     let mut sums = [0.0; 4];
@@ -47,7 +47,7 @@ fn the_losses_are_those_of_the_lanes() {
     let expected = sums.map(|sum| sum / report.n_tokens as f64);
     let mean = |predictor| {
         let row = report.rows.iter().find(|row| row.predictor == predictor).expect("a row");
-        row.loss.mean()
+        row.figures.loss.mean()
     };
     let got = [
         mean(Predictor::Alone(Role::Base)),
@@ -73,9 +73,9 @@ fn it_can_be_stopped_and_says_how_far_it_came() {
         n_asked <= 1
     });
     let report = report.expect("it measures");
-    assert_eq!((report.n_windows, report.n_tokens), (1, 15));
+    assert_eq!((report.n_texts, report.n_tokens), (1, 15));
     let report = measure(steered.engine.ensemble_mut(), TEXT, &[], Some(1), |_, _| true).expect("it measures");
-    assert_eq!(report.n_windows, 1);
+    assert_eq!(report.n_texts, 1);
 }
 
 /// Several windows at once are the same windows, in the same order.
@@ -93,7 +93,7 @@ fn windows_that_are_read_together_have_the_losses_of_each() {
             .expect("it measures")
     };
     let one_by_one = report(1);
-    assert!(one_by_one.n_windows > 3);
+    assert!(one_by_one.n_texts > 3);
     for n in [2, 3, 16] {
         assert_eq!(report(n), one_by_one, "{n} at once");
     }

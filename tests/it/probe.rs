@@ -100,8 +100,7 @@ fn a_library_names_the_program() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let [base, _, fatal] = files(folder.path());
     let side = |path: &str| Some(ModelSource::new(path).into());
-    let pair =
-        |expert| PairPlan { name: None, alpha: proxytune::recipe::Schedule::constant(1.0), expert, antiexpert: None };
+    let pair = |expert| PairPlan { alpha: proxytune::recipe::Schedule::constant(1.0), expert, ..PairPlan::default() };
     let plan = Plan { pairs: vec![pair(side(&base)), pair(side(&fatal))], ..Plan::alone(ModelSource::new(&base)) };
     let facts = plan.check().expect("well-formed");
     let admit = |prober: Prober| prober.admit(&plan, &facts, &|| false).expect_err("a file that ends llama.cpp");

@@ -41,7 +41,7 @@ fn same_as_perplexity(plan: &Plan, text: &str) {
     let mut engine = one(plan);
     let predictors = [0.75, -0.5].map(Predictor::Steered);
     let losses = measure(engine.ensemble_mut(), text, &predictors, None, |_, _| true).expect("it measures");
-    assert_eq!(losses.n_windows, 1);
+    assert_eq!(losses.n_texts, 1);
     let tokens = engine.ensemble().model(0).tokenize(text).expect("tokens");
     let expert = engine.ensemble().lane(Role::Expert(0)).expect("an expert");
     let own: Vec<_> =
@@ -61,7 +61,7 @@ fn same_as_perplexity(plan: &Plan, text: &str) {
         assert_eq!((&answer.failure, answer.finish), (&None, Some(Finish::Length)));
         let chosen: Vec<_> = answer.prompt_positions.iter().map(|position| position.chosen.id).collect();
         assert_eq!(chosen, tokens[1..]);
-        let loss = losses.rows.iter().find(|row| row.predictor == predictor).expect("a row").loss.mean();
+        let loss = losses.rows.iter().find(|row| row.predictor == predictor).expect("a row").figures.loss.mean();
         let mean = -sum(&answer) / chosen.len() as f64;
         assert!((mean - loss).abs() < 1e-6, "{predictor:?}: {mean} against {loss}");
     }

@@ -40,10 +40,10 @@ pub fn model(path: impl Into<PathBuf>) -> Option<SidePlan> {
 
 pub fn plan(base: &str, pairs: &[(f32, Option<SidePlan>, Option<SidePlan>)]) -> Plan {
     let pair = |(alpha, expert, antiexpert): &(f32, Option<SidePlan>, Option<SidePlan>)| PairPlan {
-        name: None,
         alpha: Schedule::constant(*alpha),
         expert: expert.clone(),
         antiexpert: antiexpert.clone(),
+        ..PairPlan::default()
     };
     Plan { pairs: pairs.iter().map(pair).collect(), ..Plan::alone(source(file(base))) }
 }
@@ -62,10 +62,10 @@ pub fn with_recurrent_pair(folder: &Path) -> Plan {
     };
     let [expert, antiexpert] = [1, 2].map(|seed| write(&format!("mamba-{seed}"), &Spec { seed, ..Spec::mamba() }));
     let pair = PairPlan {
-        name: None,
         alpha: Schedule::constant(1.0),
         expert: Some(expert.into()),
         antiexpert: Some(antiexpert.into()),
+        ..PairPlan::default()
     };
     Plan { pairs: vec![pair], ..Plan::alone(write("base", &Spec::tiny())) }
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use proxytune::eval::Texts;
+use proxytune::eval::calibrate::calibrate;
+use proxytune::eval::kept::{Kept, Store};
 use proxytune::eval::perplexity::{Predictor, measure};
 use proxytune::gguf::Header;
 use proxytune::recipe::Schedule;
@@ -65,10 +68,10 @@ fn trio(folder: &Path, base: &Spec, expert: &Spec, antiexpert: &Spec) -> Plan {
         path
     };
     let pair = PairPlan {
-        name: None,
         alpha: Schedule::default(),
         expert: model(write("expert", expert)),
         antiexpert: model(write("antiexpert", antiexpert)),
+        ..PairPlan::default()
     };
     Plan { pairs: vec![pair], ..Plan::alone(source(write("base", base))) }
 }
@@ -93,7 +96,12 @@ fn a_pair_that_numbers_its_tokens_otherwise_steers_the_same() {
         let answers = |plan: &Plan| {
             let mut steered = load(plan).expect("it loads");
             let report = measure(steered.engine.ensemble_mut(), text, &[Predictor::Steered(1.0)], None, |_, _| true);
-            let losses: Vec<f64> = report.expect("figures").rows.iter().map(|row| row.loss.mean()).collect();
+            let mut losses: Vec<f64> =
+                report.expect("figures").rows.iter().map(|row| row.figures.loss.mean()).collect();
+            let texts = Texts::windows(steered.engine.ensemble_mut(), text, None).expect("a window");
+            let kept = Kept::read(steered.engine.ensemble_mut(), &texts, Store::memory(), |_, _| true);
+            let found = calibrate(&kept.expect("rows"), 1).expect("weights");
+            losses.extend(found.rows.iter().map(|row| row.figures.loss.mean()));
             let answers =
                 requests.each_ref().map(|request| generate(&mut steered, text, request).expect("it generates"));
             (answers, losses)

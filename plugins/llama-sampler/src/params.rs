@@ -212,7 +212,7 @@ impl Wanted {
         }
         if !params.alpha.is_nan() {
             check_alpha(params.alpha)?;
-            recipe.pairs.iter_mut().for_each(|pair| pair.alpha = Schedule::constant(params.alpha));
+            recipe.pairs.iter_mut().for_each(|pair| pair.set_alpha(Schedule::constant(params.alpha)));
         }
         if !params.plausibility.is_nan() {
             recipe.sampling.plausibility = params.plausibility;

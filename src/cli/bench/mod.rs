@@ -35,9 +35,8 @@ pub fn run(args: &args::Bench) -> Result<Done> {
     if args.n_prompt == 0 && args.n_gen == 0 {
         return Err(BadUsage("there is nothing to measure: -p and -n are 0".to_owned())).hint("leave one of them out");
     }
-    let alphas = args.alpha.schedules()?;
     let sampling = args.sampling.over(&Sampling { seed: Some(SEED), ..Sampling::greedy() }, true)?;
-    let recipe = roles::recipe(&args.models, &alphas, true)?;
+    let recipe = roles::recipe(&args.models, &args.alpha, true)?;
     there::check(&recipe)?;
     let given = args.file.as_deref().map(read_text).transpose()?;
     let mut resolved = Resolved::of(recipe, &args.models)?;

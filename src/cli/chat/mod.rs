@@ -24,9 +24,8 @@ use crate::recipe::view::TemplateName;
 use crate::steer::{Plan, Texts};
 
 pub fn run(args: &args::Chat) -> Result<Done> {
-    let alphas = args.alpha.schedules()?;
     let escape = !args.no_escape;
-    let mut resolved = Resolved::new(&args.models, &alphas, escape)?;
+    let mut resolved = Resolved::new(&args.models, &args.alpha, escape)?;
     let conversation = resolve::conversation(&args.conversation, &resolved.recipe, escape)?;
     let (n_predict, stop) = args.end.limits(escape);
     let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;

@@ -17,7 +17,7 @@ use crate::inspect::CANCELLED_BASE;
 use crate::llama::Token;
 use crate::prompt::{Conversation, Generated, Message, Speaker, View};
 use crate::recipe::Schedule;
-use crate::steer::{Ensemble, Role, Sampled, Weights, WeightsRequest};
+use crate::steer::{Ensemble, Role, Sampled, WeightsRequest};
 
 pub struct Session {
     engine: Engine,
@@ -81,13 +81,11 @@ impl Session {
     }
 
     pub fn alphas(&self) -> String {
-        let weights = self.engine.ensemble().topology().weights(&self.request.weights);
-        let alphas: Vec<_> = weights.iter().flat_map(Weights::alphas).map(ToString::to_string).collect();
-        if alphas.is_empty() {
-            "there is no pair to steer with".to_owned()
-        } else {
-            format!("α = {}", alphas.join(" "))
+        let topology = self.engine.ensemble().topology();
+        if topology.n_pairs() == 0 {
+            return "there is no pair to steer with".to_owned();
         }
+        topology.weights(&self.request.weights).map(|weights| weights.to_string()).unwrap_or_default()
     }
 
     pub fn set_alphas(&mut self, alphas: Vec<Schedule>) -> Result<()> {

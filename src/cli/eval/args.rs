@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use crate::cli::alpha::Parts;
 use crate::cli::models::Models;
 use crate::engine::MAX_SLOTS;
 
@@ -34,6 +35,8 @@ pub struct Eval {
     /// Values of α to try, between commas, each for all pairs [default: the recipe's]
     #[arg(long, allow_hyphen_values = true, value_delimiter = ',', value_name = "N,…")]
     pub alpha: Vec<f32>,
+    #[command(flatten)]
+    pub parts: Parts,
     /// A model of the base's size that was tuned itself, to compare with. It is loaded behind the others, and sees what the
     /// first expert sees
     #[arg(long, value_name = "FNAME")]

@@ -62,18 +62,16 @@ fn steered(typed: &[f32], plan: &Plan) -> Result<Vec<Contender>> {
         return if typed.is_empty() { Ok(Vec::new()) } else { roles::no_pair() };
     }
     if typed.is_empty() {
-        let mut alphas: Vec<_> = plan.pairs.iter().map(|pair| pair.alpha.to_string()).collect();
-        if alphas.iter().all(|alpha| *alpha == alphas[0]) {
-            alphas.truncate(1);
-        }
-        return Ok(vec![at(format!("steered α = {}", alphas.join("; ")), WeightsRequest::default())]);
+        return Ok(vec![at(format!("steered {}", plan.weights()), WeightsRequest::default())]);
     }
+    // A new α leaves the base's weight as it is.
+    let base = plan.base_weight.as_ref().map(|weight| format!(", base × {weight}")).unwrap_or_default();
     let mut all: Vec<Contender> = Vec::new();
     for &alpha in typed {
         let schedule = Schedule::constant(alpha);
         schedule.validate()?;
         let contender = at(
-            format!("steered α = {schedule}"),
+            format!("steered α = {schedule}{base}"),
             WeightsRequest { alpha: vec![schedule], ..WeightsRequest::default() },
         );
         if !all.contains(&contender) {

@@ -32,7 +32,7 @@ const TEMPLATE_TOKENS: usize = 128;
 
 pub fn run(args: &Eval) -> Result<Done> {
     let task = Task::open(&args.task)?;
-    let recipe = roles::recipe(&args.models, &[], true)?;
+    let recipe = roles::recipe(&args.models, &args.parts.clone().into(), true)?;
     there::check(&recipe)?;
     let tuned = contenders::tuned(args, &recipe);
     tuned.iter().try_for_each(|(_, recipe)| there::check(recipe))?;

@@ -59,13 +59,17 @@ fn table(task: &Task, n_items: usize, rows: &[Row]) -> Table {
     let filters = task.exact.names().flat_map(|name| [name.to_owned(), "95 %".to_owned()]);
     let against = ["base", "expert"].map(|other| format!("against {other} ({by})"));
     let heads = [String::new()].into_iter().chain(filters);
-    let heads = heads.chain(["tokens".to_owned(), "tok/s".to_owned()]).chain(against);
+    let heads = heads.chain(["cut off", "tokens", "tok/s"].map(str::to_owned)).chain(against);
     table.load_preset(NOTHING).set_header(heads.collect::<Vec<_>>());
     for row in rows {
         // A contender that was broken off has fewer.
         let n = if row.n_items < n_items { format!(" ({} items)", row.n_items) } else { String::new() };
         let shares = row.shares.iter().flat_map(|share| [percent(share.mean), between(share)]);
-        let pace = [per_item(row).map_or("–".to_owned(), |n| format!("{n:.0}")), format!("{:.1}", per_second(row))];
+        let pace = [
+            row.n_cut.to_string(),
+            per_item(row).map_or("–".to_owned(), |n| format!("{n:.0}")),
+            format!("{:.1}", per_second(row)),
+        ];
         let against = [&row.against_base, &row.against_expert];
         let against = against.map(|difference| difference.as_ref().map_or("–".to_owned(), points));
         let cells = [format!("{}{n}", row.contender)].into_iter().chain(shares).chain(pace).chain(against);
@@ -110,7 +114,7 @@ fn json(args: &Eval, task: &Task, sampling: &Sampling, n_items: usize, rows: &[R
         let scores: Map<_, _> = task.exact.names().map(str::to_owned).zip(row.shares.iter().map(estimate)).collect();
         json!({
             "contender": row.contender, "kind": kind(row.kind), "n_items": row.n_items, "scores": scores,
-            "tokens_per_item": per_item(row), "tokens_per_second": per_second(row),
+            "n_cut_off": row.n_cut, "tokens_per_item": per_item(row), "tokens_per_second": per_second(row),
             "against_base": row.against_base.as_ref().map(estimate),
             "against_expert": row.against_expert.as_ref().map(estimate),
             "beats_base_and_expert": row.verdict().map(Verdict::name),

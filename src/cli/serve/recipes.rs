@@ -33,10 +33,9 @@ pub fn of(args: &Serve, n_slots: usize) -> Result<(Vec<Served>, Setup)> {
         return Err(BadUsage("several recipes are given beside models or an alias".to_owned()))
             .hint("models and --alias are for one recipe; each of several is listed by its own name");
     }
-    let alphas = args.alpha.schedules()?;
     let (mut plans, mut served) = (Vec::new(), Vec::<Served>::new());
     for name in names {
-        let recipe = roles::recipe_named(&args.models, name, &alphas, true)?;
+        let recipe = roles::recipe_named(&args.models, name, &args.alpha, true)?;
         there::check(&recipe)?;
         let (one, plan) = serve_one(args, recipe, name, n_slots, served.len())?;
         if served.iter().any(|other| other.name == one.name) {

@@ -74,12 +74,14 @@ impl SteeringFields {
 
     /// Asks for guidance beside what the pairs do. The base by itself is guided with pairs that do nothing.
     fn guide(&self, scale: f32, model: Model<'_>, request: &mut Request) -> Result<usize, Error> {
-        let WeightsRequest { alpha, pairs, .. } = &mut request.weights;
+        let WeightsRequest { alpha, pairs, base, .. } = &mut request.weights;
         match request.sampled {
             // With one for each, the last one is that of guidance, which is said by its name.
             Sampled::Steered if alpha.len() > 1 => alpha.push(Schedule::constant(0.0)),
             Sampled::Steered => {}
-            Sampled::Alone(Role::Base) => *alpha = vec![Schedule::constant(0.0)],
+            Sampled::Alone(Role::Base) => {
+                (*alpha, *base) = (vec![Schedule::constant(0.0)], Some(Schedule::constant(1.0)));
+            }
             Sampled::Alone(_) => {
                 let why = format!("guidance is of the base, and {} is not", model.id());
                 return Err(Error::unsupported("guidance_scale", why));

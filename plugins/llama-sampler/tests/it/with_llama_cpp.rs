@@ -32,8 +32,12 @@ fn by_proxytune(sampling: Sampling) -> Vec<i32> {
         ModelSource { context, ..ModelSource::new(file(role)) }
     };
     let side = |role| Some(source(role).into());
-    let pair =
-        PairPlan { name: None, alpha: Schedule::constant(1.0), expert: side("expert"), antiexpert: side("antiexpert") };
+    let pair = PairPlan {
+        alpha: Schedule::constant(1.0),
+        expert: side("expert"),
+        antiexpert: side("antiexpert"),
+        ..PairPlan::default()
+    };
     let plan = Plan { pairs: vec![pair], ..Plan::alone(source("base")) };
     let backend = backend::shared().expect("a backend");
     let ensemble = Ensemble::load(&backend, &plan, &mut Models::default(), &mut |_, _, _| true).expect("it loads");

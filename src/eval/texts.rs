@@ -1,0 +1,126 @@
+//! What is scored: windows of a text, or the answers of documents.
+//!
+//! A text is cut into windows that do not overlap. A window holds as many tokens as the context, the model's BOS in front
+//! where it has one, and every token behind the first of the window is scored given those before it. Of a document the
+//! answer alone is scored: each lane reads the prompt under its own view, as it would to answer it, then the same tokens,
+//! which are the base's for the answer behind its prompt. What would end the answer is not scored.
+
+use super::Document;
+use crate::llama::Token;
+use crate::prompt::{Conversation, Message, Speaker};
+use crate::steer::error::in_lane;
+use crate::steer::{Ensemble, Error, Prompts, Role, Sampled};
+
+/// What each lane reads, and the tokens behind that which are scored, by the base's ids.
+#[derive(Debug, Clone)]
+pub struct Text {
+    pub(super) prompts: Prompts,
+    pub(super) answer: Vec<Token>,
+}
+
+/// What groups the tokens of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    Window,
+    Document,
+}
+
+/// Texts that depend on one another no more than windows of a text do.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    pub(super) all: Vec<Text>,
+    pub group: Group,
+    /// Documents that were left out: some lane's context does not hold their prompt and answer.
+    pub n_too_long: usize,
+}
+
+impl Texts {
+    /// The windows of a text, at most `max` of them.
+    pub fn windows(ensemble: &Ensemble, text: &str, max: Option<usize>) -> Result<Self, Error> {
+        let (n_ctx, model) = (ensemble.n_ctx(), ensemble.model(0));
+        let bos = model.leading_bos();
+        let mut tokens = model.tokenize(text).map_err(in_lane(Role::Base))?;
+        if bos.is_some() && tokens.first() == bos.as_ref() {
+            tokens.remove(0);
+        }
+        let n_new = (n_ctx - usize::from(bos.is_some())).max(1);
+        let mut texts = Vec::new();
+        for new in tokens.chunks(n_new).take(max.unwrap_or(usize::MAX)) {
+            let (first, answer) = match bos {
+                Some(bos) => (bos, new),
+                None => (new[0], &new[1..]),
+            };
+            if !answer.is_empty() {
+                let prompts = ensemble.same(Sampled::Steered, &[first])?;
+                texts.push(Text { prompts, answer: answer.to_vec() });
+            }
+        }
+        Ok(Self { all: texts, group: Group::Window, n_too_long: 0 })
+    }
+
+    /// The answers of documents. `system` is the system prompt of those without one.
+    pub fn documents(ensemble: &Ensemble, documents: &[Document], system: Option<&str>) -> Result<Self, Error> {
+        let mut texts = Self { all: Vec::new(), group: Group::Document, n_too_long: 0 };
+        for Document { conversation, answer } in documents {
+            let mut conversation = conversation.clone();
+            let has_system = conversation.messages.iter().any(|message| message.speaker == Speaker::System);
+            if let Some(system) = system.filter(|_| !has_system) {
+                conversation.messages.insert(0, Message::new(Speaker::System, system));
+            }
+            let prompts = ensemble.prompts(Sampled::Steered, &conversation, &[])?;
+            let answer = continuation(ensemble, conversation, prompts.sampled(), answer)?;
+            match ensemble.check_room(&prompts, Sampled::Steered) {
+                Err(Error::PromptTooLong { .. }) => texts.n_too_long += 1,
+                Err(error) => return Err(error),
+                // The last token is predicted and never read.
+                Ok(()) if prompts.longest() + answer.len() - 1 > ensemble.n_ctx() => texts.n_too_long += 1,
+                Ok(()) => texts.all.push(Text { prompts, answer }),
+            }
+        }
+        Ok(texts)
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Tokens that are scored.
+    #[must_use]
+    pub fn n_tokens(&self) -> usize {
+        self.all.iter().map(|text| text.answer.len()).sum()
+    }
+
+    /// Leaves out what comes behind `n_tokens` tokens; the last text is there to its end.
+    pub fn truncate(&mut self, n_tokens: usize) {
+        let mut n = 0;
+        let is_within = |text: &Text| {
+            let is_within = n < n_tokens;
+            n += text.answer.len();
+            is_within
+        };
+        let n_texts = self.all.iter().map(is_within).take_while(|is_within| *is_within).count();
+        self.all.truncate(n_texts);
+    }
+}
+
+/// An answer's tokens as they follow a prompt: those that the base's prompt gains by it, or where the two run into one
+/// token, those of the answer by itself.
+fn continuation(
+    ensemble: &Ensemble,
+    conversation: Conversation,
+    prompt: &[Token],
+    answer: &str,
+) -> Result<Vec<Token>, Error> {
+    let conversation = Conversation { prefix: answer.to_owned(), ..conversation };
+    let both = ensemble.prompts(Sampled::Alone(Role::Base), &conversation, &[])?;
+    match both.sampled().strip_prefix(prompt) {
+        Some(gained) if !gained.is_empty() => Ok(gained.to_vec()),
+        _ => ensemble.model(0).tokenize_text(answer, false, false).map_err(in_lane(Role::Base)),
+    }
+}
