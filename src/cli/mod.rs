@@ -16,6 +16,7 @@ mod download;
 mod draft;
 mod engine;
 mod generate;
+mod hashes;
 mod interrupt;
 mod llama_cpp;
 mod models;
