@@ -4,7 +4,7 @@
 //!
 //! The file begins with a line of JSON that tells the rest: `tokens`, `n_vocab`, the `alpha` of the first pair, and the
 //! names of the `arrays` that follow, each as little-endian f32 `[n_tokens][n_vocab]`, by the base's ids; NaN stands
-//! where a small model lacks a token of the base. In NumPy:
+//! where a small model lacks a token of the base. In `NumPy`:
 //!
 //!     head, rest = open("rows.bin", "rb").read().split(b"\n", 1)
 //!     head = json.loads(head)
