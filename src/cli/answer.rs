@@ -45,9 +45,11 @@ pub fn run(
             reading.report(*n);
             Ok(())
         }
-        Event::Token(Generated { position, .. }) => {
+        Event::Token(Generated { position, place, .. }) => {
             reading.end();
-            note_where_slow(pace.token(Instant::now()));
+            if *place == 0 {
+                note_where_slow(pace.step(Instant::now()));
+            }
             show(text, position.as_ref())
         }
         Event::Done(_) | Event::Failed(_) => {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::alpha::Alpha;
 use super::resolve::{self, Resolved};
 use super::terminal::has_colour;
-use super::{Done, args, interrupt, probe, progress};
+use super::{Done, args, hashes, interrupt, probe, progress};
 use crate::arithmetic::units;
 use crate::inspect::memory::{Device, Need};
 use crate::inspect::model::{File, Model};
@@ -23,14 +23,14 @@ use crate::steer::Plan;
 
 pub fn run(args: &args::Check) -> Result<Done> {
     let models = &args.models;
-    let Resolved { plan, backend, .. } = Resolved::new(models, &Alpha::default(), true)?;
+    let Resolved { recipe, plan, backend, .. } = Resolved::new(models, &Alpha::default(), true)?;
     for (_, source) in plan.sources() {
         let n_ctx = models.ctx_size.map_or(1, |n| n.max(1) as usize);
         ContextParams { n_ctx, ..source.context.clone() }.check()?;
     }
     interrupt::listen();
     let bar = progress::spinner();
-    let inspection = check(
+    let mut inspection = check(
         &backend,
         &plan,
         |trained| resolve::n_ctx(models.ctx_size, resolve::DEFAULT_CTX, trained),
@@ -42,6 +42,7 @@ pub fn run(args: &args::Check) -> Result<Done> {
         },
     );
     bar.finish_and_clear();
+    inspection.findings.splice(0..0, hashes::findings(&recipe)?);
     if interrupt::stopped() {
         return Ok(Done::Interrupted);
     }

@@ -19,7 +19,7 @@ pub fn run(args: &Pull) -> Result<Done> {
     let is_recipe = as_path.extension().is_some_and(|end| end == "toml") || as_path.exists();
     let is_repo = args.what.contains('/') && !is_recipe;
     if is_repo {
-        let path = fetch(&hub(&args.hub)?, &args.what, None)?;
+        let path = fetch(&hub(&args.hub)?, &args.what.parse()?)?;
         writeln!(out, "{}", shown(&path.display().to_string()))?;
         return Ok(Done::Fine);
     }
@@ -41,20 +41,20 @@ pub fn models(recipe: &mut Recipe, args: &HubArgs) -> Result<()> {
         there::check(recipe)?;
     }
     let mut known: Option<Hub> = None;
-    let mut fetched: Vec<(ModelName, PathBuf)> = Vec::new();
+    let mut fetched: Vec<(Wanted, PathBuf)> = Vec::new();
     for spec in recipe.models_mut() {
         let ModelName::Hub { repo, file } = &spec.model else { continue };
-        let before = fetched.iter().find(|(name, _)| *name == spec.model);
-        let path = if let Some((_, path)) = before {
+        let wanted = Wanted { file: file.clone(), sha256: spec.sha256.clone(), ..repo.parse()? };
+        let path = if let Some((_, path)) = fetched.iter().find(|(before, _)| *before == wanted) {
             path.clone()
         } else {
             let hub = match &known {
                 Some(hub) => hub,
                 None => known.insert(hub(args)?),
             };
-            fetch(hub, repo, file.clone())?
+            fetch(hub, &wanted)?
         };
-        fetched.push((spec.model.clone(), path.clone()));
+        fetched.push((wanted, path.clone()));
         spec.model = ModelName::File(path);
     }
     Ok(())
@@ -67,11 +67,10 @@ fn hub(args: &HubArgs) -> Result<Hub> {
     Ok(if args.offline { hub.with_offline(true) } else { hub })
 }
 
-fn fetch(hub: &Hub, repo: &str, file: Option<String>) -> Result<PathBuf> {
-    let wanted = Wanted { file, ..repo.parse()? };
+fn fetch(hub: &Hub, wanted: &Wanted) -> Result<PathBuf> {
     let mut bar = progress::Download::default();
     interrupt::listen();
-    let found = hub.fetch(&wanted, &mut |progress: &Progress<'_>| {
+    let found = hub.fetch(wanted, &mut |progress: &Progress<'_>| {
         bar.report(progress);
         !interrupt::stopped()
     })?;

@@ -19,6 +19,7 @@ mod draft;
 mod engine;
 mod eval;
 mod generate;
+mod hashes;
 mod interrupt;
 mod llama_cpp;
 mod models;

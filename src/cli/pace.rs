@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-/// Tokens that come closer together than this come from one step.
-const SAME_STEP: Duration = Duration::from_micros(200);
 /// Steps that are looked at, and how many more must have been seen.
 const N_RECENT: usize = 8;
 const N_SEEN: usize = 16;
@@ -12,7 +10,7 @@ const N_SEEN: usize = 16;
 const FACTOR: u32 = 10;
 const FAST_ENOUGH: Duration = Duration::from_millis(20);
 
-/// The steps of a text, by when its tokens came.
+/// The steps of a text, by when the first token of each came.
 #[derive(Debug, Default)]
 pub struct Pace {
     last: Option<Instant>,
@@ -28,12 +26,10 @@ pub struct Slowdown {
 }
 
 impl Pace {
-    /// Takes in a token; answers once when steps have become slow.
-    pub fn token(&mut self, at: Instant) -> Option<Slowdown> {
+    /// Takes in the first token of a step; answers once when steps have become slow.
+    pub fn step(&mut self, at: Instant) -> Option<Slowdown> {
         let step = self.last.replace(at).map(|last| at - last)?;
-        if step >= SAME_STEP {
-            self.steps.push(step);
-        }
+        self.steps.push(step);
         if self.is_told || step < FAST_ENOUGH {
             return None;
         }
@@ -81,17 +77,13 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_once_and_tokens_of_one_step_are_one() {
+    fn it_is_told_once() {
         let mut pace = Pace::default();
         let mut now = Instant::now();
         let mut n_told = 0;
         for i in 0..60_u64 {
             now += Duration::from_millis(if i < 20 { 5 } else { 500 });
-            // A step brings three tokens.
-            for _ in 0..3 {
-                now += Duration::from_micros(10);
-                n_told += usize::from(pace.token(now).is_some());
-            }
+            n_told += usize::from(pace.step(now).is_some());
         }
         assert_eq!(n_told, 1);
     }

@@ -48,7 +48,7 @@ pub fn recipe_named(args: &Models, name: Option<&str>, alpha: &Alpha, escape: bo
         }
     };
     if let Some(base) = base {
-        recipe.base.model = base;
+        recipe.base.rename(base);
     }
     if has_expert || has_antiexpert {
         if name.is_none() && !(has_expert && has_antiexpert) {
@@ -170,7 +170,7 @@ fn name_side(side: &mut Option<ModelSpec>, typed: Option<&Path>, hub: Option<Mod
             if side.model != model {
                 side.lora.clear();
             }
-            side.model = model;
+            side.rename(model);
         }
         None => *side = Some(model.into()),
     }

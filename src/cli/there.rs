@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::gguf;
-use crate::recipe::{ModelName, Recipe};
+use crate::recipe::{ModelName, ModelSpec, Recipe};
 use crate::steer::{self, Role};
 
 /// Refuses a file that is not there before anything is waited for or downloaded.
@@ -15,11 +15,7 @@ pub fn check(recipe: &Recipe) -> Result<()> {
         let source = std::fs::metadata(path).err().filter(|error| error.kind() == ErrorKind::NotFound)?;
         Some(gguf::Error::Io { path: path.to_path_buf(), source })
     };
-    let sides = recipe.pairs.iter().enumerate().flat_map(|(pair, sides)| {
-        [(Role::Expert(pair), sides.expert.as_ref()), (Role::Antiexpert(pair), sides.antiexpert.as_ref())]
-    });
-    for (role, spec) in std::iter::once((Role::Base, Some(&recipe.base))).chain(sides) {
-        let Some(spec) = spec else { continue };
+    for (role, spec) in specs(recipe) {
         if let ModelName::File(path) = &spec.model
             && let Some(source) = missing(path)
         {
@@ -30,4 +26,13 @@ pub fn check(recipe: &Recipe) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Every model that a recipe names, with its role.
+pub fn specs(recipe: &Recipe) -> impl Iterator<Item = (Role, &ModelSpec)> {
+    let sides = recipe.pairs.iter().enumerate().flat_map(|(pair, sides)| {
+        [(Role::Expert(pair), sides.expert.as_ref()), (Role::Antiexpert(pair), sides.antiexpert.as_ref())]
+    });
+    let sides = sides.filter_map(|(role, spec)| Some((role, spec?)));
+    std::iter::once((Role::Base, &recipe.base)).chain(sides)
 }

@@ -26,6 +26,7 @@ pub struct About {
     pub alphas: Vec<Schedule>,
     pub bos: Option<Named>,
     pub eos: Option<Named>,
+    pub pad: Option<Named>,
     /// Tokenised text starts with BOS.
     pub starts_with_bos: bool,
     /// The tokens that end a text of the base by itself, in order.
@@ -87,6 +88,7 @@ impl About {
             alphas: topology.alphas().cloned().collect(),
             bos: model.bos().map(named),
             eos: model.eos().map(named),
+            pad: model.pad().map(named),
             starts_with_bos: model.leading_bos().is_some(),
             eog: all.filter(|&token| model.is_eog(token)).collect(),
             fill_in: model.fill_in(),

@@ -48,7 +48,7 @@ impl Answer {
                 self.prompt_positions.extend(positions);
                 String::new()
             }
-            Event::Token(Generated { token, text, position }) => {
+            Event::Token(Generated { token, text, position, .. }) => {
                 self.tokens.push(token);
                 self.positions.extend(position);
                 text

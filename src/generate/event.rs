@@ -61,6 +61,8 @@ pub struct Generated {
     pub token: Token,
     /// Text that this token decided: often its own, sometimes none yet, sometimes some that earlier ones left open.
     pub text: String,
+    /// Which token of its step it is, from 0 on: further ones are drafts that were accepted.
+    pub place: usize,
     pub position: Option<Position>,
 }
 

@@ -352,10 +352,11 @@ impl Task {
                 break (None, Some((Finish::Stop, Some(StopReason::Grammar))));
             };
             let text = self.append(token, ensemble)?;
+            let place = self.n_chosen - n_before;
             self.n_left -= 1;
             self.n_chosen += 1;
             taken.n_tokens += 1;
-            events.push(Event::Token(Generated { token, text, position }));
+            events.push(Event::Token(Generated { token, text, place, position }));
             let draft = self.drafting.drafts().get(self.n_chosen - n_before - 1).copied();
             let end = self.end_with(token, ensemble, n_before);
             if end.is_some() || draft != Some(token) {

@@ -65,12 +65,15 @@ impl<'a> Shelf<'a> {
         let blob = path.canonicalize().map_err(Error::io(path))?;
         let name = blob.file_name().and_then(|name| name.to_str()).filter(|name| names::is_hex(name, 64));
         let Some(expected) = name else { return Ok(()) };
-        let size = fs::metadata(&blob).map_err(Error::io(&blob))?.len();
-        report.start(&path.file_name().unwrap_or_default().to_string_lossy(), size, 1, 1);
-        match self.verified.differs(&blob, expected, report)? {
+        match self.differs(path, expected, report)? {
             None => Ok(()),
             Some(got) => Err(Error::Spoilt { path: blob.clone(), expected: expected.to_owned(), got }),
         }
+    }
+
+    /// The SHA-256 of a file that is there, if it is another than `expected`.
+    pub fn differs(&self, path: &Path, expected: &str, report: &mut Listener) -> Result<Option<String>, Error> {
+        self.verified.whole_differs(path, expected, report)
     }
 
     /// Notes that a blob was verified when it came.

@@ -34,7 +34,7 @@ pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, E
 
     let home = folder(if cfg!(windows) { "USERPROFILE" } else { "HOME" }).or_else(std::env::home_dir);
     let caches = folder("XDG_CACHE_HOME").or_else(|| Some(home?.join(".cache")));
-    let notes = remembered::folder(var).map(|folder| folder.join("verified"));
+    let notes = notes(var);
     let hf_home = folder("HF_HOME").or_else(|| Some(caches?.join("huggingface")));
     let named = ["LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(folder);
     let cache = named.or_else(|| Some(hf_home.as_ref()?.join("hub")));
@@ -53,6 +53,11 @@ pub(super) fn read(var: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, E
     };
     let offline = is_set("HF_HUB_OFFLINE")?;
     Ok(Settings { endpoint, token: token.filter(|token| !token.is_empty()), cache, notes, offline })
+}
+
+/// Where it is noted which files were hashed.
+pub(super) fn notes(var: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    remembered::folder(var).map(|folder| folder.join("verified"))
 }
 
 /// The token that `hf auth login` saved, if it did.

@@ -51,6 +51,9 @@ pub enum Error {
     #[error("{file:?} is not what its listing says: expected SHA-256 {expected}, got {got}")]
     Checksum { file: String, expected: String, got: String },
 
+    #[error("{file:?} of {repo} is another file than was asked for: expected SHA-256 {expected}, got {got}")]
+    Other { repo: String, file: String, expected: String, got: String },
+
     #[error("{} is damaged: expected SHA-256 {expected}, got {got}", path.display())]
     Spoilt { path: PathBuf, expected: String, got: String },
 
@@ -143,6 +146,9 @@ impl Error {
             Self::Cut { .. } | Self::Status { .. } => {
                 "run it again: it goes on where it stopped; HF_ENDPOINT names another hub".to_owned()
             }
+            Self::Other { .. } => "the repository has changed since that SHA-256 was written down: if you trust what is there \
+                now, write the new one into the recipe, or leave `sha256` out"
+                .to_owned(),
             Self::Checksum { .. } => "what was downloaded is deleted; run it again".to_owned(),
             Self::Spoilt { .. } => {
                 "leave --offline (or HF_HUB_OFFLINE) out once, and it is downloaded again; or delete it".to_owned()

@@ -126,7 +126,7 @@ impl Hub {
             }
             Err(error) if error.is_unreachable() => match cached(&shelf, wanted, &mut report) {
                 Ok(Some(path)) => Ok(Found { path, unasked: Some(error) }),
-                Err(other @ (Error::Spoilt { .. } | Error::Cancelled)) => Err(other),
+                Err(other @ (Error::Spoilt { .. } | Error::Other { .. } | Error::Cancelled)) => Err(other),
                 _ => Err(error),
             },
             Err(error) => Err(error),
@@ -144,6 +144,13 @@ impl Hub {
         let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
         let parts = choice::choose(wanted, &paths)?;
         let parts: Vec<&Entry> = parts.into_iter().map(|part| &entries[part]).collect();
+        // Before gigabytes come that nobody wants.
+        if let Some(expected) = &wanted.sha256 {
+            let got = parts[0].sha256()?;
+            if got != expected {
+                return Err(wanted.other(&parts[0].path, expected, got));
+            }
+        }
         let mut missing = Vec::new();
         for (number, &entry) in parts.iter().enumerate() {
             report.start(&entry.path, entry.size, number + 1, parts.len());
@@ -172,5 +179,21 @@ fn cached(shelf: &Shelf, wanted: &Wanted, report: &mut Listener) -> Result<Optio
     let parts = choice::choose(wanted, &paths).map_err(|source| Error::NotCached { source: Box::new(source) })?;
     let path = |part: usize| shelf.snapshot(&commit).join(&files[part]);
     parts.iter().try_for_each(|&part| shelf.check(&path(part), report))?;
+    if let Some(expected) = &wanted.sha256
+        && let Some(got) = shelf.differs(&path(parts[0]), expected, report)?
+    {
+        return Err(wanted.other(&files[parts[0]], expected, &got));
+    }
     Ok(Some(path(parts[0])))
+}
+
+/// The SHA-256 of any file if it is another than `expected`, 64 hexadecimal digits in lower case. A file is read once,
+/// and again when it has changed; what was found is noted where [`Hub::from_env`] notes it.
+pub fn differs(
+    path: &Path,
+    expected: &str,
+    progress: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Option<String>, Error> {
+    let verified = Verified::in_folder(environment::notes(&|name| std::env::var_os(name)));
+    verified.whole_differs(path, expected, &mut Listener::new(progress, ""))
 }

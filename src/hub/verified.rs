@@ -40,6 +40,13 @@ impl Verified {
         Ok(None)
     }
 
+    /// The same, told from the file's first byte on.
+    pub fn whole_differs(&self, path: &Path, expected: &str, report: &mut Listener) -> Result<Option<String>, Error> {
+        let size = fs::metadata(path).map_err(Error::io(path))?.len();
+        report.start(&path.file_name().unwrap_or_default().to_string_lossy(), size, 1, 1);
+        self.differs(path, expected, report)
+    }
+
     /// Notes that a file was found to be what it is called.
     pub fn note(&self, path: &Path, sha256: &str) {
         if let Ok(identity) = Identity::of(path) {

@@ -14,6 +14,9 @@ pub struct Wanted {
     pub file: Option<String>,
     /// A branch, tag or commit; `main` where none is given.
     pub revision: Option<String>,
+    /// What the file, or the first one of a split model, has to be: 64 hexadecimal digits in lower case. Whatever the
+    /// hub says it is, another one is refused.
+    pub sha256: Option<String>,
 }
 
 impl Wanted {
@@ -25,7 +28,17 @@ impl Wanted {
         names::check_repo(&self.repo)?;
         self.quant.as_deref().map_or(Ok(()), names::check_quant)?;
         self.file.as_deref().map_or(Ok(()), |file| names::check_path("file", file))?;
+        if let Some(sha256) = self.sha256.as_ref().filter(|sha256| !names::is_hex(sha256, 64)) {
+            let expected = "64 hexadecimal digits in lower case";
+            return Err(Error::Setting { name: "the SHA-256", value: sha256.clone(), expected });
+        }
         names::check_path("revision", self.revision())
+    }
+
+    /// What there is instead of a file with the SHA-256 that was asked for.
+    pub(super) fn other(&self, file: &str, expected: &str, got: &str) -> Error {
+        let [file, expected, got] = [file, expected, got].map(str::to_owned);
+        Error::Other { repo: self.repo.clone(), file, expected, got }
     }
 }
 
@@ -38,7 +51,7 @@ impl FromStr for Wanted {
             Some((repo, quant)) => (repo, Some(quant.to_owned())),
             None => (text, None),
         };
-        let wanted = Self { repo: repo.to_owned(), quant, file: None, revision: None };
+        let wanted = Self { repo: repo.to_owned(), quant, file: None, revision: None, sha256: None };
         wanted.validate()?;
         Ok(wanted)
     }

@@ -70,6 +70,13 @@ impl Model {
         self.own(unsafe { sys::llama_vocab_eos(self.vocab()) })
     }
 
+    /// What fills up shorter texts of a batch, where the file says so.
+    #[must_use]
+    pub fn pad(&self) -> Option<Token> {
+        // SAFETY: the vocabulary is valid.
+        self.own(unsafe { sys::llama_vocab_pad(self.vocab()) })
+    }
+
     fn own(&self, token: Token) -> Option<Token> {
         Some(token).filter(|&token| self.has(token))
     }

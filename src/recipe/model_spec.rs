@@ -19,6 +19,8 @@ const MAX_SCALE: f32 = 10.0;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSpec {
     pub model: ModelName,
+    /// Of the file, of the first one where it is split: 64 hexadecimal digits in lower case.
+    pub sha256: Option<String>,
     pub lora: Vec<Lora>,
     pub view: View,
     pub placement: Placement,
@@ -58,8 +60,24 @@ impl ModelSpec {
         ModelName::File(path.into()).into()
     }
 
+    /// Names a model in place of this one. What is known of another file does not go with it.
+    pub fn rename(&mut self, model: ModelName) {
+        if self.model != model {
+            (self.model, self.sha256) = (model, None);
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<(), OutOfRange> {
         self.rope.validate()?;
+        if let Some(sha256) = &self.sha256 {
+            let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !is_hash {
+                return Err(OutOfRange::new("a model's sha256", format!("{sha256:?}"), "64 hexadecimal digits"));
+            }
+            if self.model == ModelName::Base {
+                return Err(OutOfRange::new("a model's sha256", "that of \"base\"", "it beside the base's own file"));
+            }
+        }
         let is_sensible = |scale: f32| scale.abs() <= MAX_SCALE;
         let wrong = self.lora.iter().find(|lora| !is_sensible(lora.scale));
         let twice = self.lora.iter().enumerate().find(|(i, lora)| self.lora[..*i].iter().any(|l| l.path == lora.path));
@@ -94,7 +112,7 @@ impl ModelSpec {
 impl From<ModelName> for ModelSpec {
     fn from(model: ModelName) -> Self {
         let (view, placement, rope) = (View::default(), Placement::default(), Rope::default());
-        Self { model, lora: Vec::new(), view, placement, rope }
+        Self { model, sha256: None, lora: Vec::new(), view, placement, rope }
     }
 }
 
@@ -125,6 +143,8 @@ struct Fields {
     hf: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hf_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lora: Vec<Lora>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,12 +189,13 @@ impl TryFrom<Fields> for ModelSpec {
             cache_type_k: fields.cache_type_k,
             cache_type_v: fields.cache_type_v,
         };
-        Ok(Self { model, lora: fields.lora, view, placement, rope: fields.rope })
+        let sha256 = fields.sha256.map(|digits| digits.to_ascii_lowercase());
+        Ok(Self { model, sha256, lora: fields.lora, view, placement, rope: fields.rope })
     }
 }
 
 impl From<ModelSpec> for Fields {
-    fn from(ModelSpec { model, lora, view, placement, rope }: ModelSpec) -> Self {
+    fn from(ModelSpec { model, sha256, lora, view, placement, rope }: ModelSpec) -> Self {
         let (model, hf, hf_file) = match model {
             ModelName::Base => (Some("base".into()), None, None),
             ModelName::File(path) => (Some(path), None, None),
@@ -184,6 +205,7 @@ impl From<ModelSpec> for Fields {
             model,
             hf,
             hf_file,
+            sha256,
             lora,
             template: view.template.map(|template| template.to_string()),
             system: view.system,

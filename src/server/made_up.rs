@@ -15,7 +15,7 @@ pub fn started() -> Event {
 
 /// A token that decides a text.
 pub fn token(text: &str) -> Event {
-    Event::Token(Generated { token: 7, text: text.to_owned(), position: None })
+    Event::Token(Generated { token: 7, text: text.to_owned(), place: 0, position: None })
 }
 
 /// The same with its log-probability, −0.5.
@@ -23,7 +23,7 @@ pub fn seen(text: &str) -> Event {
     let chosen = Logprob { id: 7, bytes: text.into(), composed: Some(-0.5), base: -1.0, pairs: Vec::new() };
     let position =
         Position { top: vec![chosen.clone()], base_top: chosen.clone(), changed: false, divergence: None, chosen };
-    Event::Token(Generated { token: 7, text: text.to_owned(), position: Some(position) })
+    Event::Token(Generated { token: 7, text: text.to_owned(), place: 0, position: Some(position) })
 }
 
 /// The end, with the text that was held back.

@@ -161,7 +161,9 @@ impl Error {
                  base's others are never chosen",
             ),
             Self::Lacking { .. } => Some("the text holds a special token that only the base has"),
-            Self::NoTemplate { .. } => Some("give a template's file, or `plain`"),
+            Self::NoTemplate { .. } => {
+                Some("give `plain`, a template's file, or one of chatml, gemma, llama3, phi3 and zephyr")
+            }
             Self::TemplateFile { source, .. } if !source.is_missing() => Some(source.hint()),
             Self::TemplateFile { .. } => Some(
                 "a template is plain, model, expert, chatml, gemma, llama3, phi3, zephyr, Jinja source, or a file's name",

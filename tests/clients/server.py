@@ -23,11 +23,12 @@ PATIENCE = 120.0
 
 
 class Server:
-    """Runs until its `with` block ends. What it says on stderr is in `said`."""
+    """Runs until its `with` block ends. What it says on stderr is in `said`. Without a recipe the arguments name models."""
 
-    def __init__(self, *args: str, recipe: str = "demo") -> None:
+    def __init__(self, *args: str, recipe: str | None = "demo") -> None:
         self.log = tempfile.NamedTemporaryFile()  # noqa: SIM115
-        command = [str(PROGRAM), "serve", "-R", recipe, "--port", "0", "-t", "1", *args]
+        named = [] if recipe is None else ["-R", recipe]
+        command = [str(PROGRAM), "serve", *named, "--port", "0", "-t", "1", *args]
         environment = {name: value for name, value in os.environ.items() if name != "PROXYTUNE_MODELS"}
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log, env=environment

@@ -121,6 +121,25 @@ fn people_get_a_table_and_a_verdict() {
 }
 
 #[test]
+fn a_large_vocabulary_takes_memory_too() {
+    let folder = Folder::new();
+    let with = |n_tokens: usize| {
+        let mut spec = Spec::tiny();
+        spec.tokens.extend((spec.tokens.len()..n_tokens).map(|i| (format!("word{i}"), TokenType::Normal)));
+        folder.write(&format!("of-{n_tokens}"), &spec)
+    };
+    let compute = |path: &str| {
+        let object = json(&["-m", path]);
+        let [model, device] = [&object["models"][0]["memory"], &object["devices"][0]].map(|of| of["compute"].as_u64());
+        assert_eq!(model, device);
+        model.expect("bytes")
+    };
+    // What llama.cpp keeps of each token, and a column of the 16 rows of logits.
+    let more = compute(&with(51_000)) - compute(&with(1_000));
+    assert!(more > 50_000 * (250 + 16 * 4), "{more} bytes for 50,000 tokens more");
+}
+
+#[test]
 fn a_cache_is_as_large_as_its_header_says() {
     let folder = Folder::new();
     let grouped = Spec { n_head: 4, n_head_kv: 2, n_embd: 256, ..Spec::tiny() };

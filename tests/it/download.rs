@@ -130,3 +130,57 @@ fn what_a_hub_does_not_have_or_does_wrong_is_told() {
     assert!(stderr(&scene.run(&["pull", REPO, "--offline"])).contains("is not in the cache"));
     assert!(scene.run(&["pull", REPO]).status.success());
 }
+
+/// What the file of a role is, as `sha256sum` says it.
+fn sha256(role: &str) -> String {
+    crate::hub_server::sha256(&std::fs::read(file(role)).expect("readable"))
+}
+
+#[test]
+fn a_file_that_a_recipe_knows_by_its_hash_is_no_other() {
+    let scene = Scene::new();
+    let pinned = |hash: &str| {
+        scene.recipe(&format!("base = {{ hf = '{REPO}:Q8_0', sha256 = '{hash}' }}\n[[pair]]\nexpert = 'base'\n"))
+    };
+    let on_cdn = || scene.server.requests().iter().filter(|request| request.on_cdn).count();
+    let (right, wrong) = (sha256("base"), sha256("expert"));
+
+    let refused = scene.run(&["pull", &pinned(&wrong)]);
+    assert_eq!((refused.status.code(), on_cdn()), (Some(1), 0), "nothing is downloaded: {}", stderr(&refused));
+    for words in [format!("expected SHA-256 {wrong}, got {right}"), "hint: ".to_owned(), "trio-Q8_0.gguf".to_owned()] {
+        assert!(stderr(&refused).contains(&words), "{}", stderr(&refused));
+    }
+    // Digits may be typed in capitals.
+    let pulled = scene.run(&["pull", &pinned(&right.to_uppercase())]);
+    assert!(pulled.status.success(), "{}", stderr(&pulled));
+    for (hash, code) in [(&right, 0), (&wrong, 1)] {
+        let output = scene.run(&["pull", &pinned(hash), "--offline"]);
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+    }
+    let checked = scene.run(&["check", "-R", &pinned(&right), "--offline"]);
+    assert!(stdout(&checked).contains("base sha256"), "{}{}", stdout(&checked), stderr(&checked));
+    let malformed = scene.run(&["pull", &pinned("abc")]);
+    assert_eq!(malformed.status.code(), Some(1));
+    assert!(stderr(&malformed).contains("expected 64 hexadecimal digits"), "{}", stderr(&malformed));
+}
+
+#[test]
+fn check_reads_local_files_for_their_hash() {
+    let scene = Scene::new();
+    let recipe = |hash: &str| {
+        let [base, expert] = ["base", "expert"].map(|role| file(role).display().to_string());
+        scene.recipe(&format!(
+            "base = {{ model = '{base}', sha256 = '{hash}' }}\n[[pair]]\nexpert = '{expert}'\nantiexpert = 'base'\n"
+        ))
+    };
+    let (right, wrong) = (sha256("base"), "0".repeat(64));
+    let checked = scene.run(&["check", "-R", &recipe(&right)]);
+    assert!(checked.status.success() && stdout(&checked).contains("the file that the recipe names"));
+    let checked = scene.run(&["check", "-R", &recipe(&wrong)]);
+    assert_eq!(checked.status.code(), Some(1), "{}", stdout(&checked));
+    assert!(stdout(&checked).contains(&format!("expected SHA-256 {wrong}, got {right}")), "{}", stdout(&checked));
+    // It is known of that file alone.
+    let other = file("antiexpert").display().to_string();
+    let checked = scene.run(&["check", "-R", &recipe(&wrong), "-m", &other]);
+    assert!(!stdout(&checked).contains("SHA-256"), "{}", stdout(&checked));
+}

@@ -52,6 +52,25 @@ fn generate(steered: &mut Steered, prompt: &str, request: &Request) -> (Answer, 
     (Answer { tokens, text, positions, finish }, stats)
 }
 
+#[test]
+fn tokens_tell_their_place_in_the_step() {
+    let mut steered = ready(demo(0.5));
+    let mut places = Vec::new();
+    let mut answer = generate::Answer::default();
+    let request = Request { input: Request::prompt(PROMPT).input, ..greedy(40, Draft::fixed(4, Drafter::Expert)) };
+    let run = steered.engine.run(&request, &AtomicBool::new(false), &mut answer, |event, _| {
+        if let Event::Token(token) = event {
+            places.push(token.place);
+        }
+        Ok(())
+    });
+    run.expect("it runs");
+    let n_first = places.iter().filter(|&&place| place == 0).count();
+    assert_eq!(n_first, 1 + answer.stats.n_steps(), "the end of the prompt brings one, and so does every step");
+    assert!(n_first < places.len(), "some drafts were accepted: {places:?}");
+    assert!(places.windows(2).all(|two| two[1] == 0 || two[1] == two[0] + 1), "{places:?}");
+}
+
 fn in_lockstep(request: &Request) -> Request {
     Request { draft: Draft::off(), ..request.clone() }
 }

@@ -1,9 +1,8 @@
 """What Python's jinja2, set up as Hugging Face's `apply_chat_template` does, makes of chat templates.
 
-Reads a JSON object from stdin: `sources` (texts of templates by name), `conversations` (lists of roles
-and texts), and
-`now` (the hour of `strftime_now`, in seconds since 1970). Writes one to stdout: for each name and conversation `{"text": …}`, or
-`{"error": …}` where the template failed.
+Reads a JSON object from stdin: `sources` (texts of templates by name), `conversations` (lists of roles and texts), `now`
+(the hour of `strftime_now`, in seconds since 1970), and `bos` and `eos` where they are others than `<s>` and `</s>`. Writes one
+to stdout: for each name and conversation `{"text": …}`, or `{"error": …}` where the template failed.
 """
 
 import json
@@ -55,8 +54,8 @@ def main():
                 tools=None,
                 documents=None,
                 add_generation_prompt=True,
-                bos_token="<s>",
-                eos_token="</s>",
+                bos_token=given.get("bos", "<s>"),
+                eos_token=given.get("eos", "</s>"),
             )
             return {"text": text}
         except Exception as error:  # A template may fail in any way that Python can.

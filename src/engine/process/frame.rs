@@ -132,7 +132,7 @@ mod tests {
         let position = Position { top, chosen, base_top, changed: true, divergence };
         let frame = Frame::Event(
             9,
-            Event::Token(Generated { token: 3, text: "\u{2028}\n".to_owned(), position: Some(position) }),
+            Event::Token(Generated { token: 3, text: "\u{2028}\n".to_owned(), place: 2, position: Some(position) }),
         );
         // NaN equals nothing, itself included.
         assert_eq!(format!("{:?}", there_and_back(&frame)), format!("{frame:?}"));

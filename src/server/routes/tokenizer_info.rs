@@ -24,10 +24,10 @@ pub async fn read(
     let all = app.about()?;
     let about = all.get(model.served.ensemble).ok_or_else(Error::no_facts)?;
     let text = |token: &Option<Named>| token.as_ref().map(|token| token.text.clone());
-    let pad = about.fill_in.pad.is_some().then(|| text(&about.eos)).flatten();
     Ok(Json(json!({
         "tokenizer_class": "llama.cpp", "bos_token": text(&about.bos), "eos_token": text(&about.eos),
-        "pad_token": pad.or_else(|| text(&about.eos)), "add_bos_token": about.starts_with_bos,
+        // Whoever fills up batches needs one.
+        "pad_token": text(&about.pad).or_else(|| text(&about.eos)), "add_bos_token": about.starts_with_bos,
         "chat_template": template(about, model), "model_max_length": about.n_ctx,
     })))
 }

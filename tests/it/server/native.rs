@@ -211,6 +211,23 @@ fn properties_say_what_a_model_is_and_not_where() {
 }
 
 #[test]
+fn a_padding_token_is_the_files_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("padded.gguf");
+    let pad_token = |spec: Spec| {
+        spec.write(&path).expect("writable");
+        let server = Server::start(&["-m", path.to_str().expect("UTF-8"), "-c", "64", "-np", "1"]);
+        let info = server.get("/tokenizer_info").ok();
+        (info["pad_token"].clone(), info["eos_token"].clone())
+    };
+    let plain = Spec::sentence_piece();
+    let own = plain.clone().with("tokenizer.ggml.padding_token_id", Field::U32(0));
+    assert_eq!(pad_token(own), (json!("<unk>"), json!("</s>")));
+    let (pad, eos) = pad_token(plain);
+    assert_eq!(pad, eos, "without one");
+}
+
+#[test]
 fn slots_are_listed_without_their_texts() {
     let server = server(&[]);
     let slots = server.get("/slots").ok();
