@@ -34,9 +34,12 @@ impl Expansion {
 }
 
 const MAX_STEPS: usize = 60;
-const MAX_HALVINGS: usize = 30;
+const MAX_HALVINGS: usize = 12;
 /// Of the gradient, in the function's units: smaller slopes are none.
 const FLAT: f64 = 1e-8;
+/// What a step promises at least, in the function's units: the last one is taken without looking, since what it misses is
+/// far smaller still, and a sum over many terms is not exact enough to see it fall.
+const NEGLIGIBLE: f64 = 1e-8;
 
 /// The point within `bounds` (lowest and highest of each number) at which the function that `expand` expands is least,
 /// from `start` on. Where the function is flat along some direction, one of its least points.
@@ -59,6 +62,11 @@ pub fn minimise<E>(
             break;
         }
         let step = newton_step(&here, &free);
+        let falls: f64 = -here.gradient.iter().zip(&step).map(|(slope, step)| slope * step).sum::<f64>();
+        if falls < NEGLIGIBLE {
+            point = within(&point.iter().zip(&step).map(|(x, step)| x + step).collect::<Vec<_>>());
+            break;
+        }
         let mut share = 1.0;
         let mut fell = None;
         for _ in 0..MAX_HALVINGS {

@@ -12,6 +12,10 @@ const SIDE: (f64, f64) = (0.0, 4.0);
 /// Weights are rounded to so many parts of 1: what a person can read, and far finer than a text can tell.
 const ROUND: f64 = 1000.0;
 
+/// Every so many positions of a text are looked at first: where they predict best is near where all do, and a pass over all
+/// of them takes a second for some thousand.
+const STRIDE: usize = 8;
+
 /// Which weights are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Search {
@@ -43,9 +47,10 @@ pub fn fit(
     let topology = kept.topology();
     let parts = parts(search, topology);
     let bounds: Vec<_> = parts.iter().map(|part| if *part == Part::Base { BASE } else { SIDE }).collect();
-    let expand = |theta: &[f64]| -> Result<Expansion, Error> {
+    let expand = |theta: &[f64], stride: usize| -> Result<Expansion, Error> {
+        let is_wanted = |place: &Place| place.position % stride == 0 && is_wanted(place);
         let new = || (Expansion::zero(parts.len()), 0_usize, Vec::new());
-        let shares = kept.fold(n_threads, &is_wanted, new, |(sum, n, features), place, rows| {
+        let shares = kept.fold(n_threads, is_wanted, new, |(sum, n, features), place, rows| {
             fill(topology, &parts, rows, features)?;
             let fixed = (search == Search::Alphas).then_some(rows.logits[0].as_slice());
             Position { fixed, features, token: place.token as usize }.add_loss(theta, sum);
@@ -69,7 +74,8 @@ pub fn fit(
         })
     };
     let start: Vec<f64> = parts.iter().map(from).collect();
-    let found = minimise(&start, &bounds, expand)?;
+    let near = minimise(&start, &bounds, |theta| expand(theta, STRIDE))?;
+    let found = minimise(&near, &bounds, |theta| expand(theta, 1))?;
     Ok(weights(topology, &parts, &found))
 }
 
