@@ -24,11 +24,12 @@ install: setup
 	env "CFLAGS_$$target=$(C_MAPPED)" "CXXFLAGS_$$target=$(C_MAPPED)" PROXYTUNE_CHECKOUT= \
 		RUSTFLAGS="-C target-cpu=native $(MAPPED:%=--remap-path-prefix=%)" \
 		cargo install --locked --path . --root "$(DESTDIR)$(PREFIX)" --features "$(FEATURES)"
-	mkdir -p "$(SHARE)/models/demo" "$(SHARE)/models/tasks" "$(SHARE)/models/trios"
+	for folder in demo qwen2.5-coder tasks trios; do \
+		mkdir -p "$(SHARE)/models/$$folder" && cp models/$$folder/*.toml "$(SHARE)/models/$$folder" || exit 1; \
+	done
 	cp LICENSE-APACHE LICENSE-MIT LICENSE-THIRD-PARTY.md "$(SHARE)"
-	cp models/demo/*.toml models/demo/*.gguf "$(SHARE)/models/demo"
-	cp models/tasks/*.toml "$(SHARE)/models/tasks"
-	cp models/trios/*.toml "$(SHARE)/models/trios"
+	cp models/demo/*.gguf "$(SHARE)/models/demo"
+	cp models/qwen2.5-coder/*.gguf "$(SHARE)/models/qwen2.5-coder"
 	@! grep -aqF -e "$(CURDIR)/" -e "$(CARGO_HOME)/registry" "$(DESTDIR)$(PREFIX)/bin/proxytune" || \
 		{ echo "error: the program still holds paths of this machine" >&2; exit 1; }
 

@@ -7,7 +7,6 @@ measured on at the end. A command that was interrupted goes on where it stopped 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -16,6 +15,7 @@ from data import prepare_domain
 from evaluate import Trio, best_alpha, evaluate, load, table
 from export import About, export, export_adapter
 from retype import retype
+from run_folder import quoted, refuse_other_settings, sha256
 from train import ADAPTER_RATE, EVAL_EVERY, PATIENCE, TUNING_RATE, Run, train
 from verify import verify
 
@@ -34,22 +34,6 @@ min_p = 0.1
 repeat_penalty = 1.15
 repeat_last_n = 128
 """
-
-
-def quoted(content: str | Path) -> str:
-    """As TOML has it; a path from the root on."""
-    return json.dumps(str(content.resolve() if isinstance(content, Path) else content), ensure_ascii=False)
-
-
-def refuse_other_settings(file: Path, settings: dict) -> None:
-    """What lies in a folder belongs to one run."""
-    if file.exists() and (before := json.loads(file.read_text(encoding="utf-8"))) != settings:
-        differ = ", ".join(sorted(key for key in settings if before.get(key) != settings[key]))
-        raise SystemExit(f"{file.parent} holds a run with another {differ}\nhint: give another --out, or remove it")
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main() -> None:

@@ -95,8 +95,8 @@ pub fn run(args: &args::Run) -> Result<Done> {
         }
         if let Some(rate) = led_away.map(|led_away| led_away.rate).filter(|rate| *rate > MANY_INTERVENTIONS) {
             say!(
-                "note: steering changes the top token at {:.0} % of positions; above about 20 % pairs have been seen to hurt \
-                 (BlendIn, arXiv 2606.11201)",
+                "note: steering changed the top token at {:.0} % of positions. Above about 20 % it often hurts (BlendIn, arXiv \
+                 2606.11201); `proxytune calibrate` measures whether it does here",
                 rate * 100.0
             );
         }

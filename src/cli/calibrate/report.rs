@@ -16,7 +16,7 @@ use crate::recipe::Recipe;
 use crate::steer::Weights;
 
 const WIDTH: usize = 20;
-/// Pairs have been seen to hurt where they change the top token more often (`BlendIn`, arXiv 2606.11201).
+/// Pairs often hurt where they change the top token more often (`BlendIn`, arXiv 2606.11201).
 const MANY: f64 = 0.2;
 
 pub struct Found<'a> {
@@ -120,9 +120,10 @@ impl Found<'_> {
         said.push(self.verdict());
         said.extend(self.sharpness());
         let changed = found.chosen().figures.changed.mean();
-        if changed > MANY {
+        if changed > MANY && !self.beats_both() {
             said.push(format!(
-                "Steering changes the top token at {:.0} % of positions; above about {:.0} % pairs have been seen to hurt.",
+                "Steering changes the top token at {:.0} % of positions. Above about {:.0} % it often hurts: a lower α, or an \
+                 expert tuned on more text, is worth a try.",
                 100.0 * changed,
                 100.0 * MANY
             ));
@@ -145,6 +146,12 @@ impl Found<'_> {
             weight.recip(),
             difference(tempered)
         ))
+    }
+
+    /// Whether the recommended weights beat the base and, if there is one, the expert alone.
+    fn beats_both(&self) -> bool {
+        let (base, expert) = self.calibration.against();
+        is_clearly_below(base) && expert.is_none_or(is_clearly_below)
     }
 
     /// Whether steering is worth it.
