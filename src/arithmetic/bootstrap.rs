@@ -23,7 +23,7 @@ const TAIL: f64 = 0.025;
 pub struct Estimate {
     /// NaN for no item.
     pub mean: f64,
-    /// `None` for fewer than two items, which tell nothing of their spread, and for a difference of fewer than six.
+    /// `None` for fewer than two items, which tell nothing of their spread, and where one to five items differ.
     pub interval: Option<(f64, f64)>,
     pub n: usize,
 }
@@ -43,7 +43,7 @@ impl Estimate {
         let differences: Vec<_> = pairs.into_iter().map(|(a, b)| a - b).collect();
         let n_different = differences.iter().filter(|&&difference| difference != 0.0).count();
         let estimate = Self::of(&differences, seed);
-        Self { interval: estimate.interval.filter(|_| n_different >= MIN_DIFFERENT), ..estimate }
+        Self { interval: estimate.interval.filter(|_| n_different == 0 || n_different >= MIN_DIFFERENT), ..estimate }
     }
 
     /// Whether the whole interval is above 0, or below; `None` where 0 is in it, or there is none.

@@ -123,6 +123,7 @@ impl Resolved {
     pub fn files(&mut self, plan: &Plan) -> Result<steer::Loaded> {
         let facts = plan.check()?;
         probe::admit(plan, &facts, &self.rpc)?;
+        note_idle_pairs(plan);
         let mut bars = progress::Loading::default();
         let mut report = |role, path: &Path, share| {
             bars.report(role, path, share);
@@ -197,6 +198,19 @@ pub fn give_ctx(plan: &mut Plan, facts: &Facts, n_ctx: usize) {
 pub fn note_cancelled_base(plan: &Plan, facts: &Facts, sampling: &Sampling) {
     if sampling.plausibility == 0.0 && plan.cancels_base(facts) {
         say!("note: {CANCELLED_BASE}; {CANCELLED_BASE_HINT}");
+    }
+}
+
+/// Tells where a pair's sides are one model under one view.
+fn note_idle_pairs(plan: &Plan) {
+    for pair in &plan.pairs {
+        let [a, b] = pair.weights();
+        if pair.expert.is_some() && pair.expert == pair.antiexpert && a == b {
+            say!(
+                "note: expert and antiexpert are one file under one prompt: this pair changes nothing; the antiexpert is the \
+                 expert before its tuning"
+            );
+        }
     }
 }
 

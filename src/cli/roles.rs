@@ -8,6 +8,7 @@ use super::alpha::{Alpha, Parts, constants};
 use super::deterministic;
 use super::models::{Models, RoleFlags};
 use super::report::{BadUsage, Hinted};
+use super::terminal::{say, shown};
 use super::text::escaped;
 use crate::recipe::builtin::BuiltIn;
 use crate::recipe::model_spec::Lora;
@@ -62,8 +63,8 @@ pub fn recipe_named(args: &Models, name: Option<&str>, alpha: &Alpha, escape: bo
             recipe.pairs.push(PairSpec::default());
         }
         let pair = &mut recipe.pairs[0];
-        name_side(&mut pair.expert, args.expert.as_deref(), expert.hub.clone());
-        name_side(&mut pair.antiexpert, args.antiexpert.as_deref(), antiexpert.hub.clone());
+        name_side("-me", &mut pair.expert, args.expert.as_deref(), expert.hub.clone());
+        name_side("-ma", &mut pair.antiexpert, args.antiexpert.as_deref(), antiexpert.hub.clone());
         pair.alpha_expert.take_if(|_| pair.expert.is_none());
         pair.alpha_antiexpert.take_if(|_| pair.antiexpert.is_none());
         // `none` for both is the base by itself.
@@ -154,7 +155,7 @@ fn chat_template(args: &Models) -> Result<Option<TemplateName>> {
     Ok(Some(template))
 }
 
-fn name_side(side: &mut Option<ModelSpec>, typed: Option<&Path>, hub: Option<ModelName>) {
+fn name_side(flag: &str, side: &mut Option<ModelSpec>, typed: Option<&Path>, hub: Option<ModelName>) {
     let model = match (typed, hub) {
         (None, None) => return,
         (Some(path), _) if path.as_os_str() == "none" => {
@@ -167,13 +168,29 @@ fn name_side(side: &mut Option<ModelSpec>, typed: Option<&Path>, hub: Option<Mod
     match side {
         Some(side) => {
             // Adapters go with the model that they were made for.
-            if side.model != model {
-                side.lora.clear();
+            if !is_same_file(&side.model, &model) {
+                for adapter in side.lora.drain(..) {
+                    say!(
+                        "note: {flag} names another model than the recipe, whose adapter {} is left out",
+                        shown(&adapter.path.display().to_string())
+                    );
+                }
             }
             side.rename(model);
         }
         None => *side = Some(model.into()),
     }
+}
+
+/// Whether two names mean one file, as far as names tell: a file of the hub may lie anywhere under its own name.
+fn is_same_file(known: &ModelName, typed: &ModelName) -> bool {
+    let file = |name: &ModelName| match name {
+        ModelName::File(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        ModelName::Hub { file, .. } => file.as_deref()?.rsplit('/').next().map(str::to_owned),
+        ModelName::Base => None,
+    };
+    let is_hub = |name: &ModelName| matches!(name, ModelName::Hub { .. });
+    known == typed || (is_hub(known) || is_hub(typed)) && file(known).is_some() && file(known) == file(typed)
 }
 
 /// Adds adapters to those that a spec has; one that is there already gets the new scale.

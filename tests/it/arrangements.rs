@@ -13,6 +13,7 @@ use proxytune::recipe::{Recipe, Schedule, View};
 use proxytune::sampling::Sampling;
 use proxytune::steer::{ModelSource, Models, PairPlan, Plan, SidePlan, WeightsRequest};
 
+use crate::command_line::{run, stderr, stdout};
 use crate::gguf;
 use crate::trio::{self, PROMPT, answer, backend, demo, file, greedy, load, load_with, model, plan, source};
 
@@ -412,4 +413,39 @@ fn bundled_recipes_run_with_one_copy_of_each_file() {
         let answer = steered.run(&request);
         assert!(!answer.tokens.is_empty(), "{}: {:?}", path.display(), answer.failure);
     }
+}
+
+/// A recipe with files of a hub, run with the same files from a disk: its adapter stays. With another file it does not,
+/// and the program says so.
+#[test]
+fn adapters_stay_with_the_file_they_were_made_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recipe = folder.path().join("hub.toml");
+    let adapter = file("expert-lora");
+    let text = format!(
+        "base = {{ hf = 'u/r', hf_file = 'base.gguf' }}\n[[pair]]\n\
+         expert = {{ hf = 'u/r', hf_file = 'q8/antiexpert.gguf', lora = [{:?}] }}\n\
+         antiexpert = {{ hf = 'u/r', hf_file = 'q8/antiexpert.gguf' }}\n",
+        adapter.display().to_string()
+    );
+    std::fs::write(&recipe, text).expect("writable");
+    let path = |role: &str| file(role).to_str().expect("UTF-8").to_owned();
+    let (base, small, other) = (path("base"), path("antiexpert"), path("expert"));
+    let recipe = recipe.to_str().expect("UTF-8");
+    let with = |expert: &str| {
+        let args = ["generate", "-p", PROMPT, "-n", "8", "--temp", "0", "-c", "128", "-R", recipe];
+        let output = run(&[&args[..], &["-m", &base, "-me", expert, "-ma", &small]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        (stdout(&output), stderr(&output))
+    };
+    let args = ["generate", "-p", PROMPT, "-n", "8", "--temp", "0", "-c", "128"];
+    let by_flags = [&args[..], &["-m", &base, "-me", &small, "--expert-lora", &path("expert-lora"), "-ma", &small]];
+    let expected = stdout(&run(&by_flags.concat()));
+    let (text, said) = with(&small);
+    assert_eq!(text, expected);
+    assert!(!said.contains("left out") && !said.contains("changes nothing"), "{said}");
+    let (_, said) = with(&other);
+    assert!(said.contains("-me names another model than the recipe, whose adapter") && said.contains("is left out"));
+    let idle = run(&[&args[..], &["-m", &base, "-me", &small, "-ma", &small]].concat());
+    assert!(stderr(&idle).contains("this pair changes nothing"), "{}", stderr(&idle));
 }

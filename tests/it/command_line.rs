@@ -326,7 +326,7 @@ fn compare_tells_how_far_steering_leads_away() {
     assert!(!said.contains("BlendIn"), "{said}");
     let (rate, kl, said) = led_away("2");
     assert!(rate > 0.2 && kl > 0.1 && kl.is_finite(), "{rate} {kl}");
-    let note = format!("note: steering changes the top token at {:.0} % of positions", rate * 100.0);
+    let note = format!("note: steering changed the top token at {:.0} % of positions", rate * 100.0);
     assert!(said.contains(&note), "{said}");
     assert!(led_away("0.25").1 < kl, "a smaller α leads less far");
     let shown = stdout(&run(&["compare", "-p", PROMPT, "-n", "12", "--temp", "0", "--alpha", "2"]));
