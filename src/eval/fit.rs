@@ -48,7 +48,7 @@ pub fn fit(
     let parts = parts(search, topology);
     let bounds: Vec<_> = parts.iter().map(|part| if *part == Part::Base { BASE } else { SIDE }).collect();
     let expand = |theta: &[f64], stride: usize| -> Result<Expansion, Error> {
-        let is_wanted = |place: &Place| place.position % stride == 0 && is_wanted(place);
+        let is_wanted = |place: &Place| place.position.is_multiple_of(stride) && is_wanted(place);
         let new = || (Expansion::zero(parts.len()), 0_usize, Vec::new());
         let shares = kept.fold(n_threads, is_wanted, new, |(sum, n, features), place, rows| {
             fill(topology, &parts, rows, features)?;
