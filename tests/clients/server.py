@@ -23,7 +23,7 @@ PATIENCE = 120.0
 
 
 class Server:
-    """Runs until its `with` block ends. What it says on stderr is in `said`. Without a recipe the arguments name models."""
+    """Runs until its `with` block ends; what it says on stderr is in `said`. Without a recipe `args` name models."""
 
     def __init__(self, *args: str, recipe: str | None = "demo") -> None:
         self.log = tempfile.NamedTemporaryFile()  # noqa: SIM115
