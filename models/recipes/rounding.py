@@ -1,8 +1,9 @@
 """What it is worth that expert and antiexpert share their quantised weights: the error of their difference, by type.
 
-The small model as its file has it stands for the exact one, W, and the adapter for the exact tuning, W + BA. Both are then
-rounded to a type, once as two files, Q(W + BA) and Q(W), and once as one file with the adapter beside it, Q(W) + BA and Q(W).
-The error is that of the difference of their logits, ‖found − exact‖ / ‖exact‖ over all tokens, each row less its mean.
+The small model as its file has it stands for the exact one, W, and the adapter for the exact tuning, W + BA. Both are
+then rounded to a type, once as two files, Q(W + BA) and Q(W), and once as one file with the adapter beside it,
+Q(W) + BA and Q(W). The error is that of the difference of their logits, ‖found − exact‖ / ‖exact‖ over all tokens, each
+row less its mean.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def rows(loaded: Loaded, found: list[Example], adapted: bool) -> torch.Tensor:
 
 
 def rounded(weights: torch.Tensor, kind: GGMLQuantizationType) -> torch.Tensor:
-    numbers = np.ascontiguousarray(weights.float().numpy())
+    numbers = np.ascontiguousarray(weights.detach().float().numpy())
     return torch.from_numpy(gguf.quants.dequantize(gguf.quants.quantize(numbers, kind), kind).astype(np.float32))
 
 
