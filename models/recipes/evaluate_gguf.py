@@ -53,9 +53,17 @@ class Contender:
     b: float = 0.0
     tuned: bool = False
 
-    def terms(self, lanes: dict[str, Loaded]) -> list[tuple[Loaded, float]]:
+    def terms(self) -> list[tuple[str, float]]:
+        """The lanes that have a say, with their weights."""
         weights = {"tuned" if self.tuned else "base": self.w, "expert": self.a, "antiexpert": -self.b}
-        return [(lanes[name], weight) for name, weight in weights.items() if weight]
+        return [(name, weight) for name, weight in weights.items() if weight]
+
+
+@dataclass(frozen=True)
+class Item(Example):
+    """An example of one lane, and which of the documents it is."""
+
+    document: int = 0
 
 
 @torch.no_grad()
@@ -65,9 +73,10 @@ def nats(found: list[Document], contenders: list[Contender], lanes: dict[str, Lo
     out = np.zeros((len(found), len(contenders) + 1))
     encoded = {name: [lane.encode(document, plain) for document in found] for name, lane in lanes.items()}
     first = next(iter(lanes.values()))
-    indexed = [Example(tokens[:-1], n_before, i) for i, (tokens, n_before) in enumerate(encoded[next(iter(lanes))])]
-    for batch in micro_batches(indexed, MICRO[first.device.type] // 2):
-        of = [example.base for example in batch]
+    of_first = enumerate(encoded[next(iter(lanes))])
+    items = [Item(tokens[:-1], n_before, document=i) for i, (tokens, n_before) in of_first]
+    for batch in micro_batches(items, MICRO[first.device.type] // 2):
+        of = [item.document for item in batch]
         rows = {}
         for name, lane in lanes.items():
             own = [(encoded[name][i][0][:-1], encoded[name][i][1]) for i in of]
@@ -76,8 +85,7 @@ def nats(found: list[Document], contenders: list[Contender], lanes: dict[str, Lo
         targets = torch.tensor([token for example in batch for token in example.tokens[example.n_before :]])
         document = torch.tensor([i for i, example in zip(of, batch) for _ in range(example.n_learnt)])
         for k, contender in enumerate(contenders):
-            names = {id(lane): name for name, lane in lanes.items()}
-            total = sum(weight * rows[names[id(lane)]][:, :n_vocab] for lane, weight in contender.terms(lanes))
+            total = sum(weight * rows[name][:, :n_vocab] for name, weight in contender.terms())
             loss = torch.nn.functional.cross_entropy(total, targets.to(total.device), reduction="none").double().cpu()
             np.add.at(out[:, k], document.numpy(), loss.numpy())
         np.add.at(out[:, -1], document.numpy(), 1)
@@ -126,7 +134,7 @@ class Lane:
 
 @torch.no_grad()
 def greedy(found: list[Document], contender: Contender, lanes: dict[str, Loaded], plain: bool, n_max: int) -> list[str]:
-    terms = contender.terms(lanes)
+    terms = [(lanes[name], weight) for name, weight in contender.terms()]
     running = []
     ends = set()
     for loaded, weight in terms:

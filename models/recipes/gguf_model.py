@@ -109,8 +109,12 @@ def factors(model: PeftModel) -> dict[str, torch.Tensor]:
 
 @contextlib.contextmanager
 def without_adapter(loaded: Loaded):
+    """Nothing is trained in it. peft leaves the adapter frozen behind it, which is taken back."""
+    trained = factors(loaded.model).values()
     with loaded.model.disable_adapter(), torch.no_grad():
         yield
+    for weights in trained:
+        weights.requires_grad_(True)
 
 
 def precision(device: str) -> torch.autocast:

@@ -91,14 +91,16 @@ def losses(batch: list[Example], loaded: Loaded, base: Loaded | None) -> torch.T
     """−ln p of every learnt token, by the adapted model alone or by base + expert − antiexpert."""
     own = [(example.tokens, example.n_before) for example in batch]
     targets = torch.tensor([token for tokens, n_before in own for token in tokens[n_before:]], device=loaded.device)
-    logits = rows_of(loaded, own)
+    others = 0.0
     if base:
         with without_adapter(loaded):
-            logits = logits - rows_of(loaded, own)
-        with torch.no_grad():
+            others = -rows_of(loaded, own)
             of_base = rows_of(base, [example.base for example in batch])
-        n_vocab = min(of_base.shape[1], logits.shape[1])
-        logits = of_base[:, :n_vocab] + logits[:, :n_vocab]
+        n_vocab = min(of_base.shape[1], others.shape[1])
+        others = others[:, :n_vocab] + of_base[:, :n_vocab]
+    logits = rows_of(loaded, own)
+    if base:
+        logits = logits[:, : others.shape[1]] + others
     return F.cross_entropy(logits, targets, reduction="none")
 
 

@@ -142,7 +142,7 @@ CARD = """\
 # {name}
 
 A LoRA adapter of rank {rank} for {small}, tuned on {n_train} documents of `{text}` ({tokens:,} tokens in
-{minutes:.0f} minutes on {device}), which steers {base}.
+{minutes:.1f} minutes on {device}), which steers {base}.
 
     proxytune generate -R recipe.toml -p "…"
 

@@ -53,7 +53,7 @@ pub fn run(args: &Eval) -> Result<Done> {
     let Run { bar, results, .. } = run;
     bar.finish_and_clear();
     contenders.extend(tuned.map(|(contender, _)| contender));
-    // What was answered is told whatever came after it.
+    // An error or ctrl-C loses no answer: the table has those that there are.
     let rows = standing::of(&task, &contenders, &results, items.len());
     if !rows.is_empty() {
         if interrupt::stopped() {
