@@ -91,7 +91,7 @@ impl Measurement {
     pub fn fields(&self) -> Vec<(&'static str, Value)> {
         let Self { machine, models, how, n_prompt, n_gen, test_time, samples_ns } = self;
         let ModelSource { model, context, .. } = &models.source;
-        let ModelParams { n_gpu_layers, split_mode, main_gpu, tensor_split, load_mode, repack, .. } = model;
+        let ModelParams { n_gpu_layers, split_mode, main_gpu, tensor_split, load_mode, kernels, repack, .. } = model;
         let ContextParams { n_ctx, n_batch, n_threads, cache_type_k, cache_type_v, offload_kqv, .. } = context;
         let ns: Vec<_> = samples_ns.iter().map(|&ns| ns as f64).collect();
         let (avg_ns, stddev_ns) = mean_and_deviation(&ns);
@@ -138,6 +138,7 @@ impl Measurement {
             ("flash_attn", json!(flash_attention)),
             ("tensor_split", json!(if shares.is_empty() { "0.00".to_owned() } else { shares.join("/") })),
             ("load_mode", json!(load)),
+            ("kernels", json!(kernels)),
             ("repack", json!(repack)),
             ("n_prompt", json!(n_prompt)),
             ("n_gen", json!(n_gen)),

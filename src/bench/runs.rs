@@ -17,6 +17,7 @@ use crate::generate::event::Event;
 use crate::generate::{Answer, Finish, Request};
 use crate::llama::Token;
 use crate::llama::invariance::Invariance;
+use crate::llama::kernels::Isa;
 use crate::prompt::Conversation;
 use crate::sampling::Sampling;
 use crate::steer::{Prompts, Sampled};
@@ -273,7 +274,8 @@ impl<'a> Runner<'a> {
             let found_out = self.subjects.engine.invariance(lane)?;
             let batch_invariant = found_out.holds();
             let Invariance { n_kv, widths, .. } = found_out;
-            found.push(Batches { role, batch_invariant, n_kv, widths });
+            let kernels = self.subjects.ensemble().model(lane).kernels().map_or("llama.cpp's", Isa::name);
+            found.push(Batches { role, kernels, batch_invariant, n_kv, widths });
         }
         Ok(())
     }

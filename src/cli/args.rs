@@ -99,6 +99,13 @@ pub enum Command {
     Engine,
 }
 
+impl Command {
+    /// Whether it runs a model, and not only to see whether that can be run.
+    pub fn decodes(&self) -> bool {
+        !matches!(self, Self::Check(_) | Self::Recipe(_) | Self::Pull(_) | Self::Devices | Self::Probe { .. })
+    }
+}
+
 /// What every command that writes text takes.
 #[derive(Debug, ClapArgs)]
 pub struct Run {

@@ -93,14 +93,15 @@ pub fn drafts(args: &Models, typed: &DraftArgs, plan: &Plan) -> Result<Draft> {
 /// What of a plan's files rounds otherwise for several tokens than for one, if anything does.
 fn batch_dependence(plan: &Plan) -> Result<Option<String>> {
     for (role, source) in plan.sources() {
-        let types = invariance::dependent(&Header::read(&source.path)?);
+        let (header, kernels) = (Header::read(&source.path)?, source.model.kernels);
+        let types = invariance::dependent(&header, kernels);
         if !types.is_empty() {
             let types = types.join(", ");
             return Ok(Some(format!(
                 "the {role} has matrices in {types}, which may round otherwise for several tokens at once"
             )));
         }
-        if !source.adapters.is_empty() {
+        if !source.adapters.is_empty() && kernels.isa(&header).is_none() {
             return Ok(Some(format!(
                 "the {role} has a LoRA adapter, which may round otherwise for several tokens at once"
             )));

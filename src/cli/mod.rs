@@ -40,6 +40,7 @@ mod spelling;
 mod terminal;
 mod text;
 mod there;
+mod waiting;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -56,6 +57,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return report::usage(&error, &typed),
     };
+    if parsed.command.decodes() {
+        waiting::spin_briefly(&typed);
+    }
     crate::llama::log::capture(parsed.verbose());
     let done = match &parsed.command {
         Command::Generate(args) => generate::run(args),

@@ -10,6 +10,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use super::rope::RopeArgs;
 use crate::llama::context::FlashAttention;
+use crate::llama::kernels::Kernels;
 use crate::llama::model::{LoadMode, SplitMode};
 use crate::llama::overrides::TensorOverride;
 use crate::recipe::View;
@@ -94,7 +95,7 @@ pub struct Models {
     #[arg(long, value_name = "TYPE", help_heading = "Computing")]
     pub cache_type_v: Option<CacheType>,
     /// Make the text independent of drafting: the CPU alone, flash attention and a KV cache in q8_0. Drafting stays on only
-    /// for weights in q4_0, q4_1, q5_0, q5_1 and q8_0, on x86-64
+    /// for weights that proxytune's kernels compute, or in q4_0, q4_1, q5_0, q5_1 and q8_0, on x86-64
     #[arg(long, help_heading = "Computing")]
     pub deterministic: bool,
     /// -nkvo: keep the KV cache in main memory
@@ -107,7 +108,12 @@ pub struct Models {
     pub no_mmap: bool,
     #[arg(long, hide = true)]
     pub mlock: bool,
-    /// -nr: do not repack weights for this CPU
+    /// Whose matrix products compute what is in main memory: proxytune's own, which make a few tokens at once cost little more
+    /// than one, or llama.cpp's. `auto` takes its own where they know all types of a file (f32, f16, bf16, q4_0, q5_0, q8_0,
+    /// q4_K, q5_K, q6_K) and the CPU has AVX2
+    #[arg(long, value_name = "auto|on|off", default_value = "auto", help_heading = "Computing")]
+    pub kernels: KernelsArg,
+    /// -nr: do not repack weights for this CPU, where llama.cpp multiplies them
     #[arg(long, help_heading = "Computing")]
     pub no_repack: bool,
     /// Refuse weights that are not finite
@@ -344,6 +350,13 @@ fn flash_attention(text: &str) -> Result<FlashAttention, String> {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum KernelsArg {
+    Auto,
+    On,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum LoadModeArg {
     Auto,
     None,
@@ -390,6 +403,16 @@ pub enum SplitModeArg {
     None,
     Layer,
     Row,
+}
+
+impl From<KernelsArg> for Kernels {
+    fn from(kernels: KernelsArg) -> Self {
+        match kernels {
+            KernelsArg::Auto => Self::Auto,
+            KernelsArg::On => Self::On,
+            KernelsArg::Off => Self::Off,
+        }
+    }
 }
 
 impl From<SplitModeArg> for SplitMode {

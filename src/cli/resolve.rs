@@ -147,6 +147,7 @@ fn defaults(args: &Models) -> ModelSource {
             main_gpu: args.main_gpu,
             tensor_split: args.tensor_split.clone(),
             load_mode: args.load_mode(),
+            kernels: args.kernels.into(),
             repack: !args.no_repack,
             check_tensors: args.check_tensors,
             overrides: args.overrides(),

@@ -66,6 +66,12 @@ impl Header {
         self.tensors().iter().filter(is_matrix).map(|tensor| tensor.kind.name).collect()
     }
 
+    /// Whether there are matrices of several experts, of which each token is multiplied with some.
+    #[must_use]
+    pub fn has_experts(&self) -> bool {
+        self.tensors().iter().any(|tensor| tensor.shape.iter().filter(|&&n| n > 1).count() > 2)
+    }
+
     fn commonest_type(&self) -> Option<String> {
         let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
         for tensor in self.tensors() {

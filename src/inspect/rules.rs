@@ -5,8 +5,10 @@ use super::memory::{CPU, Device};
 use super::model::{File, Model};
 use super::probe::Probed;
 use crate::arithmetic::units;
+use crate::gguf::Header;
 use crate::llama::context::{ContextParams, FlashAttention};
 use crate::llama::invariance::{self, Difference, Invariance};
+use crate::llama::kernels::{self, Kernels};
 use crate::recipe::Schedule;
 use crate::recipe::placement::CacheType;
 use crate::recipe::rope::Rope;
@@ -24,7 +26,8 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
     let mut found = Findings::default();
     for model in models {
         let source = plan.sources().map(|(_, source)| source).find(|source| source.path == model.path);
-        found.file(model, source.is_some_and(is_deterministic));
+        let kernels = source.map_or(Kernels::default(), |source| source.model.kernels);
+        found.file(model, kernels, source.is_some_and(is_deterministic));
     }
     let Some((base, small)) = models.split_first() else { return found.0 };
     for model in small {
@@ -57,7 +60,7 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
             "pair",
             None,
             "there is no pair: the base writes by itself",
-            "name a small tuned model with -me and the same model before its tuning with -ma to steer it",
+            "to steer it, name a small tuned model with -me and the same before its tuning with -ma",
         );
     }
     if facts.is_ok_and(|facts| plan.cancels_base(facts)) {
@@ -109,7 +112,7 @@ impl Findings {
     }
 
     /// The gate, then llama.cpp. `is_deterministic`: it computes as `--deterministic` has it.
-    fn file(&mut self, model: &Model, is_deterministic: bool) {
+    fn file(&mut self, model: &Model, kernels: Kernels, is_deterministic: bool) {
         let role = Some(model.role);
         let file = match &model.file {
             Ok(file) => file,
@@ -129,7 +132,8 @@ impl Findings {
             );
             return;
         }
-        let dependent = invariance::dependent(&file.header);
+        self.ok("kernels", role, whose(&file.header, kernels));
+        let dependent = invariance::dependent(&file.header, kernels);
         let first = model.probed.as_ref().map(|probed| (model.role, probed));
         let others = model.with_other_adapters.iter().map(|(role, probed)| (*role, probed));
         for (role, probed) in first.into_iter().chain(others) {
@@ -496,6 +500,19 @@ impl Findings {
             }
         }
     }
+}
+
+/// Whose matrix products a file is computed with in main memory, and why.
+fn whose(header: &Header, kernels: Kernels) -> String {
+    let unknown: Vec<_> = header.matrix_types().into_iter().filter(|kind| !kernels::knows(kind)).collect();
+    let why = match (kernels.isa(header), kernels) {
+        (Some(isa), _) => return format!("proxytune's own, with {}", isa.name()),
+        (None, Kernels::Off) => "as --kernels off asks for".to_owned(),
+        (None, _) if !unknown.is_empty() => format!("proxytune's do not know {}", unknown.join(", ")),
+        (None, _) if header.has_experts() => "it is a mixture of experts".to_owned(),
+        (None, _) => "this CPU lacks AVX2".to_owned(),
+    };
+    format!("llama.cpp's: {why}")
 }
 
 /// As `--deterministic` places a model.

@@ -9,22 +9,25 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Outputs;
 use super::context::Context;
+use super::kernels::{self, Kernels};
 use super::{Error, Token};
 use crate::arithmetic::offset::first_non_finite_logit;
 use crate::gguf::Header;
 
-/// Types of matrices for which llama.cpp's CPU kernels round a token alike by itself and beside others, with flash attention
+/// Types of matrices for which llama.cpp's own CPU kernels round a token alike by itself and beside others, with flash attention
 /// over a cache in `q8_0`; tests hold it to that. Of others, K-quants are computed in another way from 2 tokens on where
 /// they are repacked and from 8 on where they are not. Nobody has looked on other processors.
 #[cfg(target_arch = "x86_64")]
-pub const INVARIANT: &[&str] = &["q4_0", "q4_1", "q5_0", "q5_1", "q8_0"];
+const INVARIANT: &[&str] = &["q4_0", "q4_1", "q5_0", "q5_1", "q8_0"];
 #[cfg(not(target_arch = "x86_64"))]
-pub const INVARIANT: &[&str] = &[];
+const INVARIANT: &[&str] = &[];
 
-/// The types of a file's matrices that are not [`INVARIANT`].
+/// The types of a file's matrices whose products may depend on how many columns there are.
 #[must_use]
-pub fn dependent(header: &Header) -> Vec<&'static str> {
-    header.matrix_types().into_iter().filter(|kind| !INVARIANT.contains(kind)).collect()
+pub fn dependent(header: &Header, kernels: Kernels) -> Vec<&'static str> {
+    let ours = kernels.isa(header).is_some();
+    let is_invariant = |kind: &&str| INVARIANT.contains(kind) || ours && kernels::knows(kind);
+    header.matrix_types().into_iter().filter(|kind| !is_invariant(kind)).collect()
 }
 
 /// Lengths of the text before the batch. From 512 cells on flash attention splits the cache among threads for a token

@@ -29,6 +29,7 @@ mod gbnf;
 pub mod grammar;
 mod gumbel;
 pub mod invariance;
+pub mod kernels;
 pub mod leave;
 pub mod log;
 pub mod model;

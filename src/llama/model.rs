@@ -10,10 +10,12 @@ use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
+use super::kernels::{Isa, Kernels};
 use super::overrides::{RawOverrides, TensorOverride};
 use super::specials::Specials;
 use super::spelling::Spelling;
 use super::{Error, log};
+use crate::gguf::Header;
 use crate::parameter::OutOfRange;
 
 /// Held while llama.cpp writes to a model: contexts being created, adapters coming and going.
@@ -31,7 +33,9 @@ pub struct ModelParams {
     /// Share of the layers per device, in the order of the devices; empty lets llama.cpp decide.
     pub tensor_split: Vec<f32>,
     pub load_mode: LoadMode,
-    /// Repack weights for this CPU where that is faster.
+    /// Whose matrix products are used.
+    pub kernels: Kernels,
+    /// Repack weights for this CPU where that is faster and llama.cpp multiplies them.
     pub repack: bool,
     /// Read every tensor and refuse values that are not finite.
     pub check_tensors: bool,
@@ -48,6 +52,7 @@ impl Default for ModelParams {
             main_gpu: 0,
             tensor_split: Vec::new(),
             load_mode: LoadMode::Auto,
+            kernels: Kernels::default(),
             repack: true,
             check_tensors: false,
             overrides: Vec::new(),
@@ -102,6 +107,7 @@ pub struct Model {
     raw: NonNull<sys::llama_model>,
     path: PathBuf,
     uses_devices: bool,
+    kernels: Option<Isa>,
     /// Known once it is asked for.
     pub(super) spelling: OnceLock<Spelling>,
     pub(super) specials: OnceLock<Specials>,
@@ -135,6 +141,9 @@ impl Model {
         let failed = |reason: &str| Error::Load { path: path.to_path_buf(), reason: reason.to_owned() };
         let c_path = path.to_str().ok_or_else(|| failed("its path is not UTF-8"))?;
         let c_path = CString::new(c_path).map_err(|_| failed("its path contains a NUL byte"))?;
+        // What is wrong with a header is for llama.cpp to say, or for whoever checks before.
+        let header = (extent != Extent::Vocabulary).then(|| Header::read(path).ok()).flatten();
+        let kernels = header.and_then(|header| params.kernels.isa(&header));
 
         let mut devices: Vec<sys::ggml_backend_dev_t> = Vec::new();
         // SAFETY: the count bounds the indices that ggml accepts.
@@ -185,7 +194,7 @@ impl Model {
         // What is not loaded cannot be mapped.
         let load_mode = if extent == Extent::All { params.load_mode } else { LoadMode::None };
         c_params.load_mode = load_mode.raw();
-        c_params.use_extra_bufts = params.repack;
+        c_params.use_extra_bufts = params.repack && kernels.is_none();
         c_params.check_tensors = params.check_tensors && extent == Extent::All;
         c_params.progress_callback = Some(on_progress);
         c_params.progress_callback_user_data = (&raw mut report).cast();
@@ -208,7 +217,7 @@ impl Model {
         let uses_devices = !no_devices && !super::device::offload(backend).is_empty();
         let (spelling, specials) = (OnceLock::new(), OnceLock::new());
         let path = path.to_path_buf();
-        let model = Self { raw, path, uses_devices, spelling, specials, _backend: backend.clone() };
+        let model = Self { raw, path, uses_devices, kernels, spelling, specials, _backend: backend.clone() };
         model.check_generative()?;
         Ok(model)
     }
@@ -257,6 +266,12 @@ impl Model {
     pub fn n_bytes(&self) -> u64 {
         // SAFETY: the model is valid.
         unsafe { sys::llama_model_size(self.raw.as_ptr()) }
+    }
+
+    /// The instructions that its matrices in main memory are multiplied with, if it is by our kernels.
+    #[must_use]
+    pub fn kernels(&self) -> Option<Isa> {
+        self.kernels
     }
 
     /// Whether most of its weights are K-quants or i-quants, in blocks of 256.

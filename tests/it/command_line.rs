@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use proxytune::llama::kernels::Isa;
+
 use crate::gguf::Spec;
 use crate::trio::{PROMPT, file, greedy};
 
@@ -684,17 +686,22 @@ fn weights_that_the_deterministic_set_up_does_not_cover_are_named() {
     let path = folder.path().join("tiny.gguf");
     Spec::tiny().write(&path).expect("writable");
     let path = path.to_str().expect("UTF-8");
-    let output = run(&["generate", "--deterministic", "-m", path, "-me", path, "-ma", "none", "-p", "a", "-n", "1"]);
+    let generate = ["generate", "--deterministic", "--kernels", "off"];
+    let output = run(&[&generate[..], &["-m", path, "-me", path, "-ma", "none", "-p", "a", "-n", "1"]].concat());
     let said = stderr(&output);
     assert!(output.status.success() && said.matches("has matrices in f32").count() == 1, "{said}");
     assert!(said.contains("note: nothing is drafted"), "{said}");
     for draft in ["4", "timed"] {
         let models = ["-m", path, "-p", "a", "-n", "1", "--draft", draft];
-        let said = refused(&[&["generate", "--deterministic"], &models[..]].concat(), 2);
+        let said = refused(&[&generate[..], &models].concat(), 2);
         assert!(said.contains("has matrices in f32") && said.contains("hint: leave --draft out"), "{said}");
     }
-    let off = ["generate", "--deterministic", "-m", path, "-p", "a", "-n", "1", "--draft", "off", "--no-perf"];
+    let off = [&generate[..], &["-m", path, "-p", "a", "-n", "1", "--draft", "off", "--no-perf"]].concat();
     assert!(run(&off).stderr.is_empty());
+    if Isa::best().is_some() {
+        let ours = ["generate", "--deterministic", "-m", path, "-p", "a", "-n", "1", "--draft", "4"];
+        assert!(run(&ours).status.success(), "our kernels cover it");
+    }
     for draft in ["auto", "timed", "4"] {
         let output = run(&["generate", "--deterministic", "-p", "a", "-n", "1", "--draft", draft]);
         assert!(output.status.success() && !stderr(&output).contains("note: "), "{}", stderr(&output));

@@ -74,6 +74,9 @@ pub enum Kind {
     Q4_1,
     Q5_0,
     Q5_1,
+    Q4K,
+    Q5K,
+    Q6K,
     /// Another of ggml's types, by its number, with the elements and the bytes of a block. All of its bytes are 0.
     Other {
         id: u32,
@@ -87,12 +90,22 @@ impl Kind {
     /// one, and for its weights.
     fn block(self) -> (f32, [usize; 2]) {
         match self {
-            Self::F32 | Self::Other { .. } => unreachable!("its numbers are not drawn"),
+            Self::F32 | Self::Q4K | Self::Q5K | Self::Q6K | Self::Other { .. } => unreachable!("it has other blocks"),
             Self::Q8_0 => (256.0, [2, 32]),
             Self::Q4_0 => (16.0, [2, 16]),
             Self::Q4_1 => (16.0, [4, 16]),
             Self::Q5_0 => (32.0, [2, 20]),
             Self::Q5_1 => (32.0, [4, 20]),
+        }
+    }
+
+    /// Bytes of a block of 256 weights.
+    fn k_block(self) -> Option<usize> {
+        match self {
+            Self::Q4K => Some(144),
+            Self::Q5K => Some(176),
+            Self::Q6K => Some(210),
+            _ => None,
         }
     }
 }
@@ -370,6 +383,7 @@ const MAMBA_RANK: u32 = 4;
 const ALIGNMENT: usize = 32;
 /// Weights per block of a quantised type.
 const BLOCK: usize = 32;
+const K_BLOCK: usize = 256;
 
 /// A tensor to write, with its elements along each dimension, the fastest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -392,6 +406,9 @@ impl Tensor {
             Kind::Q5_0 => 6,
             Kind::Q5_1 => 7,
             Kind::Q8_0 => 8,
+            Kind::Q4K => 12,
+            Kind::Q5K => 13,
+            Kind::Q6K => 14,
             Kind::Other { id, .. } => id,
         }
     }
@@ -400,7 +417,10 @@ impl Tensor {
         match self.kind {
             Kind::F32 => self.n_weights() * 4,
             Kind::Other { block, bytes, .. } => self.n_weights() / block * bytes,
-            kind => self.n_weights() / BLOCK * kind.block().1.iter().sum::<usize>(),
+            kind => match kind.k_block() {
+                Some(bytes) => self.n_weights() / K_BLOCK * bytes,
+                None => self.n_weights() / BLOCK * kind.block().1.iter().sum::<usize>(),
+            },
         }
     }
 
@@ -417,6 +437,27 @@ impl Tensor {
                 }
             }
             Kind::Other { .. } => io::copy(&mut io::repeat(0).take(self.n_bytes() as u64), out).map(|_| ())?,
+            Kind::Q4K | Kind::Q5K | Kind::Q6K => {
+                let n_bytes = self.kind.k_block().expect("a K-quant");
+                let mut block = vec![0; n_bytes.next_multiple_of(8)];
+                for _ in 0..self.n_weights() / K_BLOCK {
+                    block.chunks_exact_mut(8).for_each(|word| word.copy_from_slice(&random.next().to_le_bytes()));
+                    // Scales of 0 to 63 and minima alike, or scales of 0 to 31; weights of 0 to 15, 31, or −32 to 31.
+                    let (at, scale) = match self.kind {
+                        Kind::Q4K => (0, std / (37.0 * 4.6)),
+                        Kind::Q5K => (0, std / (37.0 * 9.2)),
+                        _ => (208, std / (18.0 * 18.5)),
+                    };
+                    let middle = if self.kind == Kind::Q4K { 7.5 } else { 15.5 };
+                    block[at..at + 2].copy_from_slice(&half(scale).to_le_bytes());
+                    if at == 0 {
+                        block[2..4].copy_from_slice(&half(scale * middle).to_le_bytes());
+                    } else {
+                        block[192..208].iter_mut().for_each(|scale| *scale &= 31);
+                    }
+                    out.write_all(&block[..n_bytes])?;
+                }
+            }
             kind => {
                 let (n_steps, [n_head, n_rest]) = kind.block();
                 let scale = std / (n_steps / 12.0_f32.sqrt());

@@ -92,15 +92,15 @@ fn steps(costs: &[StepCosts]) -> String {
 
 fn batches(batches: &[Batches]) -> String {
     let list = |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    let names = ["logits in a batch", "as one by one", "tokens in the batch", "behind tokens"];
+    let names = ["logits in a batch", "kernels", "as one by one", "tokens in the batch", "behind tokens"];
     let mut table = Table::new(names, &names);
-    for Batches { role, batch_invariant, n_kv, widths } in batches {
+    for Batches { role, kernels, batch_invariant, n_kv, widths } in batches {
         let holds = match batch_invariant {
             None => "–",
             Some(true) => "bit by bit",
             Some(false) => "rounded otherwise",
         };
-        table.add([role.as_str(), holds, &list(widths), &list(n_kv)]);
+        table.add([role.as_str(), kernels, holds, &list(widths), &list(n_kv)]);
     }
     if batches.is_empty() { String::new() } else { table.text() }
 }
