@@ -125,6 +125,7 @@ BENCH = cargo bench --profile dev --config profile.dev.package.proxytune.debug-a
 bench: setup grown
 	$(BENCH) --bench offset --bench lockstep --bench many --bench serve
 	$(BENCH) -p proxytune-sampler
+	$(BENCH) -p proxytune-kernels
 
 # The demo trio at 1.1 B and 0.12 B parameters, with the same function, under target/: 2.0 GB, about a minute.
 grown:

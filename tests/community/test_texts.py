@@ -31,8 +31,17 @@ def test_drafts_change_nothing(smollm2: Path, drafts: list[str]) -> None:
     assert drafts == [] or drafted["generation"]["n_drafted"] > 0
 
 
-def test_k_quants_draft_nothing_where_the_text_is_to_be_the_same(large: Path, twin: Path, small: Path) -> None:
-    trio = ["-m", large, "-me", twin, "-ma", small, "-p", PROMPT, "-n", "8", "--deterministic"]
+def test_drafts_change_nothing_in_k_quants(large: Path, twin: Path, small: Path) -> None:
+    trio = ["-m", large, "-me", twin, "-ma", small, "-p", PROMPT, "-n", "48", "--draft"]
+    plain = generate(*trio, "off")
+    for drafts in (["4"], ["auto"], ["4", "--deterministic"]):
+        done = generate(*trio, *drafts)
+        expected = generate(*trio, "off", "--deterministic") if "--deterministic" in drafts else plain
+        assert done["generation"]["n_drafted"] > 0 and done["tokens"] == expected["tokens"], drafts
+
+
+def test_llama_cpps_kernels_draft_nothing_where_the_text_is_to_be_the_same(large: Path, twin: Path, small: Path) -> None:
+    trio = ["-m", large, "-me", twin, "-ma", small, "-p", PROMPT, "-n", "8", "--deterministic", "--kernels", "off"]
     done = generate(*trio)
     assert done["generation"]["n_drafted"] == 0 and done["tokens"] == generate(*trio, "--draft", "off")["tokens"]
     assert "q4_K" in run("generate", *trio, "--draft", "4", code=2).err

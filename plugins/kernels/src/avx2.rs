@@ -116,9 +116,9 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
             // So many sums of two products fit into 16 bits: 8, 4 and 2 of them for 4, 5 and 6 bits.
             let fit = const { 1 << (7 - BITS) };
             for first in (0..N).step_by(fit) {
-                let mut pairs = _mm256_maddubs_epi16(w[first], at(first));
-                for i in first + 1..N.min(first + fit) {
-                    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w[i], at(i)));
+                let mut pairs = _mm256_setzero_si256();
+                for (i, &w) in w.iter().enumerate().take(first + fit).skip(first) {
+                    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w, at(i)));
                 }
                 sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
             }

@@ -22,7 +22,7 @@ fn random_matrix(kind: Kind, n_rows: usize, n: usize, seed: u64) -> Vec<u8> {
         };
         for &at in halves {
             // Between 2⁻¹⁵ and 1, of either sign, or too small to be normal.
-            let bits = (next() % 0x3c00) as u16 | (next() & 1) as u16 * 0x8000;
+            let bits = (next() % 0x3c00) as u16 | ((next() & 1) as u16) << 15;
             block[at..at + 2].copy_from_slice(&bits.to_le_bytes());
         }
     }

@@ -26,7 +26,7 @@ pub(super) unsafe fn takes(op: &Tensor) -> bool {
         let step = if kind.is_float() { kind.block_bytes() / kind.block_len() } else { kind.block_bytes() };
         let is_plain = weights.ne[2] == 1
             && weights.ne[3] == 1
-            && weights.ne[0] as usize % kind.block_len() == 0
+            && (weights.ne[0] as usize).is_multiple_of(kind.block_len())
             && weights.nb[0] == step
             && (columns.kind, op.kind) == (Kind::F32.to_ggml(), Kind::F32.to_ggml())
             && op.op_params[HINT] == HINT_NONE;

@@ -92,7 +92,7 @@ fn ours(isa: Isa, kind: Kind, n_rows: usize, data: &[u8], threads: usize, n: usi
                 activations.quantise(kind, x, N, N, n);
                 // SAFETY: room for all rows of all columns, and every thread has its own rows.
                 unsafe {
-                    multiply(Some(isa), matrix, rows, &activations, Output { at: at as *mut f32, stride: n_rows })
+                    multiply(Some(isa), matrix, rows, &activations, Output { at: at as *mut f32, stride: n_rows });
                 };
             });
         }

@@ -139,7 +139,7 @@ proptest! {
             // SAFETY: a row of weights and a column of the type that they are multiplied with, of one length.
             unsafe {
                 let dot = traits.vec_dot.expect("all types here can be multiplied");
-                dot(n as i32, &mut theirs, 0, weights_of_row.as_ptr().cast(), 0, columns.as_ptr().cast(), 0, 1);
+                dot(n as i32, &raw mut theirs, 0, weights_of_row.as_ptr().cast(), 0, columns.as_ptr().cast(), 0, 1);
             }
             let size: f32 = weights[row * n..][..n].iter().zip(&x).map(|(w, x)| (w * x).abs()).sum();
             // ggml rounds activations to 16 bits where weights have them.
