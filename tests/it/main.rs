@@ -56,4 +56,5 @@ mod steering;
 mod texts;
 mod trio;
 mod vocabularies;
+mod waiting;
 mod words;
