@@ -37,8 +37,8 @@ class Trio:
     def __init__(self, arguments: argparse.Namespace, has_prompts: bool) -> None:
         self.base, self.small, self.out = arguments.base, arguments.small, arguments.out
         self.hub = {"base": arguments.base_hf, "small": arguments.small_hf}
-        # Prompts are shown to every role as its own chat template has them: the expert learnt them so.
-        self.view = 'template = "model"' if has_prompts and not arguments.plain else None
+        # Every role sees what the expert learnt from: prompts in its own chat template, or plain text.
+        self.view = f'template = "{"model" if has_prompts and not arguments.plain else "plain"}"'
 
     def model(self, role: str, *more: str, by_hub: bool) -> str:
         path = {"base": self.base, "small": self.small}[role]
