@@ -8,7 +8,7 @@ use crate::arithmetic::units;
 use crate::gguf::Header;
 use crate::llama::context::{ContextParams, FlashAttention};
 use crate::llama::invariance::{self, Difference, Invariance};
-use crate::llama::kernels::{self, Kernels};
+use crate::llama::kernels::{self, Isa, Kernels};
 use crate::recipe::Schedule;
 use crate::recipe::placement::CacheType;
 use crate::recipe::rope::Rope;
@@ -510,7 +510,8 @@ fn whose(header: &Header, kernels: Kernels) -> String {
         (None, Kernels::Off) => "as --kernels off asks for".to_owned(),
         (None, _) if !unknown.is_empty() => format!("proxytune's do not know {}", unknown.join(", ")),
         (None, _) if header.has_experts() => "it is a mixture of experts".to_owned(),
-        (None, _) => "this CPU lacks AVX2".to_owned(),
+        (None, _) if Isa::best().is_none() => "this CPU lacks AVX2".to_owned(),
+        (None, _) => "proxytune's do not fit this build of it".to_owned(),
     };
     format!("llama.cpp's: {why}")
 }

@@ -21,8 +21,8 @@ pub enum Kernels {
 }
 
 impl Kernels {
-    /// The instructions that a model's matrices are multiplied with, if it is by our kernels: chosen by types and machine
-    /// alone, so that the same command gives the same text.
+    /// The instructions that a model's matrices are multiplied with, if it is by our kernels, which are put into use then:
+    /// chosen by types and machine alone, so that the same command gives the same text.
     #[must_use]
     pub fn isa(self, header: &Header) -> Option<Isa> {
         let types = header.matrix_types();

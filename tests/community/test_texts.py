@@ -51,7 +51,7 @@ def test_llama_cpps_kernels_draft_nothing_where_the_text_is_to_be_the_same(large
 def test_drafts_on_k_quants_differ_by_rounding(
     large: Path, twin: Path, small: Path, drafter: str, report: Report
 ) -> None:
-    trio = ["-m", large, "-me", twin, "-ma", small, "-p", PROMPT, "-n", "48", "--n-probs", "4"]
+    trio = ["-m", large, "-me", twin, "-ma", small, "-p", PROMPT, "-n", "48", "--n-probs", "4", "--kernels", "off"]
     one_by_one = generate(*trio, "--draft", "off")
     drafted = generate(*trio, "--draft", "4", "--drafter", drafter)
     assert drafted["generation"]["n_accept"] > 0

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proxytune::gguf::Header;
-use proxytune::llama::context::{Context, ContextParams, FlashAttention};
+use proxytune::llama::context::{Context, ContextParams, FlashAttention, Outputs};
 use proxytune::llama::invariance::{Invariance, MAX_WIDTH, dependent, probe};
 use proxytune::llama::kernels::Kernels;
 use proxytune::llama::model::{Model, ModelParams};
@@ -88,7 +88,7 @@ fn a_difference_is_found() {
     let found = look_at(&path, Kernels::Off, &deterministic());
     assert_eq!(found.holds(), Some(false));
     let first = found.difference.expect("one");
-    assert_eq!((first.n_kv, first.row), (64, 0));
+    assert_eq!((first.n_kv, first.width, first.row), (64, 4, 0), "{first:?}");
     assert!(first.max > 0.0 && first.max < 1.0, "{first:?}");
 }
 
@@ -116,4 +116,34 @@ fn types_of_matrices_are_listed_without_those_that_are_copied() {
         Spec { kind, ..Spec::tiny() }.write(&path).expect("writable");
         assert_eq!(Header::read(&path).expect("a header").matrix_types().into_iter().collect::<Vec<_>>(), [name]);
     }
+}
+
+/// As far as is promised: from 64 tokens on llama.cpp computes attention over such a cache in another way.
+#[test]
+fn sixty_three_tokens_at_once_get_the_logits_of_one_by_one_with_our_kernels() {
+    let path = file("expert");
+    if Kernels::Auto.isa(&Header::read(&path).expect("a header")).is_none() {
+        return;
+    }
+    let model = Model::load(&backend(), &path, &ModelParams::default(), |_| true).expect("it loads");
+    let params = ContextParams {
+        n_outputs_max: 63,
+        cache_type_k: CacheType::F16,
+        cache_type_v: CacheType::F16,
+        ..deterministic()
+    };
+    let mut context = Context::new(Arc::new(model), &params).expect("a context");
+    let tokens: Vec<i32> = (0..663).map(|i| i * 7 % 4000).collect();
+    let (before, next) = tokens.split_at(600);
+    let mut rows = |width: usize| {
+        context.roll_back(0, 0);
+        before.chunks(context.n_batch()).for_each(|part| context.decode(part, Outputs::None).expect("room"));
+        let mut rows = Vec::new();
+        for part in next.chunks(width) {
+            context.decode(part, Outputs::All).expect("room");
+            rows.extend((0..part.len()).map(|i| context.row(0, i).expect("a row").to_vec()));
+        }
+        rows
+    };
+    assert_eq!(rows(63), rows(1));
 }

@@ -293,9 +293,9 @@ fn drafts_that_were_declined_are_learnt_from() {
     let policy = base.engine.policy_mut(Sampled::Steered).expect("there is one");
     (0..200).for_each(|_| policy.chances_mut(Draw::Likeliest).learn(confidence, false));
     let before = policy.chance(Draw::Likeliest, confidence);
-    let (_, stats) = generate(&mut base, PROMPTS[1], &greedy(60, Draft::default()));
+    let (_, stats) = generate(&mut base, PROMPTS[1], &greedy(120, Draft::default()));
     let after = base.engine.policy(Sampled::Steered).expect("there is one").chance(Draw::Likeliest, confidence);
-    assert!(before < 0.05 && after > before + 0.05, "{before}, then {after}: {stats:?}");
+    assert!(before < 0.05 && after > before + 0.1, "{before}, then {after}: {stats:?}");
 }
 
 /// A context that has room for one row only drafts nothing, and says so.

@@ -11,11 +11,13 @@ use crate::half;
 use crate::kind::Kind;
 
 /// Columns that are multiplied at once.
-pub const TILE: usize = 8;
+pub(crate) const TILE: usize = 8;
 
 /// Columns, ready for one kind of weights.
 #[derive(Debug, Default)]
 pub struct Activations {
+    /// What they were made for, once they were.
+    kind: Option<Kind>,
     n: usize,
     n_columns: usize,
     quants: Vec<i8>,
@@ -29,7 +31,7 @@ pub(crate) struct Tile<'a> {
     pub n_columns: usize,
     /// `[block][column][value]`
     pub quants: &'a [i8],
-    /// `[block][column]`: the scales, or `[block][column][value]`: the values
+    /// `[block][column]`: the scales, or `[value][column]`: the values
     pub floats: &'a [f32],
     /// `[block][column][sum]`
     pub sums: &'a [i32],
@@ -44,7 +46,7 @@ impl Activations {
         let (block, parts) = (kind.block_len(), kind.parts());
         assert!(n.is_multiple_of(block), "{n} values are not whole blocks of {block}");
         let n_blocks = n / block;
-        (self.n, self.n_columns) = (n, n_columns);
+        (self.kind, self.n, self.n_columns) = (Some(kind), n, n_columns);
         // All of it is written below.
         self.quants.resize(n_blocks * n_columns * parts.quants, 0);
         self.floats.resize(n_blocks * n_columns * parts.floats, 0.0);
@@ -53,16 +55,16 @@ impl Activations {
             let values = &from[column * stride..][..n];
             let first = column / TILE * TILE;
             let width = TILE.min(n_columns - first);
+            if kind.is_float() {
+                let floats = self.floats[first * n..].iter_mut().skip(column - first).step_by(width);
+                floats.zip(values).for_each(|(to, v)| *to = *v);
+                continue;
+            }
             for (b, values) in values.chunks_exact(block).enumerate() {
                 let at = first * n_blocks + b * width + column - first;
-                let floats = &mut self.floats[at * parts.floats..][..parts.floats];
-                if kind.is_float() {
-                    floats.copy_from_slice(values);
-                } else {
-                    let quants = &mut self.quants[at * parts.quants..][..parts.quants];
-                    let sums = &mut self.sums[at * parts.sums..][..parts.sums];
-                    floats[0] = quantise_block(kind, values, quants, sums);
-                }
+                let quants = &mut self.quants[at * parts.quants..][..parts.quants];
+                let sums = &mut self.sums[at * parts.sums..][..parts.sums];
+                self.floats[at] = quantise_block(kind, values, quants, sums);
             }
         }
     }
@@ -71,6 +73,12 @@ impl Activations {
     #[must_use]
     pub fn parts(&self) -> (&[i8], &[f32]) {
         (&self.quants, &self.floats)
+    }
+
+    /// The weights that they were made for.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        self.kind
     }
 
     #[must_use]

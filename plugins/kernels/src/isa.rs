@@ -1,7 +1,7 @@
 //! Which instructions a machine has, and the kernels compiled for each set of them.
 
 /// An instruction set that there are kernels for, the slowest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
     Avx2,
     AvxVnni,

@@ -1,7 +1,7 @@
 //! The quantised types of weights, as ggml lays them out.
 
 /// A type of weights. A row is a sequence of blocks, and a block holds its scales beside its weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Q4_0,
     Q5_0,

@@ -1,7 +1,6 @@
 //! Quantised matrices by a few columns: a block of weights is decoded once and multiplied into all of them.
 //!
-//! ggml's x86 kernels decode a block for every column anew, so that four tokens cost them almost four times what one does.
-//! Here one more column costs its multiplications alone. A result has the same bits whatever the number of columns, rows
+//! ggml's x86 kernels decode a block for every column anew. Here one more column costs its multiplications alone. A result has the same bits whatever the number of columns, rows
 //! and threads and whichever instruction set computes it.
 
 mod activations;
@@ -25,7 +24,7 @@ mod x86;
 
 use std::ops::Range;
 
-pub use activations::{Activations, TILE};
+pub use activations::Activations;
 pub use isa::Isa;
 pub use kind::Kind;
 
@@ -54,14 +53,15 @@ const GROUP_BYTES: usize = 1 << 19;
 /// Multiplies some rows of a matrix by all columns, with an instruction set or, without one, by the scalar reference.
 ///
 /// # Panics
-/// Where the matrix is not as long as it says, its rows are not as long as the columns, the rows are not in it, or the
-/// instruction set is not here.
+/// Where the matrix is not as long as it says, its rows are not as long as the columns, these were made for another kind of
+/// weights, the rows are not in it, or the instruction set is not here.
 ///
 /// # Safety
 /// `to` can be written for these rows of every column, and nobody else writes there meanwhile.
 pub unsafe fn multiply(isa: Option<Isa>, matrix: Matrix<'_>, rows: Range<usize>, columns: &Activations, to: Output) {
     let Matrix { kind, data, stride, n_rows } = matrix;
     let row_bytes = kind.row_bytes(columns.n());
+    assert_eq!(columns.kind(), Some(kind), "the columns' kind of weights, and the matrix's");
     assert!(rows.start <= rows.end && rows.end <= n_rows, "rows {rows:?} of {n_rows}");
     if rows.is_empty() {
         return;
@@ -92,8 +92,8 @@ pub unsafe fn multiply(isa: Option<Isa>, matrix: Matrix<'_>, rows: Range<usize>,
                     // SAFETY: the instructions are here, the rows lie within the matrix and have as many blocks as the
                     // columns, and the caller promises the rest.
                     unsafe {
-                        let to_row = to.at.add(column * to.stride + first);
-                        x86::multiply(isa, kind, panel, &tile, n, to_row, to.stride);
+                        let to = Output { at: to.at.add(column * to.stride + first), ..to };
+                        x86::multiply(isa, x86::Piece { kind, panel, tile, n_rows: n, to });
                     }
                 }
                 column += tile.n_columns;

@@ -37,7 +37,7 @@ fn floats(kind: Kind, row: &[u8], tile: &Tile<'_>, column: usize) -> f32 {
         _ => f32::from_bits(u32::from(row[2 * i]) << 16 | u32::from(row[2 * i + 1]) << 24),
     };
     let per_dword = kind.block_len();
-    let value = |i: usize| tile.floats[(i / per_dword * tile.n_columns + column) * per_dword + i % per_dword];
+    let value = |i: usize| tile.floats[i * tile.n_columns + column];
     let mut sum = 0.0;
     let n = row.len() / 4 * per_dword;
     for first in (0..n).step_by(FLOATS_AT_ONCE * per_dword) {

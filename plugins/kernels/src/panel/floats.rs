@@ -1,0 +1,88 @@
+//! Weights that are floats.
+
+use super::{Panel, Sums};
+use crate::activations::Tile;
+use crate::lanes::Lanes;
+use crate::reference::FLOATS_AT_ONCE;
+
+/// Weights that are floats, in four bytes.
+pub(super) trait Dword {
+    const N: usize;
+
+    /// # Safety
+    /// `V`'s instructions.
+    unsafe fn floats<V: Lanes>(a: V::Int) -> [V::Float; 2];
+}
+
+pub(super) struct F32;
+impl Dword for F32 {
+    const N: usize = 1;
+
+    #[inline(always)]
+    unsafe fn floats<V: Lanes>(a: V::Int) -> [V::Float; 2] {
+        // SAFETY: as the caller promises.
+        unsafe { [V::as_float(a); 2] }
+    }
+}
+
+pub(super) struct F16;
+impl Dword for F16 {
+    const N: usize = 2;
+
+    #[inline(always)]
+    unsafe fn floats<V: Lanes>(a: V::Int) -> [V::Float; 2] {
+        // SAFETY: as the caller promises.
+        unsafe { [V::low_half(a), V::high_half(a)] }
+    }
+}
+
+pub(super) struct Bf16;
+impl Dword for Bf16 {
+    const N: usize = 2;
+
+    #[inline(always)]
+    unsafe fn floats<V: Lanes>(a: V::Int) -> [V::Float; 2] {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let upper = V::splat(0xffff_0000_u32 as i32);
+            [V::as_float(V::shift_left::<16>(a)), V::as_float(V::and(a, upper))]
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn floats<V: Lanes, D: Dword, const K: usize>(panel: Panel<'_>, tile: &Tile<'_>) -> Sums<V, K> {
+    // SAFETY: as the caller of `multiply` promises: a row has as many dwords as there are blocks.
+    unsafe {
+        let zero = V::splat_float(0.0);
+        let mut sums = [zero; K];
+        for first in (0..panel.n_blocks).step_by(FLOATS_AT_ONCE) {
+            let mut part = [zero; K];
+            let end = panel.n_blocks.min(first + FLOATS_AT_ONCE);
+            let mut add = |dword: usize, a: V::Int| {
+                let weights = D::floats::<V>(a);
+                for (k, sum) in part.iter_mut().enumerate() {
+                    let values = tile.floats.as_ptr().add(dword * D::N * K + k);
+                    for (i, &weight) in weights[..D::N].iter().enumerate() {
+                        *sum = V::mul_add(weight, V::splat_float(*values.add(i * K)), *sum);
+                    }
+                }
+            };
+            let fours = first + (end - first) / 4 * 4;
+            for dword in (first..fours).step_by(4) {
+                let [a, b, c, d] = panel.dwords::<V>(4 * dword);
+                add(dword, a);
+                add(dword + 1, b);
+                add(dword + 2, c);
+                add(dword + 3, d);
+            }
+            for dword in fours..end {
+                add(dword, panel.dword::<V>(4 * dword));
+            }
+            for (sum, part) in sums.iter_mut().zip(part) {
+                *sum = V::add(*sum, part);
+            }
+        }
+        sums
+    }
+}
