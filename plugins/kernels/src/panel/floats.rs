@@ -55,34 +55,38 @@ pub(super) unsafe fn floats<V: Lanes, D: Dword, const K: usize>(panel: Panel<'_>
     // SAFETY: as the caller of `multiply` promises: a row has as many dwords as there are blocks.
     unsafe {
         let zero = V::splat_float(0.0);
+        let values = |dword: usize| tile.floats.as_ptr().add(dword * D::N * K);
         let mut sums = [zero; K];
         for first in (0..panel.n_blocks).step_by(FLOATS_AT_ONCE) {
             let mut part = [zero; K];
             let end = panel.n_blocks.min(first + FLOATS_AT_ONCE);
-            let mut add = |dword: usize, a: V::Int| {
-                let weights = D::floats::<V>(a);
-                for (k, sum) in part.iter_mut().enumerate() {
-                    let values = tile.floats.as_ptr().add(dword * D::N * K + k);
-                    for (i, &weight) in weights[..D::N].iter().enumerate() {
-                        *sum = V::mul_add(weight, V::splat_float(*values.add(i * K)), *sum);
-                    }
-                }
-            };
             let fours = first + (end - first) / 4 * 4;
             for dword in (first..fours).step_by(4) {
-                let [a, b, c, d] = panel.dwords::<V>(4 * dword);
-                add(dword, a);
-                add(dword + 1, b);
-                add(dword + 2, c);
-                add(dword + 3, d);
+                for (i, weights) in panel.dwords::<V>(4 * dword).into_iter().enumerate() {
+                    add::<V, D, K>(weights, values(dword + i), &mut part);
+                }
             }
             for dword in fours..end {
-                add(dword, panel.dword::<V>(4 * dword));
+                add::<V, D, K>(panel.dword::<V>(4 * dword), values(dword), &mut part);
             }
             for (sum, part) in sums.iter_mut().zip(part) {
                 *sum = V::add(*sum, part);
             }
         }
         sums
+    }
+}
+
+/// Adds the products of four bytes of each row with every column. No closure: that would not have to be inlined.
+#[inline(always)]
+unsafe fn add<V: Lanes, D: Dword, const K: usize>(weights: V::Int, values: *const f32, part: &mut Sums<V, K>) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let weights = D::floats::<V>(weights);
+        for (i, &weight) in weights[..D::N].iter().enumerate() {
+            for (k, sum) in part.iter_mut().enumerate() {
+                *sum = V::mul_add(weight, V::splat_float(*values.add(i * K + k)), *sum);
+            }
+        }
     }
 }
