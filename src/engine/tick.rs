@@ -1,7 +1,7 @@
 //! One tick of the texts on one ensemble.
 //!
-//! Costs are learnt from ticks in which every text is being written and is of one kind: a piece of a prompt, or a model by
-//! itself beside steered texts, costs something else.
+//! Costs are learnt from ticks in which every text is being written on all its lanes and is of one kind: a piece of a prompt,
+//! or a model by itself beside steered texts, costs something else.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub(super) fn run(
     want(resident, slots, settings, &mut hear);
     let n_ahead = draft(resident, slots);
     let kinds: Vec<usize> = slots.iter().map(|slot| resident.kind(&slot.task)).collect();
-    let is_pure = slots.iter().all(|slot| slot.task.is_writing() && !slot.has_ended);
+    let is_pure = slots.iter().all(|slot| slot.task.is_writing() && !slot.task.rests() && !slot.has_ended);
     let kind = kinds.first().copied().filter(|kind| is_pure && kinds.iter().all(|other| other == kind));
     let order = slots.iter().find_map(|slot| slot.task.drafter()).map_or(Order::AtOnce, Order::Behind);
     let n_step = slots.iter().map(|slot| slot.task.n_wanted()).sum();

@@ -3,7 +3,7 @@
 mod end;
 
 use super::ahead::Ahead;
-use super::draft::{Drafting, Policy, Share};
+use super::draft::{Drafting, MAX_STEP, Policy, Share};
 use super::event::{Event, Finish, Generated, RolePrompt, Started, StopReason};
 use super::probs::Position;
 use super::request::Request;
@@ -44,6 +44,10 @@ pub struct Task {
     piece: Vec<u8>,
     composed: Vec<f32>,
 }
+
+/// Most tokens of an answer that are read in one step: so many have the logits that they would have one by one, bit by bit,
+/// where kernels allow it. ggml's attention adds up in another order from 64 on.
+const N_AGAIN: usize = 32;
 
 /// What a task has come to in a round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -206,11 +210,17 @@ impl Task {
                 Some(_) => ensemble.level(sequence),
                 None => ensemble.arrive_together(sequence),
             }
-            self.n_wanted = sequence.n_missing().min(share.n_max);
+            let n_missing = sequence.n_missing();
+            let misses_answer = n_missing <= sequence.n_generated();
+            self.n_wanted = n_missing.min(share.n_max).min(if misses_answer { N_AGAIN } else { n_missing });
             return Ok(());
         }
         let Some(chosen) = self.pending.take() else { return Ok(()) };
         ensemble.push(sequence, chosen)?;
+        if self.n_probs.is_none() {
+            let positions = self.n_chosen..self.n_chosen + MAX_STEP;
+            ensemble.rest(sequence, positions, self.drafting.lane());
+        }
         let n_room = ensemble.n_left(sequence) + 1;
         let n_max = share.n_max.min(self.n_left).min(n_room);
         let mut text = Ahead::of(ensemble.model(sequence.sampled()), &self.text, &[], &mut self.piece);
@@ -232,17 +242,15 @@ impl Task {
         Ok(())
     }
 
-    /// Where a lane lacks more than the round brings, it lost what it held: the text is read again before it goes on.
+    /// Where a lane lacks more than the round brings, it lost what it held or has rested: that is read before the text goes on.
     fn read_again_if_lost(&mut self, ensemble: &mut Ensemble) -> bool {
-        /// Tokens in the next step; the following ones are shared out as those of any prompt.
-        const N_FIRST: usize = 64;
         let Some(sequence) = &mut self.sequence else { return false };
         let is_lost = self.is_writing && sequence.n_missing() > 1 + self.drafting.drafts().len();
         if is_lost {
             ensemble.take_back(sequence, self.drafting.drafts().len());
             self.drafting.drop_all();
             self.is_writing = false;
-            self.n_wanted = sequence.n_missing().min(N_FIRST);
+            self.n_wanted = sequence.n_missing().min(N_AGAIN);
         }
         is_lost
     }
@@ -257,6 +265,12 @@ impl Task {
     #[must_use]
     pub fn is_timed(&self) -> bool {
         self.drafting.is_timed()
+    }
+
+    /// Whether some lane decodes nothing at present, since the sum leaves it out.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.sequence.as_ref().is_some_and(|sequence| sequence.awake().count() < sequence.lanes().len())
     }
 
     /// The lane whose model was to draft in the running round.

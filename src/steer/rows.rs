@@ -71,7 +71,7 @@ impl Ensemble {
 
     /// Refuses a position at which any lane has a logit that is not finite.
     pub fn check_finite(&self, sequence: &Sequence, position: usize) -> Result<(), Error> {
-        for lane in sequence.lanes() {
+        for lane in sequence.awake() {
             let row = self.logits(sequence, lane, position)?;
             if let Some(id) = first_non_finite_logit(row) {
                 return Err(in_lane(self.lanes()[lane].role)(llama::Error::NotFinite { id, value: row[id] }));

@@ -101,6 +101,8 @@ pub(super) struct Track {
     pub kept: Vec<f32>,
     /// The other lanes have caught up: the next row begins anew.
     pub is_settled: bool,
+    /// Nothing is decoded, until something is asked of the lane again.
+    pub rests: bool,
 }
 
 impl Track {
@@ -139,6 +141,11 @@ impl Sequence {
         self.alone.map_or(0..self.tracks.len(), |lane| lane..lane + 1)
     }
 
+    /// Those of them that decode: no row of the others is asked for at present.
+    pub fn awake(&self) -> impl Iterator<Item = usize> + '_ {
+        self.lanes().filter(|&lane| !self.tracks[lane].rests)
+    }
+
     /// The lane whose ids its tokens have.
     #[must_use]
     pub fn sampled(&self) -> usize {
@@ -174,10 +181,10 @@ impl Sequence {
         self.tracks.iter().map(|track| track.n_held).sum()
     }
 
-    /// Tokens that the lane which lacks most of them has still to decode.
+    /// Tokens that the lane which lacks most of them has still to decode; one that rests lacks nothing.
     #[must_use]
     pub fn n_missing(&self) -> usize {
-        self.tracks[self.lanes()].iter().map(Track::n_missing).max().unwrap_or(0)
+        self.awake().map(|lane| self.tracks[lane].n_missing()).max().unwrap_or(0)
     }
 
     /// Tokens of the longest lane, decoded or not.

@@ -39,10 +39,10 @@ struct Item {
 impl Work<'_> {
     fn items<'a>(&'a self, work: usize, lanes: &'a [Lane]) -> impl Iterator<Item = Item> + 'a {
         let Self { sequence, n_tokens, outputs, ahead } = self;
-        let in_use = ahead.map_or(sequence.lanes(), |lane| lane..lane + 1);
-        let all_arrive = sequence.tracks[in_use.clone()].iter().all(|track| track.n_missing() <= *n_tokens);
+        let decodes = move |lane: &usize| ahead.is_none_or(|ahead| ahead == *lane);
+        let all_arrive = sequence.awake().filter(decodes).all(|lane| sequence.tracks[lane].n_missing() <= *n_tokens);
         let stops_before = *outputs == Outputs::Last && !all_arrive;
-        in_use.filter_map(move |lane| {
+        sequence.awake().filter(decodes).filter_map(move |lane| {
             let n_missing =
                 sequence.tracks[lane].n_missing() - usize::from(stops_before).min(sequence.tracks[lane].n_missing());
             let n = n_missing.min(*n_tokens);

@@ -1,5 +1,7 @@
 //! Sequences given out and taken back, and what they want: prompts, tokens, and what is taken back of them.
 
+use std::ops::Range;
+
 use super::error::Error;
 use super::sequence::{Prompts, Sampled, Sequence, Track};
 use super::topology::Side;
@@ -29,6 +31,7 @@ impl Ensemble {
         for lane in 0..sequence.tracks.len() {
             sequence.tracks[lane].wanted.clear();
             sequence.tracks[lane].n_prompt = 0;
+            sequence.tracks[lane].rests = false;
             self.roll_back(sequence, lane, 0);
             sequence.tracks[lane].forget_rows();
         }
@@ -52,8 +55,8 @@ impl Ensemble {
             return;
         }
         for lane in sequence.lanes() {
-            let Track { wanted, n_held, .. } = &sequence.tracks[lane];
-            if wanted.len() == *n_held {
+            let Track { wanted, n_held, rests, .. } = &sequence.tracks[lane];
+            if wanted.len() == *n_held && !rests {
                 self.roll_back(sequence, lane, n_held.saturating_sub(1));
             }
         }
@@ -77,7 +80,7 @@ impl Ensemble {
         for (lane, (from, to)) in sequence.tracks.iter().zip(&mut fork.tracks).enumerate() {
             self.contexts[self.topology.lanes[lane].context].copy(from.seq, to.seq);
             to.wanted.clone_from(&from.wanted);
-            (to.n_prompt, to.n_held) = (from.n_prompt, from.n_held);
+            (to.n_prompt, to.n_held, to.rests) = (from.n_prompt, from.n_held, from.rests);
         }
         (fork.alone, fork.n_generated) = (sequence.alone, sequence.n_generated);
         fork.weights.clone_from(&sequence.weights);
@@ -100,7 +103,7 @@ impl Ensemble {
         self.roll_back(sequence, lane, n_common);
         let track = &mut sequence.tracks[lane];
         track.forget_rows();
-        track.n_prompt = prompt.len();
+        (track.n_prompt, track.rests) = (prompt.len(), false);
         track.wanted.clear();
         track.wanted.extend_from_slice(prompt);
         let context = self.topology.lanes[lane].context;
@@ -130,6 +133,17 @@ impl Ensemble {
         }
         sequence.n_generated += 1;
         Ok(())
+    }
+
+    /// Lanes rest whose rows the sum leaves out at all of these positions of the answer, but for one that is to stay awake; the
+    /// others decode, and what they have missed is missing now.
+    pub fn rest(&self, sequence: &mut Sequence, positions: Range<usize>, awake: Option<usize>) {
+        for lane in sequence.lanes() {
+            let is_needed = Some(lane) == awake
+                || lane == sequence.sampled()
+                || positions.clone().any(|at| self.topology.uses(&sequence.weights, lane, at));
+            sequence.tracks[lane].rests = !is_needed;
+        }
     }
 
     /// Takes back all but the first `n` tokens behind the prompts. Of a text that was fed, tokens of the prompts too.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use proxytune::generate::draft::{Draft, Drafter};
+use proxytune::generate::{Input, Request};
 use proxytune::llama::Token;
 use proxytune::llama::adapter::Adapter;
 use proxytune::llama::context::{Context, Outputs, Sequences};
@@ -11,7 +13,7 @@ use proxytune::prompt::{Conversation, Message, Speaker};
 use proxytune::recipe::model_spec::Lora;
 use proxytune::recipe::{Recipe, Schedule, View};
 use proxytune::sampling::Sampling;
-use proxytune::steer::{ModelSource, Models, PairPlan, Plan, SidePlan, WeightsRequest};
+use proxytune::steer::{ModelSource, Models, PairPlan, Plan, Role, SidePlan, WeightsRequest};
 
 use crate::command_line::{run, stderr, stdout};
 use crate::gguf;
@@ -142,7 +144,7 @@ fn contrastive_decoding_in_both_forms_with_the_plausibility_cut() {
     assert_close(&rows, |i, id| cut(i, id, 1.5 * b[i][id] - 0.5 * a[i][id]));
     // What the chain chooses is the best of what is composed.
     let sampling = Sampling { plausibility: TAU, ..Sampling::greedy() };
-    let request = proxytune::generate::Request { sampling, ..greedy(N_POSITIONS) };
+    let request = Request { sampling, ..greedy(N_POSITIONS) };
     let chosen = answer(&difference, &request).tokens;
     let rows = composed(&difference, &prompt(), &chosen[..N_POSITIONS - 1], TAU);
     for (row, &token) in rows.iter().zip(&chosen) {
@@ -292,7 +294,7 @@ fn alpha_follows_its_schedule() {
     // A request may bring its own; the next one has the plan's again.
     let asked = |alpha: Vec<Schedule>| {
         let weights = WeightsRequest { alpha, ..WeightsRequest::default() };
-        proxytune::generate::Request { weights, ..greedy(24) }
+        Request { weights, ..greedy(24) }
     };
     let mut steered = load(&demo(1.0)).expect("the trio loads");
     let mut generate = |request| trio::generate(&mut steered, PROMPT, &request);
@@ -306,6 +308,36 @@ fn alpha_follows_its_schedule() {
     assert_eq!(generate(asked(Vec::new())).expect("it generates"), planned);
     let error = generate(asked(vec![Schedule::constant(1.0); 3])).expect_err("three for one pair").to_string();
     assert!(error.contains("3 values of α are given for 1 pair"), "{error}");
+}
+
+/// While a pair's weights are 0 nothing asks for its rows, and when they are not it has read what it missed.
+#[test]
+fn a_pair_that_is_left_out_rests_until_it_is_needed() {
+    let mut steered = load(&demo(1.0)).expect("the trio loads");
+    // It is awake 16 positions ahead of its need.
+    let schedule: Schedule = "1@0,0@8,1@88".parse().expect("a schedule");
+    let seeded = |seed| Sampling { seed: Some(seed), ignore_eos: true, ..Sampling::default() };
+    for (draft, sampling) in [
+        (Draft::off(), Sampling { ignore_eos: true, ..Sampling::greedy() }),
+        (Draft::default(), seeded(4)),
+        (Draft::fixed(3, Drafter::Expert), seeded(5)),
+    ] {
+        let drafts = draft.n_step() > 1;
+        let weights = WeightsRequest { alpha: vec![schedule.clone()], ..WeightsRequest::default() };
+        let input = Input::Conversation(Conversation::prompt(PROMPT));
+        let rests = Request { draft, sampling, weights, input, ..greedy(100) };
+        let mut generate = |request: &Request| {
+            let answer = steered.run(request);
+            let n_decoded = |role| answer.timings.iter().find(|(of, _)| *of == role).expect("a role").1.n_decode;
+            ([Role::Base, Role::Expert(0), Role::Antiexpert(0)].map(n_decoded), answer.tokens)
+        };
+        let ([base, expert, antiexpert], tokens) = generate(&rests);
+        // Who asks what every role thought of every token asks for every row.
+        let ([.., all], awake) = generate(&Request { n_probs: Some(1), ..rests.clone() });
+        assert_eq!(tokens, awake, "drafts: {drafts}");
+        assert!(tokens.len() == 100 && all >= 99 && antiexpert < all / 2, "{base}, {expert}, {antiexpert} of {all}");
+        assert_eq!(expert < base / 2, !drafts, "one that drafts has work all along: {base}, {expert}");
+    }
 }
 
 /// `w · base + a · expert − b · antiexpert` as a recipe says it; a request's α replaces both sides' and leaves the base's.
@@ -408,7 +440,7 @@ fn bundled_recipes_run_with_one_copy_of_each_file() {
         if let Some(system) = recipe.system_prompt {
             conversation.messages.insert(0, Message::new(Speaker::System, system));
         }
-        let mut request = proxytune::generate::Request::of(conversation);
+        let mut request = Request::of(conversation);
         (request.sampling, request.n_predict) = (recipe.sampling, Some(8));
         let answer = steered.run(&request);
         assert!(!answer.tokens.is_empty(), "{}: {:?}", path.display(), answer.failure);

@@ -74,6 +74,11 @@ impl Drafting {
         &self.drafts
     }
 
+    /// The lane that drafts, where one may.
+    pub fn lane(&self) -> Option<usize> {
+        self.lane.filter(|_| self.n_max > 1)
+    }
+
     /// The lane that is to decode the last token ahead of the others, if a draft of it is wanted.
     pub fn awaits(&self) -> Option<usize> {
         self.lane.filter(|_| self.awaits)
