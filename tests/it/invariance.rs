@@ -118,32 +118,50 @@ fn types_of_matrices_are_listed_without_those_that_are_copied() {
     }
 }
 
-/// As far as is promised: from 64 tokens on llama.cpp computes attention over such a cache in another way.
+/// As far as is promised with our kernels: up to 63 tokens, from which on llama.cpp computes attention over a cache in F16 in
+/// another way, and any number with `--deterministic`.
 #[test]
-fn sixty_three_tokens_at_once_get_the_logits_of_one_by_one_with_our_kernels() {
-    let path = file("expert");
-    if Kernels::Auto.isa(&Header::read(&path).expect("a header")).is_none() {
-        return;
-    }
-    let model = Model::load(&backend(), &path, &ModelParams::default(), |_| true).expect("it loads");
-    let params = ContextParams {
-        n_outputs_max: 63,
-        cache_type_k: CacheType::F16,
-        cache_type_v: CacheType::F16,
-        ..deterministic()
-    };
-    let mut context = Context::new(Arc::new(model), &params).expect("a context");
-    let tokens: Vec<i32> = (0..663).map(|i| i * 7 % 4000).collect();
-    let (before, next) = tokens.split_at(600);
-    let mut rows = |width: usize| {
-        context.roll_back(0, 0);
-        before.chunks(context.n_batch()).for_each(|part| context.decode(part, Outputs::None).expect("room"));
-        let mut rows = Vec::new();
-        for part in next.chunks(width) {
-            context.decode(part, Outputs::All).expect("room");
-            rows.extend((0..part.len()).map(|i| context.row(0, i).expect("a row").to_vec()));
+fn tokens_at_once_get_the_logits_of_one_by_one_with_our_kernels() {
+    const N_NEXT: usize = 64;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.gguf");
+    for kind in [Kind::F32, Kind::Q4_0, Kind::Q5_0, Kind::Q8_0, Kind::Q4K, Kind::Q5K, Kind::Q6K] {
+        let spec = Spec { kind, n_ctx: 2304, n_embd: 256, n_ff: 512, n_layer: 1, ..Spec::tiny() };
+        spec.write(&path).expect("writable");
+        if Kernels::Auto.isa(&Header::read(&path).expect("a header")).is_none() {
+            return;
         }
-        rows
-    };
-    assert_eq!(rows(63), rows(1));
+        let model = Arc::new(Model::load(&backend(), &path, &ModelParams::default(), |_| true).expect("it loads"));
+        let n_vocab = model.n_vocab();
+        let tokens: Vec<i32> = (0..2000 + N_NEXT).map(|i| (i * 7 % n_vocab) as i32).collect();
+        let in_f16 = ContextParams { cache_type_k: CacheType::F16, cache_type_v: CacheType::F16, ..deterministic() };
+        for (params, widths) in [
+            (in_f16, &[2, 3, 4, 5, 6, 7, 8, 16, 33, 63][..]),
+            (deterministic(), &[2, 3, 4, 5, 6, 7, 8, 16, 33, 63, 64]),
+        ] {
+            for n_threads in [1, 2] {
+                let params = ContextParams { n_ctx: 2304, n_threads, n_outputs_max: N_NEXT, ..params.clone() };
+                let mut context = Context::new(model.clone(), &params).expect("a context");
+                for n_before in [64, 600, 2000] {
+                    let (before, next) = tokens[..n_before + N_NEXT].split_at(n_before);
+                    context.roll_back(0, 0);
+                    before.chunks(512).for_each(|part| context.decode(part, Outputs::None).expect("room"));
+                    let mut rows = |width: usize| {
+                        context.roll_back(0, n_before);
+                        let mut rows: Vec<f32> = Vec::new();
+                        for part in next.chunks(width) {
+                            context.decode(part, Outputs::All).expect("room");
+                            (0..part.len()).for_each(|i| rows.extend(context.row(0, i).expect("a row")));
+                        }
+                        rows
+                    };
+                    let expected = rows(1);
+                    for &width in widths {
+                        let what = format!("{kind:?}, {n_threads} threads, {width} tokens behind {n_before}");
+                        assert!(rows(width) == expected, "{what}, cache in {:?}", params.cache_type_k);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -10,15 +10,18 @@ use proptest::test_runner::{Config, TestRunner};
 use proxytune::generate::draft::{Confidence, Drafter, Length, MAX_STEP, Stats};
 use proxytune::generate::probs::Position;
 use proxytune::generate::{self, Draft, Event, Finish, Input, Request};
+use proxytune::gguf::Header;
 use proxytune::llama::Token;
 use proxytune::llama::context::{ContextParams, FlashAttention};
 use proxytune::llama::draft_chain::Draw;
+use proxytune::llama::kernels::Kernels;
 use proxytune::recipe::Recipe;
 use proxytune::recipe::placement::CacheType;
 use proxytune::sampling::Sampling;
 use proxytune::steer::{Plan, Sampled};
 
-use crate::trio::{self, PROMPT, Steered, backend, demo, file, load, plan};
+use crate::gguf::{Kind, Spec};
+use crate::trio::{self, PROMPT, Steered, backend, demo, file, load, model, plan};
 
 /// Rows that do not depend on how tokens are batched (with the bundled Q8_0 weights), and room for the longest step.
 fn invariant() -> ContextParams {
@@ -160,6 +163,32 @@ fn thousands_of_texts_are_those_of_lockstep() {
     let (drafts, by_lookup) = (stats.all(), stats.by_lookup);
     assert!(drafts.n_accept > 1000 && drafts.n_accept < drafts.n_drafted, "{stats:?}");
     assert!(by_lookup.n_accept > 10, "{stats:?}");
+}
+
+/// With a cache in F16, the default, and K-quants: what llama.cpp's kernels round otherwise for several tokens.
+#[test]
+fn thousands_of_texts_on_our_kernels_are_those_of_lockstep() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, kind, seed| {
+        let spec = Spec { kind, seed, n_embd: 256, n_ff: 512, ..Spec::tiny() };
+        let path = folder.path().join(name);
+        spec.write(&path).expect("writable");
+        let kernels = Kernels::Auto.isa(&Header::read(&path).expect("a header"));
+        (model(path), kernels.is_some())
+    };
+    let (base, ours) = write("base", Kind::Q4K, 1);
+    if !ours {
+        return;
+    }
+    let [expert, antiexpert] =
+        [("expert", Kind::Q6K, 1), ("antiexpert", Kind::Q5_0, 2)].map(|(a, b, c)| write(a, b, c).0);
+    let base = base.and_then(|side| side.source).expect("a file");
+    let pairs = plan("base", &[(0.3, expert, antiexpert)]).pairs;
+    for mut plan in [demo(1.0), Plan { pairs, ..Plan::alone(base) }] {
+        plan.contexts_mut().for_each(|context| context.n_outputs_max = MAX_STEP);
+        let stats = same_in_all(&mut load(&plan).expect("it loads"), 250);
+        assert!(stats.all().n_accept > 100 && stats.all().n_accept < stats.all().n_drafted, "{stats:?}");
+    }
 }
 
 /// Every bundled recipe: several pairs, missing sides, the base as a side, one model under two prompts, an adapter.
