@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::alpha::Alpha;
 use super::resolve::{self, Resolved};
 use super::terminal::has_colour;
-use super::{Done, args, hashes, interrupt, probe, progress};
+use super::{Done, args, fit, hashes, interrupt, probe, progress};
 use crate::arithmetic::units;
 use crate::inspect::memory::{Device, Need};
 use crate::inspect::model::{File, Model};
@@ -23,26 +23,34 @@ use crate::steer::Plan;
 
 pub fn run(args: &args::Check) -> Result<Done> {
     let models = &args.models;
-    let Resolved { recipe, plan, backend, .. } = Resolved::new(models, &Alpha::default(), true)?;
+    let Resolved { recipe, mut plan, backend, .. } = Resolved::new(models, &Alpha::default(), true)?;
     for (_, source) in plan.sources() {
         let n_ctx = models.ctx_size.map_or(1, |n| n.max(1) as usize);
         ContextParams { n_ctx, ..source.context.clone() }.check()?;
     }
     interrupt::listen();
+    let n_ctx = |trained| resolve::n_ctx(models.ctx_size, resolve::DEFAULT_CTX, trained);
+    if let Ok(facts) = plan.check() {
+        plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx(facts.n_ctx_train));
+    }
+    let margin = models.fit.margin();
+    let fitted = fit::apply(&mut plan, margin, &backend, &models.rpc);
     let bar = progress::spinner();
-    let mut inspection = check(
-        &backend,
-        &plan,
-        |trained| resolve::n_ctx(models.ctx_size, resolve::DEFAULT_CTX, trained),
-        &mut |role, source| {
-            let name = source.path.file_name().unwrap_or_default().to_string_lossy();
-            bar.set_message(plain(&format!("looking at the {role}, {name}")));
-            let (source, rpc) = (source.clone(), models.rpc.clone());
-            probe::ask(&Request { source, sequences: Sequences::ONE, rpc, deep: args.deep }, models.verbose)
-        },
-    );
+    let mut inspection = check(&backend, &plan, n_ctx, &mut |role, source| {
+        let name = source.path.file_name().unwrap_or_default().to_string_lossy();
+        bar.set_message(plain(&format!("looking at the {role}, {name}")));
+        let (source, rpc) = (source.clone(), models.rpc.clone());
+        probe::ask(&Request { source, sequences: Sequences::ONE, rpc, deep: args.deep }, models.verbose)
+    });
     bar.finish_and_clear();
     inspection.findings.splice(0..0, hashes::findings(&recipe)?);
+    inspection.findings.extend(fitted.iter().map(|fitted| Finding {
+        level: Level::Note,
+        topic: "fit",
+        role: Some(fitted.role),
+        text: fit::in_words(fitted, margin),
+        advice: None,
+    }));
     if interrupt::stopped() {
         return Ok(Done::Interrupted);
     }

@@ -19,7 +19,7 @@ enum Takes {
 use Takes::{Any, Nothing, Only, Perhaps};
 
 /// Options that ask for what is done anyway, or for what only llama.cpp's own output depends on.
-const ACCEPTED: [(&str, Takes); 46] = [
+const ACCEPTED: [(&str, Takes); 45] = [
     // There is no run that only warms up.
     ("warmup", Nothing),
     ("no-warmup", Nothing),
@@ -65,7 +65,6 @@ const ACCEPTED: [(&str, Takes); 46] = [
     ("repack", Nothing),
     ("op-offload", Nothing),
     ("lazy-mode", Only(&["auto"])),
-    ("fit", Only(&["off"])),
     ("grp-attn-n", Only(&["1"])),
     ("grp-attn-w", Any),
     // OpenMP's threads are neither polled nor placed by llama.cpp.
@@ -185,7 +184,7 @@ fn arg(name: &'static str, takes: Takes) -> Arg {
 }
 
 /// llama.cpp's options that proxytune does not have: why, and what to do instead.
-const REFUSED: [(&str, &str); 138] = [
+const REFUSED: [(&str, &str); 136] = [
     ("--interactive", CHAT),
     ("--interactive-first", CHAT),
     ("--conversation", CHAT),
@@ -228,9 +227,7 @@ const REFUSED: [(&str, &str); 138] = [
     ("--context-shift", SHIFT),
     ("--grp-attn-n", "self-extend is not computed; --rope-scaling and --rope-scale stretch a context"),
     ("--parallel", "one text is generated at a time; the library's engine runs several"),
-    ("--fit", "it would change options that are not given; -c and -ngl say what goes where"),
-    ("--fit-target", "-c and -ngl say what goes where"),
-    ("--fit-ctx", "-c and -ngl say what goes where"),
+    ("--fit-ctx", "a context is never made smaller than it was asked for; -c says how long it is"),
     ("--no-host", "-ot places single tensors"),
     ("--no-op-offload", "layers on a device are computed there; -ngl 0 computes all on the CPU"),
     ("--lazy-mode", "llama.cpp decides by itself; -lm none reads all weights at once"),

@@ -18,6 +18,7 @@ mod download;
 mod draft;
 mod engine;
 mod eval;
+mod fit;
 mod generate;
 mod hashes;
 mod interrupt;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use super::fit::FitArgs;
 use super::rope::RopeArgs;
 use crate::llama::context::FlashAttention;
 use crate::llama::kernels::Kernels;
@@ -153,6 +154,8 @@ pub struct Models {
     #[arg(long, value_name = "N", help_heading = "Devices", value_parser = clap::value_parser!(u32).range(0..=MAX_LAYERS),
           allow_negative_numbers = true)]
     pub n_cpu_ffn: Option<u32>,
+    #[command(flatten)]
+    pub fit: FitArgs,
     /// RPC servers whose devices join the list, between commas
     #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…", help_heading = "Devices")]
     pub rpc: Vec<String>,

@@ -12,7 +12,7 @@ use super::models::Models;
 use super::report::{BadUsage, Hinted};
 use super::terminal::say;
 use super::text::{escaped, read_text, without_last_newline};
-use super::{deterministic, download, draft, probe, progress, roles, there};
+use super::{deterministic, download, draft, fit, probe, progress, roles, there};
 use crate::engine::Engine;
 use crate::generate::Request;
 use crate::inspect::{CANCELLED_BASE, CANCELLED_BASE_HINT};
@@ -89,6 +89,8 @@ pub struct Resolved {
     pub backend: Backend,
     pub models: Loaded,
     rpc: Vec<String>,
+    /// What `--fit` leaves free on devices, in bytes.
+    fit: Option<u64>,
 }
 
 impl Resolved {
@@ -111,7 +113,8 @@ impl Resolved {
         }
         let mut plan = Plan::of_recipe(&recipe, &defaults(args), &backend)?;
         plan.allow_drift = args.allow_vocab_drift;
-        Ok(Self { recipe, plan, backend, models: Loaded::default(), rpc: args.rpc.clone() })
+        let (models, rpc, fit) = (Loaded::default(), args.rpc.clone(), args.fit.margin());
+        Ok(Self { recipe, plan, backend, models, rpc, fit })
     }
 
     /// Loads what the plan needs, and opens its contexts.
@@ -122,6 +125,9 @@ impl Resolved {
     /// Loads what the plan needs, with a bar for each file on a terminal.
     pub fn files(&mut self, plan: &Plan) -> Result<steer::Loaded> {
         let facts = plan.check()?;
+        let mut plan = plan.clone();
+        fit::apply_and_tell(&mut plan, self.fit, &self.backend, &self.rpc);
+        let plan = &plan;
         probe::admit(plan, &facts, &self.rpc)?;
         note_idle_pairs(plan);
         let mut bars = progress::Loading::default();

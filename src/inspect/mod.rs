@@ -12,6 +12,8 @@ pub mod check;
 #[cfg(feature = "inspect")]
 mod finding;
 #[cfg(feature = "inspect")]
+pub mod fit;
+#[cfg(feature = "inspect")]
 pub mod main_memory;
 #[cfg(feature = "inspect")]
 pub mod memory;

@@ -223,11 +223,16 @@ impl Plan {
         self.base.source().map(|base| (Role::Base, base)).into_iter().chain(own)
     }
 
-    /// How every model computes.
-    pub fn contexts_mut(&mut self) -> impl Iterator<Item = &mut ContextParams> {
+    /// Every file, the base's first.
+    pub fn sources_mut(&mut self) -> impl Iterator<Item = &mut ModelSource> {
         let sides = self.pairs.iter_mut().flat_map(|pair| [&mut pair.expert, &mut pair.antiexpert]);
         let own = sides.flatten().filter_map(|side| side.source.as_mut());
         let base = if let Base::Model(source) = &mut self.base { Some(source) } else { None };
-        base.into_iter().chain(own).map(|source| &mut source.context)
+        base.into_iter().chain(own)
+    }
+
+    /// How every model computes.
+    pub fn contexts_mut(&mut self) -> impl Iterator<Item = &mut ContextParams> {
+        self.sources_mut().map(|source| &mut source.context)
     }
 }

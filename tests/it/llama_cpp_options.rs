@@ -13,7 +13,7 @@ fn a_command_line_of_llama_cpp_runs_as_it_is() {
     args.extend(files.iter().map(String::as_str));
     let expected = stdout(&run(&args));
     let llama_cpp = "-no-cnv -st --jinja --no-warmup --no-context-shift --simple-io -co auto --log-disable -lv 1 -np 1 -cb -kvo \
-                     --repack --mmap --no-mmproj -fit off --keep 0 --poll 50 --prio 0 -dt 0.1 --swa-full -cram 0 -tb 1 \
+                     --repack --mmap --no-mmproj -fit on -fitt 512 --keep 0 --poll 50 --prio 0 -dt 0.1 --swa-full -cram 0 -tb 1 \
                      --log-colors off --no-log-prefix --reasoning-format none --reasoning-budget -1 -e --perf --no-perf";
     let output = run(&[&args[..], &llama_cpp.split_whitespace().collect::<Vec<_>>()].concat());
     assert_eq!((stdout(&output), stderr(&output)), (expected.clone(), String::new()));
@@ -26,7 +26,8 @@ fn values_that_change_something_say_why_not() {
     for (option, value, words) in [
         ("--keep", "5", "the context is not shifted"),
         ("-np", "4", "one text is generated at a time"),
-        ("-fit", "on", "-c and -ngl"),
+        ("-fit", "maybe", "[possible values: on, off]"),
+        ("-fitc", "4096", "never made smaller"),
         ("--reasoning-budget", "0", "thoughts and all"),
         ("--prio", "2", "nice"),
         ("-tb", "3", "-t is for prompts and tokens alike"),

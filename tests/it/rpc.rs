@@ -77,6 +77,39 @@ fn check_tells_what_goes_to_a_remote_device() {
 }
 
 #[test]
+fn layers_that_do_not_fit_stay_here() {
+    let endpoint = serve();
+    let there = ["--rpc", &endpoint, "-dev", "RPC0", "--expert-device", "none", "--antiexpert-device", "none"];
+    let run = |more: &[&str]| {
+        let output = generate(&[&there[..], &["--no-perf"], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        (output.stdout, said)
+    };
+    let (all, quiet) = run(&[]);
+    // Nobody has as much to leave free.
+    let (none, said) = run(&["-fitt", "2000000000"]);
+    assert_eq!((none, quiet.as_str()), (all, ""));
+    let layers = |said: &str| {
+        let (before, _) = said.split_once(" layers are on devices")?;
+        before.strip_prefix("note: base: 0 of ")?.parse::<u32>().ok()
+    };
+    assert!(layers(&said).is_some_and(|n| n > 1), "{said}");
+    for more in [&["-fit", "off"][..], &["-ngl", "3"]] {
+        assert_eq!(run(&[more, &["-fitt", "2000000000"]].concat()).1, "", "{more:?}");
+    }
+    let check = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
+        command.args(["check", "--json", "-t", "1"]).args(there).args(more);
+        let object: serde_json::Value =
+            serde_json::from_slice(&command.output().expect("it starts").stdout).expect("one JSON object");
+        let findings = object["findings"].as_array().expect("findings").clone();
+        findings.into_iter().filter(|finding| finding["topic"] == "fit").count()
+    };
+    assert_eq!((check(&[]), check(&["-fitt", "2000000000"])), (0, 1));
+}
+
+#[test]
 fn what_is_no_rpc_server_is_refused() {
     let answer = |bytes: Vec<u8>| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -9,7 +9,7 @@ use crate::cli::args::Serve;
 use crate::cli::report::{BadUsage, Hinted};
 use crate::cli::resolve::{self, Resolved};
 use crate::cli::terminal::say;
-use crate::cli::{deterministic, probe, roles, there};
+use crate::cli::{deterministic, fit, probe, roles, there};
 use crate::engine;
 use crate::engine::process::{Planned, Setup};
 use crate::recipe::view::TemplateName;
@@ -84,7 +84,8 @@ fn serve_one(
     let facts = set_room(args, &mut resolved, n_slots)?;
     let n_rows = N_ROWS.min(ROWS_BYTES / (size_of::<f32>() * facts.n_vocab.max(1)));
     resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(n_rows));
-    let plan = resolved.plan.clone();
+    let mut plan = resolved.plan.clone();
+    fit::apply_and_tell(&mut plan, args.models.fit.margin(), &resolved.backend, &args.models.rpc);
     note_plain_base(&plan, &facts);
     resolve::note_cancelled_base(&plan, &facts, &sampling);
     probe::admit(&plan, &facts, &args.models.rpc)?;
