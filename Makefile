@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-clients community header notices install lint bench bench-peers grown setup
+.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-vulkan test-clients community header notices install lint bench bench-peers grown setup
 
 # As in .cargo/config.toml, without AMX.
 NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
@@ -58,12 +58,20 @@ test-hostile: setup
 
 # The plugin in a C program with a llama.cpp of its own, built as a shared library: some minutes the first time.
 test-plugin: setup
-	cargo build
+	cargo build -p proxytune -p proxytune-ggml-module
 	cargo test -p proxytune-sampler --test it -- --ignored c_host
 
 # The same under AddressSanitizer: host, llama.cpp and plugin are built once more, each instrumented.
 test-plugin-asan: setup
 	scripts/asan-plugin.sh
+
+# The engine on a device through Vulkan: a GPU, or the CPU by Mesa's lavapipe. Needs glslc, the headers of Vulkan 1.4 and of SPIR-V
+# (libvulkan-dev and spirv-headers of Debian 13; unpacked elsewhere, VULKAN_SDK, CMAKE_PREFIX_PATH and CPATH say where). Builds
+# llama.cpp with its shaders: a quarter of an hour the first time, and lavapipe then takes another. Faults are injected by what
+# only the CPU asks, whether to go on, so tests of recurrent models, which need them, are left out.
+test-vulkan: setup
+	GGML_VK_VISIBLE_DEVICES=$${GGML_VK_VISIBLE_DEVICES:-0} cargo test --target-dir target/vulkan --features vulkan --test it -- \
+		--test-threads 1 chain:: engine:: steering:: --skip recurrent --skip lanes_that_wait
 
 # The plugin's header, from its sources.
 header: setup

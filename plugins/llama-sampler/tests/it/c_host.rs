@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use proxytune::llama::kernels::Isa;
+
 const N_PREDICT: &str = "48";
 const ALPHA: &str = "0.75";
 
@@ -114,6 +116,20 @@ fn with_samplers_around_it_a_clone_and_a_reset() {
 #[ignore = "builds llama.cpp: make test-plugin"]
 fn a_thousand_stages_come_and_go() {
     assert_eq!(steered(&["--cycles", "1000"]), expected());
+}
+
+/// The kernels as a backend that the host's ggml loads, beside the plugin, which brings them along.
+#[test]
+#[ignore = "builds llama.cpp: make test-plugin"]
+fn the_hosts_llama_cpp_takes_the_kernels() {
+    let module = crate::plugin::path().with_file_name(libloading::library_filename("ggml_proxytune"));
+    assert!(module.is_file(), "make test-plugin builds it");
+    let mut command = host(&demo("expert.gguf"), &demo("antiexpert.gguf"), &[]);
+    let output = run(command.env("GGML_BACKEND_PATH", &module));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.starts_with("proxytune: "), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected());
+    assert_eq!(said.contains("are in use"), Isa::best().is_some(), "{said}");
 }
 
 #[track_caller]
