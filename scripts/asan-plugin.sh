@@ -23,7 +23,7 @@ env RUSTC_BOOTSTRAP=1 "CFLAGS_$underscored=$asan $amx" "CXXFLAGS_$underscored=$a
     RUSTFLAGS="-C target-cpu=native -Z sanitizer=address -C link-arg=-fsanitize=address" \
     cargo build -p proxytune-sampler --lib --target "$target" --target-dir target/asan
 
-cargo build
+cargo build -p proxytune -p proxytune-ggml-module
 PROXYTUNE_C_HOST=$PWD/target/c-host-asan/steer \
     PROXYTUNE_PLUGIN=$PWD/target/asan/$target/debug/libproxytune_sampler.so \
     ASAN_OPTIONS=detect_leaks=1:check_initialization_order=1:strict_string_checks=1 \

@@ -91,7 +91,8 @@ impl Measurement {
     pub fn fields(&self) -> Vec<(&'static str, Value)> {
         let Self { machine, models, how, n_prompt, n_gen, test_time, samples_ns } = self;
         let ModelSource { model, context, .. } = &models.source;
-        let ModelParams { n_gpu_layers, split_mode, main_gpu, tensor_split, load_mode, kernels, repack, .. } = model;
+        let n_gpu_layers = model.gpu_layers();
+        let ModelParams { split_mode, main_gpu, tensor_split, load_mode, kernels, repack, .. } = model;
         let ContextParams { n_ctx, n_batch, n_threads, cache_type_k, cache_type_v, offload_kqv, .. } = context;
         let ns: Vec<_> = samples_ns.iter().map(|&ns| ns as f64).collect();
         let (avg_ns, stddev_ns) = mean_and_deviation(&ns);
@@ -131,7 +132,7 @@ impl Measurement {
             ("n_threads", json!(n_threads)),
             ("type_k", json!(cache_type_k.to_string())),
             ("type_v", json!(cache_type_v.to_string())),
-            ("n_gpu_layers", json!(n_gpu_layers.map_or(-1, i64::from))),
+            ("n_gpu_layers", json!(n_gpu_layers)),
             ("split_mode", json!(split)),
             ("main_gpu", json!(main_gpu)),
             ("no_kv_offload", json!(!offload_kqv)),

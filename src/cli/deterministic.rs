@@ -54,9 +54,8 @@ fn contradiction(args: &Models, recipe: &Recipe) -> Option<String> {
 /// What of a spec's placement is not as the set-up asks for.
 fn elsewhere(spec: &ModelSpec) -> Option<String> {
     let Placement { gpu_layers, device, cache_type_k, cache_type_v } = &spec.placement;
-    if let Some(GpuLayers(n)) = gpu_layers.filter(|layers| *layers != GpuLayers(Some(0))) {
-        let n = n.map_or("all".to_owned(), |n| n.to_string());
-        return Some(format!("has {n} layers on devices"));
+    if let Some(layers) = gpu_layers.filter(|layers| *layers != GpuLayers(Some(0))) {
+        return Some(format!("has {layers} layers on devices"));
     }
     if let Some(names) = device.as_ref().filter(|names| *names != &["none"]) {
         return Some(format!("has layers on {}", names.join(",")));

@@ -6,11 +6,11 @@ use super::terminal::say;
 use super::{interrupt, probe, progress};
 use crate::arithmetic::units;
 use crate::inspect::fit::{Fitted, fit};
-use crate::inspect::probe::Request;
+use crate::inspect::probe::{Probed, Request};
 use crate::inspect::{Inspection, check};
 use crate::llama::backend::Backend;
 use crate::llama::device;
-use crate::steer::Plan;
+use crate::steer::{ModelSource, Plan};
 
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Devices")]
@@ -48,12 +48,20 @@ pub fn apply(plan: &mut Plan, margin: Option<u64>, backend: &Backend, rpc: &[Str
     let sequences = plan.texts.sequences(1);
     let bar = progress::spinner();
     bar.set_message("looking how many layers fit");
+    // From one plan to the next one model's layers change.
+    let mut known: Vec<(ModelSource, Result<Probed, String>)> = Vec::new();
     let mut inspect = |plan: &Plan| -> Inspection {
         check(backend, plan, |_| n_ctx, &mut |_, source| {
+            if let Some((_, answer)) = known.iter().find(|(of, _)| of == source) {
+                return answer.clone();
+            }
             if interrupt::stopped() {
                 return Err("interrupted".to_owned());
             }
-            probe::ask(&Request { source: source.clone(), sequences, rpc: rpc.to_vec(), deep: false }, false)
+            let request = Request { source: source.clone(), sequences, rpc: rpc.to_vec(), deep: false };
+            let answer = probe::ask(&request, false);
+            known.push((source.clone(), answer.clone()));
+            answer
         })
     };
     let fitted = fit(plan, margin, &mut inspect);

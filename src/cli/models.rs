@@ -124,7 +124,7 @@ pub struct Models {
     #[arg(long, value_name = "N", allow_negative_numbers = true, hide = true)]
     pub threads_batch: Option<i64>,
 
-    /// -ngl: layers moved to devices: a number, or `auto` or `all` for all [default: auto]
+    /// -ngl: layers moved to devices: a number, `all`, or `auto` for as many as fit (--fit) [default: auto]
     #[arg(long, alias = "n-gpu-layers", value_name = "N", allow_negative_numbers = true, help_heading = "Devices")]
     pub gpu_layers: Option<GpuLayers>,
     /// -dev: devices to use, between commas; `none` for the CPU alone

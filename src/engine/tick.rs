@@ -1,7 +1,7 @@
 //! One tick of the texts on one ensemble.
 //!
-//! Costs are learnt from ticks in which every text is being written on all its lanes and is of one kind: a piece of a prompt,
-//! or a model by itself beside steered texts, costs something else.
+//! Costs are learnt from ticks in which every text is being written and is of one kind: a piece of a prompt, or a model by
+//! itself beside steered texts, costs something else. Where lanes rest, what was learnt follows them with the last few ticks.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub(super) fn run(
     want(resident, slots, settings, &mut hear);
     let n_ahead = draft(resident, slots);
     let kinds: Vec<usize> = slots.iter().map(|slot| resident.kind(&slot.task)).collect();
-    let is_pure = slots.iter().all(|slot| slot.task.is_writing() && !slot.task.rests() && !slot.has_ended);
+    let is_pure = slots.iter().all(|slot| slot.task.is_writing() && !slot.has_ended);
     let kind = kinds.first().copied().filter(|kind| is_pure && kinds.iter().all(|other| other == kind));
     let order = slots.iter().find_map(|slot| slot.task.drafter()).map_or(Order::AtOnce, Order::Behind);
     let n_step = slots.iter().map(|slot| slot.task.n_wanted()).sum();
@@ -79,7 +79,10 @@ fn want(resident: &mut Resident, slots: &mut [&mut Slot], settings: &Settings, h
     if !is_roomy {
         n_left = n_left.min(resident.ensemble.n_room().saturating_sub(n_writing));
     }
-    for i in 0..slots.len() {
+    // A text that catches up in the middle of its answer does not wait behind prompts.
+    let mut order: Vec<usize> = (0..slots.len()).collect();
+    order.sort_by_key(|&i| !slots[i].task.is_catching_up());
+    for i in order {
         let kind = resident.kind(&slots[i].task);
         let share = if slots[i].task.is_writing() {
             let share = share(resident, slots, i);
@@ -189,7 +192,7 @@ fn step(resident: &mut Resident, slots: &mut [&mut Slot], hear: &mut dyn FnMut(I
 /// Ends a text: where others took its room as one that has become too long, else with the error.
 fn end(slot: &mut Slot, error: Error, resident: &mut Resident, hear: &mut dyn FnMut(Id, Event)) {
     let mut events = Vec::new();
-    if slot.task.is_writing() && error.is_full() {
+    if (slot.task.is_writing() || slot.task.is_catching_up()) && error.is_full() {
         slot.task.end_for_want_of_room(&resident.ensemble, &mut events);
         slot.has_ended = true;
     } else {

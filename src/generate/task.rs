@@ -211,7 +211,7 @@ impl Task {
                 None => ensemble.arrive_together(sequence),
             }
             let n_missing = sequence.n_missing();
-            let misses_answer = n_missing <= sequence.n_generated();
+            let misses_answer = self.n_chosen > 0 && n_missing <= sequence.n_generated();
             self.n_wanted = n_missing.min(share.n_max).min(if misses_answer { N_AGAIN } else { n_missing });
             return Ok(());
         }
@@ -267,10 +267,10 @@ impl Task {
         self.drafting.is_timed()
     }
 
-    /// Whether some lane decodes nothing at present, since the sum leaves it out.
+    /// Whether a part of its text is read in the middle of the answer: by a lane that has rested, or lost what it held.
     #[must_use]
-    pub fn rests(&self) -> bool {
-        self.sequence.as_ref().is_some_and(|sequence| sequence.awake().count() < sequence.lanes().len())
+    pub fn is_catching_up(&self) -> bool {
+        !self.is_writing && self.n_chosen > 0
     }
 
     /// The lane whose model was to draft in the running round.

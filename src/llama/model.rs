@@ -24,7 +24,7 @@ pub(super) static MODEL_CHANGES: Mutex<()> = Mutex::new(());
 /// How a file becomes a model. The defaults are llama.cpp's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelParams {
-    /// Layers moved to devices, from the last one; `None` moves all that exist.
+    /// Layers moved to devices, from the last one; `None` moves all that exist, and lets [`crate::inspect`] choose fewer.
     pub n_gpu_layers: Option<u32>,
     /// Indices from [`super::device`]; `None` uses all devices, an empty list none.
     pub devices: Option<Vec<usize>>,
@@ -41,6 +41,14 @@ pub struct ModelParams {
     pub check_tensors: bool,
     /// Tensors that go elsewhere than their layer; the first that matches counts.
     pub overrides: Vec<TensorOverride>,
+}
+
+impl ModelParams {
+    /// The layers as llama.cpp writes them: -1 for `auto`, -2 for `all`.
+    #[must_use]
+    pub fn gpu_layers(&self) -> i32 {
+        self.n_gpu_layers.map_or(-1, |n| i32::try_from(n).unwrap_or(-2))
+    }
 }
 
 impl Default for ModelParams {
@@ -175,7 +183,7 @@ impl Model {
 
         // SAFETY: takes no argument.
         let mut c_params = unsafe { sys::llama_model_default_params() };
-        c_params.n_gpu_layers = params.n_gpu_layers.map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
+        c_params.n_gpu_layers = params.gpu_layers();
         if params.devices.is_some() {
             c_params.devices = devices.as_mut_ptr();
         }

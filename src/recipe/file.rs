@@ -277,7 +277,7 @@ mod tests {
         recipe.validate().expect("sensible");
         let hub = ModelName::Hub { repo: "user/big-GGUF:Q4_K_M".to_owned(), file: None };
         assert_eq!(recipe.base.model, hub);
-        assert_eq!(recipe.base.placement.gpu_layers, Some(GpuLayers(None)));
+        assert_eq!(recipe.base.placement.gpu_layers, Some(GpuLayers(Some(GpuLayers::ALL))));
         let expert = recipe.pairs[0].expert.as_ref().expect("an expert");
         assert_eq!(expert.lora.iter().map(|lora| lora.scale).collect::<Vec<_>>(), [1.0, 0.5]);
         assert_eq!(recipe.pairs[0].alpha.at(32), 0.75);

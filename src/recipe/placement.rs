@@ -28,7 +28,7 @@ impl Placement {
     }
 }
 
-/// `-ngl`: layers moved to devices; `None` moves all.
+/// `-ngl`: layers moved to devices; `None` moves as many as fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "NumberOrWord", into = "NumberOrWord")]
 pub struct GpuLayers(pub Option<u32>);
@@ -40,12 +40,18 @@ enum NumberOrWord {
     Word(String),
 }
 
+impl GpuLayers {
+    /// All that there are, whether they fit or not.
+    pub const ALL: u32 = u32::MAX;
+}
+
 impl FromStr for GpuLayers {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "auto" | "all" | "-1" => Ok(Self(None)),
+            "auto" | "-1" => Ok(Self(None)),
+            "all" => Ok(Self(Some(Self::ALL))),
             n => n.parse().map(|n| Self(Some(n))).map_err(|_| "expected a number, `auto` or `all`".to_owned()),
         }
     }
@@ -64,7 +70,21 @@ impl TryFrom<NumberOrWord> for GpuLayers {
 
 impl From<GpuLayers> for NumberOrWord {
     fn from(layers: GpuLayers) -> Self {
-        layers.0.map_or(Self::Word("all".to_owned()), Self::Number)
+        match layers.0 {
+            None | Some(GpuLayers::ALL) => Self::Word(layers.to_string()),
+            Some(n) => Self::Number(n),
+        }
+    }
+}
+
+/// As it is typed.
+impl fmt::Display for GpuLayers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("auto"),
+            Some(Self::ALL) => f.write_str("all"),
+            Some(n) => n.fmt(f),
+        }
     }
 }
 
@@ -139,8 +159,12 @@ mod tests {
 
     #[test]
     fn layers_are_a_number_or_a_word() {
-        for (text, layers) in [("3", Some(3)), ("\"all\"", None), ("\"auto\"", None), ("\"7\"", Some(7))] {
-            assert_eq!(serde_json::from_str::<GpuLayers>(text).expect(text).0, layers);
+        let all = Some(GpuLayers::ALL);
+        for (text, layers) in [("3", Some(3)), ("\"all\"", all), ("\"auto\"", None), ("\"7\"", Some(7))] {
+            let read = serde_json::from_str::<GpuLayers>(text).expect(text);
+            assert_eq!(read.0, layers);
+            let written = serde_json::to_string(&read).expect("JSON");
+            assert_eq!(written, if text == "\"7\"" { "7" } else { text });
         }
         assert!(serde_json::from_str::<GpuLayers>("\"many\"").is_err());
     }

@@ -136,7 +136,7 @@ impl Ensemble {
     }
 
     /// Lanes rest whose rows the sum leaves out at all of these positions of the answer, but for one that is to stay awake; the
-    /// others decode, and what they have missed is missing now.
+    /// others decode, and what they have missed is missing now. Whoever changes the weights calls it again.
     pub fn rest(&self, sequence: &mut Sequence, positions: Range<usize>, awake: Option<usize>) {
         for lane in sequence.lanes() {
             let is_needed = Some(lane) == awake

@@ -40,7 +40,7 @@ def test_drafts_change_nothing_in_k_quants(large: Path, twin: Path, small: Path)
         assert done["generation"]["n_drafted"] > 0 and done["tokens"] == expected["tokens"], drafts
 
 
-def test_llama_cpps_kernels_draft_nothing_where_the_text_is_to_be_the_same(large: Path, twin: Path, small: Path) -> None:
+def test_llama_cpps_kernels_draft_nothing_in_k_quants_if_deterministic(large: Path, twin: Path, small: Path) -> None:
     trio = ["-m", large, "-me", twin, "-ma", small, "-p", PROMPT, "-n", "8", "--deterministic", "--kernels", "off"]
     done = generate(*trio)
     assert done["generation"]["n_drafted"] == 0 and done["tokens"] == generate(*trio, "--draft", "off")["tokens"]

@@ -340,6 +340,36 @@ fn a_pair_that_is_left_out_rests_until_it_is_needed() {
     }
 }
 
+/// Of two pairs one rests, or both; an expert whose pair has no say still drafts.
+#[test]
+fn pairs_rest_one_by_one() {
+    let pair = |side: Option<SidePlan>| (1.0, side, model(file("antiexpert")));
+    let plan = plan("base", &[pair(model(file("expert"))), pair(model(file("expert-inside")))]);
+    let schedule = |text: &str| text.parse::<Schedule>().expect(text);
+    let request = |first: &str, second: &str, draft: Draft| Request {
+        weights: WeightsRequest { alpha: vec![schedule(first), schedule(second)], ..WeightsRequest::default() },
+        input: Input::Conversation(Conversation::prompt(PROMPT)),
+        sampling: Sampling { ignore_eos: true, ..Sampling::greedy() },
+        draft,
+        ..greedy(70)
+    };
+    let requests = [
+        request("1@0,0@4", "0@0,1@40,0@50", Draft::off()),
+        request("0@0,0.5@60", "1@0,0@2,1@44", Draft::default()),
+        request("0", "0", Draft::default()),
+    ];
+    let alone = requests.clone().map(|request| load(&plan).expect("it loads").run(&request));
+    let awake = requests.clone().map(|request| {
+        let all = Request { n_probs: Some(0), ..request };
+        load(&plan).expect("it loads").run(&all).tokens
+    });
+    assert_eq!(alone.each_ref().map(|answer| answer.tokens.clone()), awake);
+    let [.., unsteered] = &alone;
+    assert!(unsteered.stats.by_model.n_accept > 4, "{:?}", unsteered.stats);
+    let n_decoded = |role| unsteered.timings.iter().find(|(of, _)| *of == role).expect("a role").1.n_decode;
+    assert_eq!([Role::Antiexpert(0), Role::Expert(1)].map(n_decoded), [0, 0]);
+}
+
 /// `w · base + a · expert − b · antiexpert` as a recipe says it; a request's α replaces both sides' and leaves the base's.
 #[test]
 fn weights_of_a_recipe_are_those_of_the_sum() {

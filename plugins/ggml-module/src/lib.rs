@@ -13,6 +13,12 @@ use proxytune_kernels::ggml::{self, Attention};
 
 /// `GGML_BACKEND_API_VERSION`
 const API_VERSION: c_int = 3;
+/// How the version of a ggml begins whose structures are those that the kernels were written after.
+const VERSION: &str = "0.26.";
+
+unsafe extern "C" {
+    fn ggml_version() -> *const c_char;
+}
 
 /// `ggml_backend_reg`
 #[repr(C)]
@@ -33,11 +39,16 @@ static REGISTRY: Registry =
 /// ggml calls this once the module is loaded.
 #[unsafe(no_mangle)]
 pub extern "C" fn ggml_backend_init() -> *const Registry {
-    // SAFETY: the functions of ggml's headers are those of the program that loads this, which computes with them.
-    let isa = unsafe { ggml::install(attention()) };
-    let said = match isa {
-        Some(isa) => format!("kernels for {} are in use; give -nr, so that weights are not repacked", isa.name()),
-        None => "no kernels for this CPU or this version of ggml, which computes as before".to_owned(),
+    // SAFETY: ggml answers with a NUL-terminated constant.
+    let version = unsafe { CStr::from_ptr(ggml_version()) }.to_string_lossy();
+    let said = if version.starts_with(VERSION) {
+        // SAFETY: the functions of ggml's headers are those of the program that loads this, which computes with them.
+        match unsafe { ggml::install(attention()) } {
+            Some(isa) => format!("kernels for {} are in use; give -nr, so that weights are not repacked", isa.name()),
+            None => "there are no kernels for this CPU; ggml computes as before".to_owned(),
+        }
+    } else {
+        format!("the kernels are for ggml {VERSION}x, this is {version}, which computes as before")
     };
     // A program may have closed it.
     let _ = writeln!(std::io::stderr(), "proxytune: {said}");

@@ -30,7 +30,7 @@ fn runs(rows: &[Measurement]) -> String {
     let mut table = Table::new(names, &["backend", "role"]);
     for row in rows {
         let models = &row.models;
-        let n_layers = models.source.model.n_gpu_layers.map_or(-1, i64::from);
+        let n_layers = models.source.model.gpu_layers();
         let role = match row.how {
             How::Alone(_) => models.role.clone(),
             // A prompt is read one way.

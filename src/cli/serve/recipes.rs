@@ -85,7 +85,9 @@ fn serve_one(
     let n_rows = N_ROWS.min(ROWS_BYTES / (size_of::<f32>() * facts.n_vocab.max(1)));
     resolved.plan.contexts_mut().for_each(|context| context.n_outputs_max = draft.n_step().max(n_rows));
     let mut plan = resolved.plan.clone();
-    fit::apply_and_tell(&mut plan, args.models.fit.margin(), &resolved.backend, &args.models.rpc);
+    // Several recipes share models, which one of them cannot place for all.
+    let margin = args.models.fit.margin().filter(|_| args.models.recipe.len() <= 1);
+    fit::apply_and_tell(&mut plan, margin, &resolved.backend, &args.models.rpc);
     note_plain_base(&plan, &facts);
     resolve::note_cancelled_base(&plan, &facts, &sampling);
     probe::admit(&plan, &facts, &args.models.rpc)?;
