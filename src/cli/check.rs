@@ -33,8 +33,7 @@ pub fn run(args: &args::Check) -> Result<Done> {
     if let Ok(facts) = plan.check() {
         plan.contexts_mut().for_each(|context| context.n_ctx = n_ctx(facts.n_ctx_train));
     }
-    let margin = models.fit.margin();
-    let fitted = fit::apply(&mut plan, margin, &backend, &models.rpc);
+    let fitted = fit::apply(&mut plan, models.fit.margin(), &backend, &models.rpc);
     let bar = progress::spinner();
     let mut inspection = check(&backend, &plan, n_ctx, &mut |role, source| {
         let name = source.path.file_name().unwrap_or_default().to_string_lossy();
@@ -48,7 +47,7 @@ pub fn run(args: &args::Check) -> Result<Done> {
         level: Level::Note,
         topic: "fit",
         role: Some(fitted.role),
-        text: fit::in_words(fitted, margin),
+        text: fitted.to_string(),
         advice: None,
     }));
     if interrupt::stopped() {

@@ -26,8 +26,8 @@ pub fn run(args: &args::Run) -> Result<Done> {
     let Job { mut resolved, prompt, prefix, request, .. } = Job::new(args)?;
     let stopped = interrupt::listen();
     let seed = request.sampling.seed;
-    let plan = resolved.plan.clone();
-    let mut engine = resolved.load(&plan)?;
+    let mut engine = resolved.load()?;
+    let plan = &resolved.plan;
 
     let mut out = std::io::stdout().lock();
     let colour = has_colour();
@@ -41,7 +41,7 @@ pub fn run(args: &args::Run) -> Result<Done> {
     let mut results = Vec::new();
     let mut done = Done::Fine;
     let mut perf = None;
-    for (label, sampled) in contenders(&plan) {
+    for (label, sampled) in contenders(plan) {
         if !args.json {
             writeln!(out, "\n{}{label}{}  {}", paint(BOLD), paint(PLAIN), what(&engine, sampled))?;
             write!(out, "{}", shown(&prefix))?;

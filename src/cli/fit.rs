@@ -4,7 +4,6 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use super::terminal::say;
 use super::{interrupt, probe, progress};
-use crate::arithmetic::units;
 use crate::inspect::fit::{Fitted, fit};
 use crate::inspect::probe::{Probed, Request};
 use crate::inspect::{Inspection, check};
@@ -20,7 +19,7 @@ pub struct FitArgs {
     #[arg(long, value_name = "on|off", default_value = "on", value_enum)]
     pub fit: OnOff,
     /// -fitt: memory that --fit leaves free on every device, in MiB
-    #[arg(long, value_name = "MiB", default_value_t = 1024)]
+    #[arg(long, value_name = "MiB", default_value_t = 1024, allow_negative_numbers = true)]
     pub fit_target: u32,
 }
 
@@ -40,7 +39,7 @@ impl FitArgs {
 /// Leaves layers of a plan in main memory where devices have too little, and tells which. Without devices nothing is done.
 pub fn apply(plan: &mut Plan, margin: Option<u64>, backend: &Backend, rpc: &[String]) -> Vec<Fitted> {
     let Some(margin) = margin.filter(|_| !device::offload(backend).is_empty()) else { return Vec::new() };
-    // What is wrong with a plan is told where it is loaded.
+    // Whoever loads the plan reports the error.
     if plan.check().is_err() {
         return Vec::new();
     }
@@ -72,12 +71,6 @@ pub fn apply(plan: &mut Plan, margin: Option<u64>, backend: &Backend, rpc: &[Str
 /// The same, told as notes.
 pub fn apply_and_tell(plan: &mut Plan, margin: Option<u64>, backend: &Backend, rpc: &[String]) {
     for fitted in apply(plan, margin, backend, rpc) {
-        say!("note: {}: {}", fitted.role, in_words(&fitted, margin));
+        say!("note: {}: {fitted}", fitted.role);
     }
-}
-
-/// What was decided for a model.
-pub fn in_words(fitted: &Fitted, margin: Option<u64>) -> String {
-    let (Fitted { n_layers, n_all, .. }, margin) = (fitted, units::bytes(margin.unwrap_or(0)));
-    format!("{n_layers} of {n_all} layers are on devices, as many as leave {margin} free there (--fit, --fit-target)")
 }

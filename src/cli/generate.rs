@@ -20,8 +20,8 @@ pub fn run(args: &args::Generate) -> Result<Done> {
     if is_example && !args.display_prompt {
         say!("note: no prompt is given, continuing the recipe's: {prompt}");
     }
-    let plan = resolved.plan.clone();
-    let mut engine = resolved.load(&plan)?;
+    let mut engine = resolved.load()?;
+    let plan = &resolved.plan;
     // llama.cpp's chat would apply it.
     let has_template = engine.ensemble().model(0).chat_template().is_some();
     if plan.pairs.is_empty() && plan.view.template.is_none() && has_template {

@@ -26,8 +26,8 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     let predictors = predictors(&args.alpha, &resolved.plan, given.is_text())?;
     given.note_left_out(&resolved.recipe);
     interrupt::listen();
-    let plan = given.make_room(&mut resolved, args.models.ctx_size)?;
-    let mut ensemble = resolved.ensemble(&plan)?;
+    given.make_room(&mut resolved, args.models.ctx_size)?;
+    let mut ensemble = resolved.ensemble()?;
     let texts = given.texts(&ensemble, &resolved.recipe, &args.file, usize::try_from(args.chunks).ok())?;
 
     let bar = progress::tokens(texts.n_tokens());

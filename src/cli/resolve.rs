@@ -118,16 +118,15 @@ impl Resolved {
     }
 
     /// Loads what the plan needs, and opens its contexts.
-    pub fn ensemble(&mut self, plan: &Plan) -> Result<Ensemble> {
-        Ok(self.files(plan)?.open()?)
+    pub fn ensemble(&mut self) -> Result<Ensemble> {
+        Ok(self.files()?.open()?)
     }
 
-    /// Loads what the plan needs, with a bar for each file on a terminal.
-    pub fn files(&mut self, plan: &Plan) -> Result<steer::Loaded> {
-        let facts = plan.check()?;
-        let mut plan = plan.clone();
-        fit::apply_and_tell(&mut plan, self.fit, &self.backend, &self.rpc);
-        let plan = &plan;
+    /// Loads what the plan needs, with a bar for each file on a terminal. What `--fit` chooses stands in the plan from then on.
+    pub fn files(&mut self) -> Result<steer::Loaded> {
+        let facts = self.plan.check()?;
+        fit::apply_and_tell(&mut self.plan, self.fit, &self.backend, &self.rpc);
+        let plan = &self.plan;
         probe::admit(plan, &facts, &self.rpc)?;
         note_idle_pairs(plan);
         let mut bars = progress::Loading::default();
@@ -139,8 +138,8 @@ impl Resolved {
     }
 
     /// The same, for a text at a time.
-    pub fn load(&mut self, plan: &Plan) -> Result<Engine> {
-        Ok(Engine::inline(self.ensemble(plan)?))
+    pub fn load(&mut self) -> Result<Engine> {
+        Ok(Engine::inline(self.ensemble()?))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::eval::figures::Figures;
 use crate::eval::texts::{Group, Texts};
 use crate::parameter::OutOfRange;
 use crate::recipe::{Recipe, View};
-use crate::steer::{Ensemble, Plan};
+use crate::steer::Ensemble;
 
 /// llama-perplexity's window.
 const DEFAULT_WINDOW: usize = 512;
@@ -58,16 +58,16 @@ impl Given {
     }
 
     /// The resolved plan with room for as many texts at once as a batch holds, and for their rows.
-    pub fn make_room(&self, resolved: &mut Resolved, ctx_size: Option<u32>) -> Result<Plan> {
+    pub fn make_room(&self, resolved: &mut Resolved, ctx_size: Option<u32>) -> Result<()> {
         let unless_asked = if self.is_text() { DEFAULT_WINDOW } else { DEFAULT_DOCUMENT };
         let facts = resolve::set_ctx(&mut resolved.plan, ctx_size, unless_asked)?;
-        let mut plan = resolved.plan.clone();
+        let plan = &mut resolved.plan;
         for context in plan.contexts_mut() {
             context.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, context.n_batch);
         }
         let n_at_once = plan.contexts_mut().map(|context| context.n_batch / context.n_ctx.max(1)).min().unwrap_or(1);
         plan.texts = crate::steer::Texts::apart(n_at_once.clamp(1, MAX_TEXTS));
-        Ok(plan)
+        Ok(())
     }
 
     /// The texts to score, at most `max_windows` of a text; told is what is too long.

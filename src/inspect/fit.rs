@@ -3,11 +3,13 @@
 //! llama.cpp moves every layer that no number is given for, and ends where a device has too little memory. Here some stay in main memory:
 //! the base's before any of a small model, whose bytes are read more often where it drafts.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::Inspection;
 use super::memory::{CPU, Device};
 use super::model::Model;
+use crate::arithmetic::units;
 use crate::steer::{Plan, Role};
 
 /// A model of which some layers stay in main memory; the output counts as one.
@@ -16,6 +18,19 @@ pub struct Fitted {
     pub role: Role,
     pub n_layers: u32,
     pub n_all: u32,
+    /// Bytes that are left free on every device.
+    pub margin: u64,
+}
+
+impl fmt::Display for Fitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { n_layers, n_all, margin, .. } = self;
+        let margin = units::bytes(*margin);
+        write!(
+            f,
+            "{n_layers} of {n_all} layers are on devices, as many as leave {margin} free there (--fit, --fit-target)"
+        )
+    }
 }
 
 /// Takes layers off devices until each has `margin` bytes left, where a plan does not say how many there are to be. `inspect`
@@ -50,7 +65,7 @@ pub fn fit(plan: &mut Plan, margin: u64, inspect: &mut dyn FnMut(&Plan) -> Inspe
     let Some(n_layers) = found else { return Vec::new() };
     *plan = placed(&n_layers);
     let fitted = open.iter().zip(n_layers);
-    let fitted = fitted.map(|(&(_, role, n_all), n_layers)| Fitted { role, n_layers, n_all });
+    let fitted = fitted.map(|(&(_, role, n_all), n_layers)| Fitted { role, n_layers, n_all, margin });
     fitted.filter(|fitted| fitted.n_layers < fitted.n_all).collect()
 }
 

@@ -51,7 +51,7 @@ impl FromStr for GpuLayers {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" | "-1" => Ok(Self(None)),
-            "all" => Ok(Self(Some(Self::ALL))),
+            "all" | "-2" => Ok(Self(Some(Self::ALL))),
             n => n.parse().map(|n| Self(Some(n))).map_err(|_| "expected a number, `auto` or `all`".to_owned()),
         }
     }

@@ -194,15 +194,15 @@ impl Topology {
         }
         for (i, pair) in self.pairs.iter().enumerate() {
             let (a, b) = weights.at(i, position);
-            let side = |lane: Option<usize>| lane.filter(|_| (a, b) != (0.0, 0.0)).map(&row).transpose();
+            let side = |lane: Option<usize>| lane.filter(|_| !weights.leave_out(i, position)).map(&row).transpose();
             terms.push(Term { a, b, expert: side(pair.expert)?, antiexpert: side(pair.antiexpert)? });
         }
         Ok(terms)
     }
 
-    /// Whether a lane's row is in some pair's term at a position: a pair of weights 0 asks for none.
+    /// Whether a lane's row is in some pair's term at a position.
     pub(super) fn uses(&self, weights: &Weights, lane: usize, position: usize) -> bool {
         let is_of = |pair: &Pair| pair.expert == Some(lane) || pair.antiexpert == Some(lane);
-        self.pairs.iter().enumerate().any(|(i, pair)| is_of(pair) && weights.at(i, position) != (0.0, 0.0))
+        self.pairs.iter().enumerate().any(|(i, pair)| is_of(pair) && !weights.leave_out(i, position))
     }
 }

@@ -129,6 +129,12 @@ impl Weights {
         self.base.as_ref().map_or(1.0, |weight| weight.at(position))
     }
 
+    /// Whether a pair has no say at a position of the answer, so that nobody asks for its rows.
+    #[must_use]
+    pub fn leave_out(&self, pair: usize, position: usize) -> bool {
+        self.at(pair, position) == (0.0, 0.0)
+    }
+
     /// The weights of a pair's sides at a position of the answer.
     #[must_use]
     pub fn at(&self, pair: usize, position: usize) -> (f32, f32) {

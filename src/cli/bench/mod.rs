@@ -53,8 +53,8 @@ pub fn run(args: &args::Bench) -> Result<Done> {
     let conversations = conversations(given.as_deref(), &resolved.recipe)?;
     let cancel = interrupt::listen();
     make_room(&mut resolved, &settings, &conversations, args.models.ctx_size)?;
-    let plan = resolved.plan.clone();
-    let mut subjects = Subjects::new(&plan, resolved.ensemble(&plan)?)?;
+    let ensemble = resolved.ensemble()?;
+    let mut subjects = Subjects::new(&resolved.plan, ensemble)?;
     if let Some(note) = settings.draft.note(subjects.engine.ensemble()).filter(|_| subjects.is_steered) {
         say!("note: {note}");
     }

@@ -38,8 +38,8 @@ pub fn run(args: &args::Calibrate) -> Result<Done> {
     }
     given.note_left_out(&recipe);
     interrupt::listen();
-    let plan = given.make_room(&mut resolved, args.models.ctx_size)?;
-    let mut ensemble = resolved.ensemble(&plan)?;
+    given.make_room(&mut resolved, args.models.ctx_size)?;
+    let mut ensemble = resolved.ensemble()?;
     let mut texts = given.texts(&ensemble, &recipe, &args.file, None)?;
     texts.truncate(args.tokens as usize);
 
@@ -56,7 +56,7 @@ pub fn run(args: &args::Calibrate) -> Result<Done> {
     }
     let bar = progress::spinner();
     bar.set_message("searching the weights");
-    let n_threads = plan.base.source().map_or(1, |source| source.context.n_threads);
+    let n_threads = resolved.plan.base.source().map_or(1, |source| source.context.n_threads);
     let found = calibrate(&kept, n_threads).map_err(told);
     bar.finish_and_clear();
     let found = Found { calibration: found?, recipe: &recipe, texts: &texts, n_ctx: ensemble.n_ctx() };

@@ -21,7 +21,7 @@ use super::terminal::{say, shown};
 use super::{Done, args, deterministic, draft, interrupt, report};
 use crate::generate::Request;
 use crate::recipe::view::TemplateName;
-use crate::steer::{Plan, Texts};
+use crate::steer::Texts;
 
 pub fn run(args: &args::Chat) -> Result<Done> {
     let escape = !args.no_escape;
@@ -42,10 +42,10 @@ pub fn run(args: &args::Chat) -> Result<Done> {
     // One for the conversation, and one for /compare in what room that leaves; where rounding must not depend on what else
     // the cells hold, in room of its own.
     let texts = if args.models.deterministic { Texts::apart(2) } else { Texts::sharing(2, 1) };
-    let plan = Plan { texts, ..resolved.plan.clone() };
+    resolved.plan.texts = texts;
     // A probe or a load in progress is ended in order.
     interrupt::listen();
-    let engine = resolved.load(&plan)?;
+    let engine = resolved.load()?;
     let mut session = Session::new(engine, conversation, request, !args.perf.no_perf);
     if let Some(path) = &args.load {
         let typed = session.conversation().clone();

@@ -142,8 +142,7 @@ impl<'a> Run<'a> {
         let n_bytes = questions.items.iter().map(|item| item.prompt.len()).max().unwrap_or(0);
         let n_at_most = (n_bytes + TEMPLATE_TOKENS + n_answer).min(facts.n_ctx_train.max(1));
         resolved.plan.contexts_mut().for_each(|context| context.n_ctx = n_at_most);
-        let plan = resolved.plan.clone();
-        let loaded = resolved.files(&plan)?;
+        let loaded = resolved.files()?;
         let mut n_prompt = 0;
         for contender in contenders {
             for item in questions.items {
