@@ -23,7 +23,7 @@ use proxytune::steer::{Ensemble, Models, Plan, Role, Sampled, SidePlan, Texts, W
 use crate::speculation::sampling;
 use crate::trio::{self, PROMPT, backend, demo, file, greedy, load, model, plan};
 
-const N_SLOTS: usize = 4;
+pub const N_SLOTS: usize = 4;
 
 /// Rows that do not depend on how tokens are batched, with the bundled Q8_0 weights.
 pub fn invariant() -> ContextParams {
@@ -110,7 +110,7 @@ fn request(sampled: Vec<Sampled>, scores: bool) -> impl Strategy<Value = Request
 type Visit = (Request, usize, Option<usize>);
 
 /// `scores`: all lanes are given the same prompts, so that steered requests may ask for their probabilities.
-fn visits(sampled: &[Sampled], scores: bool) -> impl Strategy<Value = Vec<Visit>> + use<> {
+pub fn visits(sampled: &[Sampled], scores: bool) -> impl Strategy<Value = Vec<Visit>> + use<> {
     let visit = (request(sampled.to_vec(), scores), 0..24_usize, prop::option::weighted(0.2, 0..40_usize));
     prop::collection::vec(visit, 2..9)
 }
@@ -141,7 +141,7 @@ pub fn together(engine: &mut Engine, visits: &[Visit], mut tick: impl FnMut(usiz
     answers
 }
 
-fn run_cases(n: u32, strategy: impl Strategy<Value = (Vec<Visit>, Faults)>, test: impl Fn(Vec<Visit>, Faults)) {
+pub fn run_cases(n: u32, strategy: impl Strategy<Value = (Vec<Visit>, Faults)>, test: impl Fn(Vec<Visit>, Faults)) {
     let config = Config { failure_persistence: None, max_shrink_iters: 200, ..Config::with_cases(n) };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let run = TestRunner::new_with_rng(config, rng).run(&strategy, |(visits, faults)| {
@@ -155,7 +155,7 @@ fn run_cases(n: u32, strategy: impl Strategy<Value = (Vec<Visit>, Faults)>, test
 
 /// Decodes that are broken off midway: every `every`th one once, and all of one sequence in a range of ticks.
 #[derive(Debug, Clone, Default)]
-struct Faults {
+pub struct Faults {
     every: Option<usize>,
     poisoned: Option<(usize, std::ops::Range<usize>)>,
 }
@@ -266,55 +266,6 @@ fn texts_of_other_arrangements_are_those_of_their_solo_runs() {
     let recipe = Recipe::open(recipe.to_str().expect("UTF-8")).expect("a recipe");
     let several = Plan::of_recipe(&recipe, &trio::source(""), &backend()).expect("a plan");
     same_as_alone(&several, &[Sampled::Steered, Sampled::Alone(Role::Expert(1))], 20);
-}
-
-/// Where texts share their cells, sums round by where others left room: texts end all the same, and cells are found again.
-#[test]
-fn texts_that_share_cells_come_and_go() {
-    let context = ContextParams { n_ctx: 256, ..invariant() };
-    let plan = with_context(demo(1.0), &context);
-    let many = RefCell::new(engine(&plan, Texts::sharing(6, 2), slots(N_SLOTS)));
-    let strategy = (visits(&[Sampled::Steered, Sampled::Alone(Role::Base)], true), Just(Faults::default()));
-    run_cases(80, strategy, |visits, _| {
-        let mut many = many.borrow_mut();
-        let answers = together(&mut many, &visits, |_| {});
-        for ((request, _, cancelled), answer) in visits.iter().zip(&answers) {
-            assert_eq!(answer.failure, None);
-            let n = request.n_predict.expect("a number");
-            let is_whole = answer.finish == Some(Finish::Stop) || answer.tokens.len() == n;
-            assert!(is_whole || cancelled.is_some(), "{} of {n}: {:?}", answer.tokens.len(), answer.finish);
-        }
-        many.forget();
-        assert_eq!(many.ensemble().n_room(), 2 * 256, "nothing is left behind");
-    });
-}
-
-/// A text that is too long for what room there is ends there, and nobody else does.
-#[test]
-fn a_text_for_which_others_leave_no_room_ends_by_its_length() {
-    let context = ContextParams { n_ctx: 128, ..invariant() };
-    let mut many = engine(&with_context(demo(1.0), &context), Texts::sharing(3, 1), slots(3));
-    let long = Request { sampling: unending(), ..Request::prompt(PROMPT) };
-    let short = Request { n_predict: Some(8), ..long.clone() };
-    let visits = [(long.clone(), 0, None), (long, 0, None), (short, 20, None)];
-    let answers = together(&mut many, &visits, |_| {});
-    assert!(answers.iter().all(|answer| answer.failure.is_none()), "{answers:?}");
-    assert!(answers[..2].iter().all(|answer| answer.is_full && answer.finish == Some(Finish::Length)));
-    let n: usize = answers[..2].iter().map(|answer| answer.tokens.len()).sum();
-    assert!((200..=256).contains(&n), "256 cells were shared, {n} tokens written");
-    assert_eq!((answers[2].tokens.len(), answers[2].is_full), (8, false));
-}
-
-#[test]
-fn a_prompt_for_which_others_leave_no_room_waits() {
-    let context = ContextParams { n_ctx: 256, ..invariant() };
-    let mut many = engine(&with_context(demo(1.0), &context), Texts::sharing(3, 1), slots(3));
-    let of =
-        |first| Request { input: Input::Tokens((first..first + 150).collect()), sampling: unending(), ..greedy(4) };
-    let answers = together(&mut many, &[(of(10), 0, None), (of(200), 0, None)], |_| {});
-    for answer in answers {
-        assert_eq!((answer.failure, answer.tokens.len(), answer.is_full), (None, 4, false), "256 cells are shared");
-    }
 }
 
 /// What a long prompt may hold up the texts that are being written.

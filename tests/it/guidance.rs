@@ -55,7 +55,8 @@ fn generate_and_check_say_the_same_of_it() {
         spec.write(&path).expect("writable");
         let model = path.to_str().expect("UTF-8");
         let models = ["-R", "guidance", "-m", model];
-        let object = json(&[&["generate"], &models[..], &["-p", PROMPT, "-n", "3", "--json"]].concat());
+        let generate = ["-p", PROMPT, "-n", "3", "--ignore-eos", "--json"];
+        let object = json(&[&["generate"], &models[..], &generate].concat());
         assert_eq!(object["prompt_tokens"]["antiexpert"].as_array().map(Vec::len), Some(1));
         assert_eq!(object["tokens"].as_array().map(Vec::len), Some(3));
         let checked = json(&[&["check", "--json"], &models[..]].concat());
