@@ -1,7 +1,7 @@
 //! Quantised matrices by a few columns: a block of weights is decoded once and multiplied into all of them.
 //!
-//! ggml's x86 kernels decode a block for every column anew. Here one more column costs its multiplications alone. A result has the same bits whatever the number of columns, rows
-//! and threads and whichever instruction set computes it.
+//! ggml's x86 kernels decode a block for every column anew. Here one more column costs its multiplications alone. A result
+//! has the same bits whatever the number of columns, rows and threads and whichever instruction set computes it.
 
 mod activations;
 #[cfg(target_arch = "x86_64")]

@@ -136,9 +136,9 @@ int main(int argc, char ** argv) {
     }
 
     llama_log_set(quiet, NULL);
+    ggml_backend_load_all();
     llama_backend_init();
 
-    ggml_backend_load_all();
     struct llama_model_params model_params = llama_model_default_params();
     model_params.n_gpu_layers = 99;
     model = llama_model_load_from_file(model_path, model_params);

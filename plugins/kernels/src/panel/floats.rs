@@ -77,7 +77,8 @@ pub(super) unsafe fn floats<V: Lanes, D: Dword, const K: usize>(panel: Panel<'_>
     }
 }
 
-/// Adds the products of four bytes of each row with every column. No closure: that would not have to be inlined.
+/// Adds the products of four bytes of each row with every column. No closure, which need not be inlined where two places call it,
+/// and then would call every instruction.
 #[inline(always)]
 unsafe fn add<V: Lanes, D: Dword, const K: usize>(weights: V::Int, values: *const f32, part: &mut Sums<V, K>) {
     // SAFETY: as the caller promises.

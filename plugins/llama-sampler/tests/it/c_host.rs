@@ -118,10 +118,11 @@ fn a_thousand_stages_come_and_go() {
     assert_eq!(steered(&["--cycles", "1000"]), expected());
 }
 
-/// The kernels as a backend that the host's ggml loads, beside the plugin, which brings them along.
+/// The kernels as a backend that the host's ggml loads, beside the plugin, which brings them along. That they compute within
+/// a ggml is for their own tests.
 #[test]
 #[ignore = "builds llama.cpp: make test-plugin"]
-fn the_hosts_llama_cpp_takes_the_kernels() {
+fn the_hosts_llama_cpp_loads_the_kernels() {
     let module = crate::plugin::path().with_file_name(libloading::library_filename("ggml_proxytune"));
     assert!(module.is_file(), "make test-plugin builds it");
     let mut command = host(&demo("expert.gguf"), &demo("antiexpert.gguf"), &[]);
