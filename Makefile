@@ -69,7 +69,7 @@ test-plugin-asan: setup
 # (libvulkan-dev and spirv-headers of Debian 13; unpacked elsewhere, VULKAN_SDK, CMAKE_PREFIX_PATH and CPATH say where). Builds
 # llama.cpp with its shaders: a quarter of an hour the first time, and lavapipe then takes another. Tests are left out that
 # compare bits, which devices do not promise, and those of recurrent models, whose logits are NaN on lavapipe.
-VULKAN_TESTS := chain:: engine::a_ engine::as_ engine::requests engine::several engine::texts_that_share steering::a_
+VULKAN_TESTS := chain:: engine::a_ engine::as_ engine::requests engine::several cells:: steering::a_
 test-vulkan: setup
 	GGML_VK_VISIBLE_DEVICES=$${GGML_VK_VISIBLE_DEVICES:-0} cargo test --target-dir target/vulkan --features vulkan --test it -- \
 		--test-threads 1 $(VULKAN_TESTS) --skip recurrent
