@@ -22,6 +22,7 @@ pub mod arithmetic;
 pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod constraint;
 mod contained;
 pub mod engine;
 pub mod eval;

@@ -8,7 +8,8 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 
 use super::text::{escaped, read_text};
-use crate::llama::grammar;
+use crate::constraint::Form;
+use crate::llama::{self, grammar};
 use crate::parameter::OutOfRange;
 use crate::sampling::{Samplers, Sampling, random_seed};
 
@@ -116,6 +117,12 @@ pub struct SamplingArgs {
     /// -jf: a file with such a schema
     #[arg(long, value_name = "FILE", conflicts_with_all = ["grammar", "grammar_file", "json_schema"])]
     pub json_schema_file: Option<PathBuf>,
+    /// Leave out what cannot be kept of the schema, with a note, in place of refusing it
+    #[arg(long)]
+    pub json_schema_lax: bool,
+    /// A regular expression that matches the whole answer
+    #[arg(long, value_name = "REGEX", conflicts_with_all = ["grammar", "grammar_file", "json_schema", "json_schema_file"])]
+    pub regex: Option<String>,
     /// Ignore end-of-generation tokens and go on
     #[arg(long)]
     pub ignore_eos: bool,
@@ -175,15 +182,19 @@ impl SamplingArgs {
             texts => s.dry_sequence_breakers = texts.iter().map(|text| escaped(text, escape)).collect(),
         }
         if let Some(grammar) = text_or_file(self.grammar.as_ref(), self.grammar_file.as_deref())? {
-            (s.grammar, s.json_schema) = (Some(grammar), None);
+            (s.grammar, s.json_schema, s.regex) = (Some(grammar), None, None);
         }
         if let Some(schema) = text_or_file(self.json_schema.as_ref(), self.json_schema_file.as_deref())? {
-            (s.grammar, s.json_schema) = (None, Some(schema));
+            (s.grammar, s.json_schema, s.regex) = (None, Some(schema), None);
         }
+        if let Some(regex) = &self.regex {
+            (s.grammar, s.json_schema, s.regex) = (None, None, Some(regex.clone()));
+        }
+        s.json_schema_lax |= self.json_schema_lax;
         s.validate()?;
         // Before models are loaded, or a server tells its clients of a mistake that is not theirs.
         s.grammar.as_deref().map_or(Ok(()), grammar::check)?;
-        s.json_schema.as_deref().map(grammar::from_json_schema).transpose()?;
+        Form::of(&s).as_ref().map_or(Ok(()), Form::check).map_err(llama::Error::from)?;
         Ok(s)
     }
 }

@@ -29,8 +29,9 @@ pub enum Question {
     Detokenise { ensemble: usize, role: Role, tokens: Vec<Token> },
     /// What every role that takes part is given of an input: [`Reply::Prompts`].
     Prompt { ensemble: usize, sampled: Sampled, input: Input, views: Vec<(Role, View)> },
-    /// The text that a role sees of a conversation, through its template if it has one: [`Reply::Text`].
-    Render { ensemble: usize, role: Role, conversation: Conversation },
+    /// The text that a role sees of a conversation, through its template if it has one: [`Reply::Text`]. Tools are called as the text
+    /// that is sampled so has it.
+    Render { ensemble: usize, sampled: Sampled, role: Role, conversation: Conversation },
 }
 
 /// What is answered.
@@ -108,10 +109,11 @@ impl Desk {
                 let given = |role: Role| Some((role, prompts.lane(loaded.lane(role)?).to_vec()));
                 Ok(Reply::Prompts(roles.into_iter().filter_map(given).collect()))
             }
-            Question::Render { ensemble, role, conversation } => {
+            Question::Render { ensemble, sampled, role, conversation } => {
                 let loaded = self.ensemble(*ensemble)?;
                 let lane = loaded.lane(*role).ok_or(Error::NoLane { role: *role })?;
-                let pieces = loaded.lanes()[lane].view.render(conversation);
+                let style = loaded.call_style(*sampled)?;
+                let pieces = loaded.lanes()[lane].view.render_as(conversation, style);
                 let mut bytes = Vec::new();
                 for piece in pieces.map_err(|source| Error::Prompt { role: *role, source })? {
                     match piece {

@@ -21,6 +21,8 @@ pub struct Answer {
     pub finish: Option<Finish>,
     pub stopped_by: Option<StopReason>,
     pub is_full: bool,
+    /// What is not as it was asked for.
+    pub notes: Vec<String>,
     pub failure: Option<Failure>,
     pub stats: Stats,
     /// From its place in the engine to the end of the prompt, and from there to the end of the text.
@@ -40,6 +42,7 @@ impl Answer {
     pub fn add(&mut self, event: Event) -> String {
         let text = match event {
             Event::Started(started) => {
+                self.notes.clone_from(&started.notes);
                 self.started = started;
                 String::new()
             }
@@ -53,7 +56,9 @@ impl Answer {
                 self.positions.extend(position);
                 text
             }
-            Event::Done(Done { finish, stopped_by, is_full, text, stats, prompt_seconds, seconds, timings }) => {
+            Event::Done(done) => {
+                let Done { finish, stopped_by, is_full, text, notes, stats, prompt_seconds, seconds, timings } = done;
+                self.notes.extend(notes);
                 self.stopped_by = stopped_by;
                 (self.finish, self.is_full, self.seconds) = (Some(finish), is_full, seconds);
                 (self.stats, self.timings, self.prompt_seconds) = (stats, timings, prompt_seconds);

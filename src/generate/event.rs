@@ -6,6 +6,7 @@ use super::draft::Stats;
 use super::probs::Position;
 use crate::llama::Token;
 use crate::llama::context::Timings;
+use crate::prompt::CallStyle;
 use crate::steer::{self, Role};
 
 /// In order: started, read for each piece of the prompts and what was seen in it, tokens, and one of done and failed. A
@@ -43,6 +44,8 @@ pub struct Started {
     pub n_cached: usize,
     /// What is not done as it was asked for.
     pub notes: Vec<String>,
+    /// How the answer writes calls of tools, where it may.
+    pub calls: Option<CallStyle>,
 }
 
 /// What one role is given to continue.
@@ -111,6 +114,8 @@ pub struct Done {
     pub is_full: bool,
     /// Text that was held back until it was known that nothing more comes.
     pub text: String,
+    /// What is not as it was asked for.
+    pub notes: Vec<String>,
     pub stats: Stats,
     /// From its place in the engine to the end of the prompt.
     pub prompt_seconds: f64,

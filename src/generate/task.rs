@@ -5,11 +5,12 @@ mod end;
 use super::ahead::Ahead;
 use super::draft::{Drafting, MAX_STEP, Policy, Share};
 use super::event::{Event, Finish, Generated, RolePrompt, Started, StopReason};
+use super::form::Asked;
 use super::probs::Position;
 use super::request::Request;
 use super::scoring::Scoring;
 use super::text::TextStream;
-use crate::llama::chain::Chain;
+use crate::llama::chain::{Bounds, Chain};
 use crate::llama::context::Outputs;
 use crate::llama::draft_chain::Draw;
 use crate::llama::{self, Token};
@@ -24,6 +25,7 @@ pub struct Task {
     weights: Weights,
     chain: Chain,
     text: TextStream,
+    asked: Asked,
     drafting: Drafting,
     notes: Vec<String>,
     n_left: usize,
@@ -75,21 +77,26 @@ impl Task {
         let scoring = request.prompt_probs.map(|n| Scoring::new(ensemble, sampled, &prompts, n)).transpose()?;
         let weights = ensemble.topology().weights(&request.weights)?;
         let ends = ensemble.ends(sampled)?;
+        let asked = Asked::new(ensemble, request, lane, ends)?;
         let ignored: &[Token] = if request.sampling.ignore_eos { &ends.eog } else { &[] };
-        let never = ignored.iter().chain(&ends.never).copied();
-        let mut chain = Chain::new(ensemble.model(lane), &request.sampling, ensemble.n_ctx_of(lane), never)
-            .map_err(Error::Chain)?;
+        let never: Vec<_> = ignored.iter().chain(&ends.never).copied().collect();
+        let bounds =
+            Bounds { n_ctx: ensemble.n_ctx_of(lane), eog: &ends.eog, never: &never, form: asked.form.as_ref() };
+        let mut chain = Chain::new(ensemble.model(lane), &request.sampling, &bounds).map_err(Error::Chain)?;
         chain.accept_prompt(prompts.sampled()).map_err(Error::Chain)?;
         let draw = if request.sampling.temp > 0.0 { Draw::Alike } else { Draw::Likeliest };
         let drafting = Drafting::new(&request.draft, draw, ensemble, sampled, prompts.sampled());
+        let mut notes: Vec<_> = request.draft.note(ensemble).into_iter().collect();
+        notes.extend_from_slice(chain.notes());
         Ok(Self {
             sampled,
             prompts,
             weights,
             chain,
             text: TextStream::new(&request.stop),
+            asked,
             drafting,
-            notes: request.draft.note(ensemble).into_iter().collect(),
+            notes,
             n_left: request.n_predict.unwrap_or(usize::MAX),
             n_probs: request.n_probs,
             divergence: request.divergence,
@@ -149,6 +156,7 @@ impl Task {
             n_prompt: self.prompts.n_tokens(),
             n_cached: self.n_held(),
             notes: self.notes.clone(),
+            calls: self.asked.calls,
         }));
         Ok(())
     }
@@ -370,6 +378,7 @@ impl Task {
             self.n_left -= 1;
             self.n_chosen += 1;
             taken.n_tokens += 1;
+            self.asked.hear(&text);
             events.push(Event::Token(Generated { token, text, place, position }));
             let draft = self.drafting.drafts().get(self.n_chosen - n_before - 1).copied();
             let end = self.end_with(token, ensemble, n_before);
@@ -448,8 +457,12 @@ impl Task {
         }
         self.piece.clear();
         let lane = sequence.sampled();
-        let piece = ensemble.model(lane).append_piece(token, &mut self.piece);
-        piece.map_err(in_lane(ensemble.lanes()[lane].role))?;
+        if let Some(name) = self.asked.name_of(token) {
+            self.piece.extend_from_slice(name.as_bytes());
+        } else {
+            let piece = ensemble.model(lane).append_piece(token, &mut self.piece);
+            piece.map_err(in_lane(ensemble.lanes()[lane].role))?;
+        }
         Ok(self.text.push(&self.piece))
     }
 }

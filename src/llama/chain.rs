@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use llama_cpp_sys_2 as sys;
 
 use super::candidates::Candidates;
+use super::constrained::Constrained;
 use super::model::Model;
 use super::stage::Stage;
 use super::table::allocated;
 use super::{Error, Token, grammar, gumbel};
 use crate::arithmetic::offset::Term;
+use crate::constraint::Form;
 use crate::parameter::OutOfRange;
 use crate::sampling::{self, Sampler, Sampling};
 
@@ -21,6 +23,19 @@ const RANDOM_SEED: u32 = u32::MAX;
 /// What a grammar may take for a text, and more for each of its tokens: many times what one takes that is not ambiguous.
 const GRAMMAR_TIME: Duration = Duration::from_secs(2);
 const GRAMMAR_TIME_PER_TOKEN: Duration = Duration::from_millis(100);
+
+/// What a chain keeps to beside its sampling.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bounds<'a> {
+    /// Penalties look back no further.
+    pub n_ctx: usize,
+    /// Tokens that end a text.
+    pub eog: &'a [Token],
+    /// Tokens that must not be chosen.
+    pub never: &'a [Token],
+    /// What the answer has to be, in place of what the sampling says of that.
+    pub form: Option<&'a Form>,
+}
 
 /// Order: logit bias, grammar, the named samplers with the stage, then the one that chooses.
 ///
@@ -36,8 +51,11 @@ pub struct Chain {
     pub(super) stage: Option<Stage>,
     /// Nothing happens to a row before the stage adds to it, and the stage does nothing else.
     is_stage_first: bool,
-    /// Place of the grammar among the masks.
+    /// Place of the grammar among the masks, which a form is too.
     grammar: Option<i32>,
+    constrained: Option<Constrained>,
+    /// What of the form is not kept.
+    notes: Vec<String>,
     /// The grammar refused a token; llama.cpp aborts if it is asked again.
     stuck: Option<Token>,
     /// Rows that the grammar has masked, and the time that took.
@@ -53,14 +71,8 @@ pub struct Chain {
 unsafe impl Send for Chain {}
 
 impl Chain {
-    /// Builds the chain for a model. `n_ctx` bounds how far penalties look back; `never` are tokens that must not be
-    /// chosen.
-    pub fn new(
-        model: &Arc<Model>,
-        sampling: &Sampling,
-        n_ctx: usize,
-        never: impl IntoIterator<Item = Token>,
-    ) -> Result<Self, Error> {
+    /// Builds the chain for a model.
+    pub fn new(model: &Arc<Model>, sampling: &Sampling, bounds: &Bounds<'_>) -> Result<Self, Error> {
         sampling.validate()?;
         let mut chain = Self {
             masks: RawChain::new(),
@@ -68,21 +80,23 @@ impl Chain {
             stage: None,
             is_stage_first: false,
             grammar: None,
+            constrained: None,
+            notes: Vec::new(),
             stuck: None,
             masked: (0, Duration::ZERO),
             can_clone: true,
             candidates: Candidates::default(),
             model: model.clone(),
         };
-        chain.add_logit_bias(sampling, never)?;
-        chain.add_grammar(sampling)?;
-        chain.add_named(sampling, n_ctx)?;
+        chain.add_logit_bias(sampling, bounds.never)?;
+        chain.add_grammar(sampling, bounds)?;
+        chain.add_named(sampling, bounds.n_ctx)?;
         chain.is_stage_first = chain.masks.len() == 0 && chain.stage_at() == Some(0) && sampling.plausibility == 0.0;
         Ok(chain)
     }
 
     /// Biases of the request, tokens that the model's file suppresses, and those that must not be chosen.
-    fn add_logit_bias(&mut self, sampling: &Sampling, never: impl IntoIterator<Item = Token>) -> Result<(), Error> {
+    fn add_logit_bias(&mut self, sampling: &Sampling, never: &[Token]) -> Result<(), Error> {
         let mut biases = Vec::new();
         for &(token, bias) in &sampling.logit_bias {
             self.model.check(token)?;
@@ -94,7 +108,7 @@ impl Chain {
             let tokens = sys::llama_vocab_get_suppress_tokens(self.model.vocab(), &raw mut n_suppressed);
             if tokens.is_null() { &[] } else { std::slice::from_raw_parts(tokens, n_suppressed.max(0) as usize) }
         };
-        let forbidden = suppressed.iter().copied().chain(never).filter(|&token| self.model.has(token));
+        let forbidden = suppressed.iter().chain(never).copied().filter(|&token| self.model.has(token));
         biases.extend(forbidden.map(|token| sys::llama_logit_bias { token, bias: f32::NEG_INFINITY }));
         if !biases.is_empty() {
             // SAFETY: the biases are copied; every token is in the vocabulary.
@@ -105,17 +119,23 @@ impl Chain {
         Ok(())
     }
 
-    fn add_grammar(&mut self, sampling: &Sampling) -> Result<(), Error> {
-        let grammar = match (&sampling.grammar, &sampling.json_schema) {
-            (Some(grammar), _) => {
-                grammar::check(grammar)?;
-                grammar.clone()
-            }
-            (None, Some(schema)) => grammar::from_json_schema(schema)?,
-            (None, None) => return Ok(()),
-        };
+    fn add_grammar(&mut self, sampling: &Sampling, bounds: &Bounds<'_>) -> Result<(), Error> {
+        let asked = Form::of(sampling);
+        if let Some(form) = bounds.form.or(asked.as_ref()) {
+            let eog: Vec<_> = bounds.eog.iter().map(|token| token.cast_unsigned()).collect();
+            let constraint = self.model.spelled()?.constrain(form, &eog)?;
+            self.notes = constraint.notes().to_vec();
+            let sampler = Constrained::create(constraint);
+            self.grammar = Some(self.masks.len());
+            self.masks.add(sampler.as_ptr());
+            // SAFETY: the chain owns the sampler from here on, and the handle does not outlive the chain.
+            self.constrained = unsafe { Constrained::of(sampler) };
+            return Ok(());
+        }
+        let Some(grammar) = &sampling.grammar else { return Ok(()) };
+        grammar::check(grammar)?;
         let nul = |_| Error::Grammar { reason: "it contains a NUL byte".to_owned() };
-        let grammar = CString::new(grammar).map_err(nul)?;
+        let grammar = CString::new(grammar.as_str()).map_err(nul)?;
         // SAFETY: both strings are NUL-terminated; the vocabulary lives as long as the model, which the chain holds.
         let sampler =
             unsafe { sys::llama_rs_sampler_init_grammar(self.model.vocab(), grammar.as_ptr(), c"root".as_ptr()) };
@@ -280,6 +300,9 @@ impl Chain {
             self.masks.apply(&mut self.candidates.array());
             self.candidates.drop_masked();
             self.check_time(began.elapsed())?;
+            if let Some(refused) = self.constrained.and_then(Constrained::failure) {
+                return Err(refused.into());
+            }
         }
         if self.candidates.is_empty() {
             return Err(if self.grammar_is_complete() { Error::GrammarComplete } else { Error::NothingToChoose });
@@ -315,6 +338,9 @@ impl Chain {
 
     /// Whether there is a grammar and what was generated satisfies it: then it allows the end of the text.
     fn grammar_is_complete(&self) -> bool {
+        if let Some(constrained) = self.constrained {
+            return constrained.is_complete();
+        }
         let eog = (0..self.n_vocab()).find(|&token| self.model.is_eog(token));
         // Without a token for the end there is nothing that a complete grammar could still allow.
         self.grammar.is_some() && eog.is_none_or(|token| self.grammar_takes(token))
@@ -337,9 +363,28 @@ impl Chain {
         if self.stuck.is_some() || !self.grammar_takes(token) || !self.masks.accept(token) || !self.named.accept(token)
         {
             self.stuck = Some(token);
-            return Err(Error::GrammarRefused { token });
+            let failure = self.constrained.and_then(Constrained::failure);
+            return Err(failure.map_or(Error::GrammarRefused { token }, Error::from));
         }
         Ok(())
+    }
+
+    /// Whether a grammar or a form demands more than was generated.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stuck.is_none() && self.grammar.is_some() && !self.grammar_is_complete()
+    }
+
+    /// What of the form that was asked for is not kept, in words.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Tokens that spell what has to come next, where the form leaves no choice. Others may spell it too, so they are drafts.
+    #[must_use]
+    pub fn forced(&self) -> Vec<Token> {
+        self.constrained.map_or_else(Vec::new, Constrained::forced)
     }
 
     /// Tells penalties and their like what the prompt holds; the grammar covers the answer alone.
@@ -369,13 +414,18 @@ impl Chain {
         if !self.can_clone {
             return Err(Error::CannotClone);
         }
-        let named = self.named.duplicate();
-        // SAFETY: the new chain owns its samplers; the stage does not outlive it.
-        let stage = named.samplers().find_map(|sampler| unsafe { Stage::of(sampler) });
+        let (masks, named) = (self.masks.duplicate(), self.named.duplicate());
+        // SAFETY: the new chain owns its samplers; the handles do not outlive it.
+        let (stage, constrained) = unsafe {
+            let constrained = masks.samplers().find_map(|sampler| Constrained::of(sampler));
+            (named.samplers().find_map(|sampler| Stage::of(sampler)), constrained)
+        };
         Ok(Self {
-            masks: self.masks.duplicate(),
+            masks,
             named,
             stage,
+            constrained,
+            notes: self.notes.clone(),
             is_stage_first: self.is_stage_first,
             grammar: self.grammar,
             stuck: self.stuck,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Token;
+use crate::constraint::Refused;
 use crate::parameter::OutOfRange;
 
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +63,8 @@ pub enum Error {
     #[error("the grammar is not valid: {reason}")]
     Grammar { reason: String },
 
-    #[error("the JSON schema cannot be used: {reason}")]
-    Schema { reason: String },
+    #[error(transparent)]
+    Form(#[from] Refused),
 
     #[error("a row of {got} logits was given, the vocabulary has {expected}")]
     RowSize { got: usize, expected: usize },
@@ -102,7 +103,7 @@ impl Error {
                 | Self::Rpc { .. }
                 | Self::TokenRange { .. }
                 | Self::Grammar { .. }
-                | Self::Schema { .. }
+                | Self::Form(_)
                 | Self::SlowGrammar { .. }
         )
     }
@@ -111,6 +112,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Form(refused) => refused.hint(),
             Self::Load { .. } => Some("proxytune's -v shows all that llama.cpp says"),
             Self::Context { .. } => Some(
                 "a smaller context (-c; in the C API, n_ctx) or a smaller KV cache type (-ctk, -ctv) needs less memory",

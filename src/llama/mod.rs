@@ -4,8 +4,7 @@
 //! turn a row into a token, with the proxy-tuning stage as one of their samplers.
 //!
 //! Which handle is whose, decided once:
-//! - `llama-cpp-2` serves where its safe API reaches: the backend (a host brings its own), the list of devices, JSON
-//!   schema to grammar.
+//! - `llama-cpp-2` serves where its safe API reaches: the backend (a host brings its own) and the list of devices.
 //! - Models and contexts are our own handles on `llama-cpp-sys-2`. The wrapper's context borrows its model, so nothing
 //!   could own both; it has no setter for `n_outputs_max`; it sets one LoRA adapter only; it hides the pointers that a chain needs.
 //! - Chain and stage are our own handles: the wrapper cannot put a foreign sampler into a chain.
@@ -20,6 +19,7 @@ pub mod backend;
 mod batch;
 mod candidates;
 pub mod chain;
+mod constrained;
 pub mod context;
 pub mod device;
 pub mod draft_chain;
@@ -38,7 +38,6 @@ mod parts;
 mod pieces;
 pub mod probe;
 pub mod rpc;
-mod schema;
 mod specials;
 mod spelling;
 pub mod stage;

@@ -14,7 +14,8 @@ use super::kernels::{Isa, Kernels};
 use super::overrides::{RawOverrides, TensorOverride};
 use super::specials::Specials;
 use super::spelling::Spelling;
-use super::{Error, log};
+use super::{Error, Token, log};
+use crate::constraint::{Refused, Tokens};
 use crate::gguf::Header;
 use crate::parameter::OutOfRange;
 
@@ -119,6 +120,7 @@ pub struct Model {
     /// Known once it is asked for.
     pub(super) spelling: OnceLock<Spelling>,
     pub(super) specials: OnceLock<Specials>,
+    spelled: OnceLock<Result<Tokens, Refused>>,
     _backend: Backend,
 }
 
@@ -223,9 +225,9 @@ impl Model {
         };
         let no_devices = params.n_gpu_layers == Some(0) || params.devices.as_ref().is_some_and(Vec::is_empty);
         let uses_devices = !no_devices && !super::device::offload(backend).is_empty();
-        let (spelling, specials) = (OnceLock::new(), OnceLock::new());
+        let (spelling, specials, spelled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let path = path.to_path_buf();
-        let model = Self { raw, path, uses_devices, kernels, spelling, specials, _backend: backend.clone() };
+        let model = Self { raw, path, uses_devices, kernels, spelling, specials, spelled, _backend: backend.clone() };
         model.check_generative()?;
         Ok(model)
     }
@@ -249,6 +251,22 @@ impl Model {
             return Ok(());
         };
         Err(Error::NotGenerative { path: self.path.clone(), reason })
+    }
+
+    /// Its tokens for forms of answers: made when the first form is asked for.
+    pub(super) fn spelled(&self) -> Result<&Tokens, Error> {
+        let bytes_of = |token: Token| {
+            let mut bytes = Vec::new();
+            self.append_piece(token, &mut bytes)?;
+            // What writes nothing may have a name.
+            let name = std::str::from_utf8(self.raw_text(token)).unwrap_or_default();
+            Ok(if bytes.is_empty() && !name.is_empty() { Tokens::named(name) } else { bytes })
+        };
+        let made = self.spelled.get_or_init(|| {
+            let bytes = (0..self.n_vocab() as Token).map(bytes_of).collect::<Result<Vec<_>, Error>>();
+            Tokens::new(&bytes.map_err(|error| Refused::Step(error.to_string()))?)
+        });
+        made.as_ref().map_err(|refused| refused.clone().into())
     }
 
     #[must_use]

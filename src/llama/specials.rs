@@ -62,6 +62,11 @@ impl Specials {
         }
     }
 
+    /// The token of a name.
+    pub fn get(&self, name: &str) -> Option<Special> {
+        self.by_name.get(name).copied()
+    }
+
     /// Where llama.cpp reads the names that `is_read` allows, in order and without overlaps. Where it does not, a name is
     /// text.
     pub fn find(&self, text: &str, is_read: impl Fn(&Found) -> bool) -> Vec<Found> {

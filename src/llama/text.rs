@@ -40,6 +40,12 @@ impl Model {
         self.has(token) && unsafe { sys::llama_vocab_is_eog(self.vocab(), token) }
     }
 
+    /// The control token of a name: one that writes nothing by itself.
+    #[must_use]
+    pub fn control_token(&self, name: &str) -> Option<Token> {
+        self.specials().get(name).filter(|special| !special.is_always_read).map(|special| special.token)
+    }
+
     /// The beginning-of-text token, if tokenised text starts with it.
     #[must_use]
     pub fn leading_bos(&self) -> Option<Token> {

@@ -4,12 +4,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::tools::{Call, Toolbox};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Speaker {
     System,
     User,
     Assistant,
+    /// The result of a call.
+    Tool,
 }
 
 impl Speaker {
@@ -20,6 +24,7 @@ impl Speaker {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -36,6 +41,12 @@ pub struct Message {
     pub text: String,
     /// For an answer that was generated: its tokens.
     pub generated: Option<Generated>,
+    /// What an answer calls, behind its text.
+    #[serde(default)]
+    pub calls: Vec<Call>,
+    /// The id of the call whose result this is.
+    #[serde(default)]
+    pub answers: Option<String>,
 }
 
 /// How an answer came to be: its text is `prefix` and then the text of `tokens`, which may be lossy.
@@ -56,12 +67,15 @@ pub struct Conversation {
     /// sees a chat template they are text whatever is said here: nobody forges a turn.
     #[serde(default)]
     pub parse_special: bool,
+    /// What the next answer may call.
+    #[serde(default)]
+    pub tools: Option<Toolbox>,
 }
 
 impl Message {
     #[must_use]
     pub fn new(speaker: Speaker, text: impl Into<String>) -> Self {
-        Self { speaker, text: text.into(), generated: None }
+        Self { speaker, text: text.into(), generated: None, calls: Vec::new(), answers: None }
     }
 }
 

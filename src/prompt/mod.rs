@@ -10,20 +10,24 @@
 //! Templates come out of downloaded files and are not trusted: one that loops, grows or nests without end is refused
 //! or fails in well under a second (`template/gate.rs` and `template/bounds.rs` say how).
 
+pub mod calls;
 pub mod conversation;
 pub mod error;
 mod marks;
 mod piece;
 mod plain;
 pub mod template;
+pub mod tools;
 mod turns;
 pub mod view;
 
 #[cfg(test)]
 mod tests;
 
+pub use calls::CallStyle;
 pub use conversation::{Conversation, Generated, Message, Speaker};
 pub use error::Error;
 pub use piece::Piece;
 pub use template::Template;
+pub use tools::{Call, Choice, Tool, Toolbox};
 pub use view::View;

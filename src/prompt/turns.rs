@@ -2,18 +2,22 @@
 
 use std::borrow::Cow;
 
-use super::{Generated, Speaker};
+use super::{Call, Generated, Speaker};
 
 #[derive(Debug, Clone)]
 pub(super) struct Turn<'a> {
     pub speaker: Speaker,
     pub text: Cow<'a, str>,
     pub generated: Option<&'a Generated>,
+    /// What an answer calls, each under the id that templates are told.
+    pub calls: Vec<(String, &'a Call)>,
+    /// The id and the name of the call whose result this is.
+    pub answers: Option<(String, &'a str)>,
 }
 
 impl<'a> Turn<'a> {
     pub fn new(speaker: Speaker, text: impl Into<Cow<'a, str>>) -> Self {
-        Self { speaker, text: text.into(), generated: None }
+        Self { speaker, text: text.into(), generated: None, calls: Vec::new(), answers: None }
     }
 
     /// Whether there is text beside white space.

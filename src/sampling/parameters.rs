@@ -62,6 +62,10 @@ pub struct Sampling {
     pub grammar: Option<String>,
     /// A JSON schema that the answer keeps to.
     pub json_schema: Option<String>,
+    /// What of the schema cannot be kept is left out, and told in a note.
+    pub json_schema_lax: bool,
+    /// A regular expression that matches the whole answer.
+    pub regex: Option<String>,
     /// Never end by the model's own choice.
     pub ignore_eos: bool,
 }
@@ -100,6 +104,8 @@ impl Default for Sampling {
             logit_bias: Vec::new(),
             grammar: None,
             json_schema: None,
+            json_schema_lax: false,
+            regex: None,
             ignore_eos: false,
         }
     }
@@ -179,12 +185,14 @@ impl Sampling {
                 return Err(OutOfRange::new("samplers", got, format!("`top_k` in front of it, of 1 to {MAX_INFILL}")));
             }
             // It ends a text whatever a grammar says.
-            if self.grammar.is_some() || self.json_schema.is_some() {
+            if self.grammar.is_some() || self.json_schema.is_some() || self.regex.is_some() {
                 return Err(OutOfRange::new("samplers", "`infill` beside a grammar", "one of the two"));
             }
         }
-        if self.grammar.is_some() && self.json_schema.is_some() {
-            return Err(OutOfRange::new("grammar", "given beside a JSON schema", "one of the two"));
+        let forms = [("grammar", &self.grammar), ("json-schema", &self.json_schema), ("regex", &self.regex)];
+        let given: Vec<_> = forms.into_iter().filter(|(_, form)| form.is_some()).map(|(name, _)| name).collect();
+        if let [first, second, ..] = given[..] {
+            return Err(OutOfRange::new(first, format!("given beside `{second}`"), "one of the two"));
         }
         Ok(())
     }

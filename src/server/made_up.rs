@@ -10,7 +10,7 @@ use crate::steer::Role;
 /// The event by which a text gets its place: four tokens of prompt, of which three are held already.
 pub fn started() -> Event {
     let prompt = RolePrompt { role: Role::Base, tokens: vec![0, 1, 2, 3], n_cached: 3 };
-    Event::Started(Started { prompts: vec![prompt], n_prompt: 4, n_cached: 3, notes: Vec::new() })
+    Event::Started(Started { prompts: vec![prompt], n_prompt: 4, n_cached: 3, notes: Vec::new(), calls: None })
 }
 
 /// A token that decides a text.
@@ -29,6 +29,7 @@ pub fn seen(text: &str) -> Event {
 /// The end, with the text that was held back.
 pub fn done(finish: Finish, stopped_by: Option<StopReason>, text: &str) -> Event {
     Event::Done(Done {
+        notes: Vec::new(),
         finish,
         stopped_by,
         is_full: false,

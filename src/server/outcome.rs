@@ -13,12 +13,15 @@ use super::job::Job;
 use super::running::Running;
 use crate::generate::event::StopReason;
 use crate::generate::probs::Position;
-use crate::generate::{Answer, Event, Finish};
+use crate::generate::said::Delta;
+use crate::generate::{Answer, Event, Finish, Said};
 
 /// An answer as it grows.
 #[derive(Debug)]
 pub struct Outcome {
     pub answer: Answer,
+    /// Its words, told from what it calls.
+    pub said: Said,
     began: Instant,
     /// How long the prompt took to read, once it is read.
     read: Option<Duration>,
@@ -27,20 +30,29 @@ pub struct Outcome {
 
 impl Default for Outcome {
     fn default() -> Self {
-        Self { answer: Answer::default(), began: Instant::now(), read: None, wrote: Duration::ZERO }
+        Self {
+            answer: Answer::default(),
+            said: Said::default(),
+            began: Instant::now(),
+            read: None,
+            wrote: Duration::ZERO,
+        }
     }
 }
 
 impl Outcome {
-    /// Takes in an event; the text that it adds.
-    pub fn add(&mut self, event: Event) -> String {
+    /// Takes in an event; what it adds.
+    pub fn add(&mut self, event: Event) -> Vec<Delta> {
         // The engine's own clock, as soon as it tells: events may come in bundles.
         let by_engine = match &event {
             Event::Done(done) if done.seconds > 0.0 => Some((done.prompt_seconds, done.seconds)),
             _ => None,
         };
         match event {
-            Event::Started(_) => self.began = Instant::now(),
+            Event::Started(ref started) => {
+                self.began = Instant::now();
+                self.said = Said::new(started.calls);
+            }
             Event::Token(_) | Event::Done(_) | Event::Failed(_) => {
                 let all = self.began.elapsed();
                 self.wrote = all.saturating_sub(*self.read.get_or_insert(all));
@@ -51,14 +63,22 @@ impl Outcome {
             self.read = Some(Duration::from_secs_f64(read));
             self.wrote = Duration::from_secs_f64(wrote);
         }
-        self.answer.add(event)
+        let is_last = event.is_last();
+        let text = self.answer.add(event);
+        self.said.hear(&text, is_last)
     }
 
-    /// Takes in an event; the text that it adds, and which positions.
-    pub fn grow(&mut self, event: Event) -> (String, Range<usize>) {
+    /// Takes in an event; what it adds, and which positions.
+    pub fn grow(&mut self, event: Event) -> (Vec<Delta>, Range<usize>) {
         let n = self.answer.positions.len();
-        let text = self.add(event);
-        (text, n..self.answer.positions.len())
+        let deltas = self.add(event);
+        (deltas, n..self.answer.positions.len())
+    }
+
+    /// The same where nothing can be called: the text that it adds.
+    pub fn grow_text(&mut self, event: Event) -> (String, Range<usize>) {
+        let (deltas, new) = self.grow(event);
+        (deltas.into_iter().map(Delta::into_text).collect(), new)
     }
 
     /// Runs a request to its end.
@@ -104,9 +124,19 @@ impl Outcome {
         self.began.elapsed()
     }
 
-    /// `stop` or `length`.
+    /// `stop`, `length` or `tool_calls`.
     pub fn finish_reason(&self) -> &'static str {
-        self.answer.finish.map_or("stop", Finish::name)
+        match self.answer.finish {
+            Some(Finish::Stop) if !self.said.calls.is_empty() => "tool_calls",
+            finish => finish.map_or("stop", Finish::name),
+        }
+    }
+
+    /// Puts what is not as it was asked for into an object, if there is such.
+    pub fn add_notes(&self, object: &mut Value) {
+        if !self.answer.notes.is_empty() {
+            object["notes"] = json!(self.answer.notes);
+        }
     }
 
     /// How long the prompt took to read, and the answer to write.

@@ -4,18 +4,16 @@ use super::error::{Error, in_lane};
 use super::sequence::{Prompts, Sampled};
 use super::{Ensemble, Loaded, Role};
 use crate::llama::Token;
-use crate::prompt::{self, Conversation, Piece};
+use crate::prompt::{self, CallStyle, Conversation, Piece};
 use crate::recipe;
 
 /// What lanes make their prompts of.
 #[derive(Debug, Clone, Copy)]
 enum Given<'a> {
-    Conversation(&'a Conversation),
+    /// With the way in which calls are written.
+    Conversation(&'a Conversation, CallStyle),
     /// `is_own`: tokens in it are by the ids of the only lane in use, else by the base's.
-    Raw {
-        pieces: &'a [Piece],
-        is_own: bool,
-    },
+    Raw { pieces: &'a [Piece], is_own: bool },
 }
 
 impl Loaded {
@@ -26,7 +24,17 @@ impl Loaded {
         conversation: &Conversation,
         views: &[(Role, recipe::View)],
     ) -> Result<Prompts, Error> {
-        self.seen_by_all(sampled, Given::Conversation(conversation), views)
+        let style = self.call_style(sampled)?;
+        self.seen_by_all(sampled, Given::Conversation(conversation, style), views)
+    }
+
+    /// How calls of tools are written: as the template of the model that is to be imitated has it.
+    pub fn call_style(&self, sampled: Sampled) -> Result<CallStyle, Error> {
+        let topology = &self.topology;
+        let imitated = topology.roles().find(|role| matches!(role, Role::Expert(_))).unwrap_or(Role::Base);
+        let role = if let Sampled::Alone(role) = sampled { role } else { imitated };
+        let lane = self.lane(role).ok_or(Error::NoLane { role })?;
+        Ok(self.lanes()[lane].view.style())
     }
 
     /// What every lane in use is given of a text as it is, tokens in it by the ids of the lane that is sampled from: neither
@@ -89,8 +97,8 @@ impl Loaded {
         let (lane, model) = (&self.lanes()[index], self.model(index));
         let role = lane.role;
         let (mut pieces, is_own) = match given {
-            Given::Conversation(conversation) => {
-                (view.render(conversation).map_err(|source| Error::Prompt { role, source })?, false)
+            Given::Conversation(conversation, style) => {
+                (view.render_as(conversation, style).map_err(|source| Error::Prompt { role, source })?, false)
             }
             Given::Raw { pieces, is_own } => (view.render_raw(pieces), is_own),
         };
@@ -106,7 +114,7 @@ impl Loaded {
             }
         }
         let tokens = match given {
-            Given::Conversation(_) => model.tokenize_pieces(&pieces),
+            Given::Conversation(..) => model.tokenize_pieces(&pieces),
             Given::Raw { .. } => model.tokenize_raw(&pieces),
         };
         tokens.map_err(in_lane(role))

@@ -1,7 +1,7 @@
 //! llama.cpp's samplers around the stage, on the bundled trio.
 
 use proxytune::generate::Request;
-use proxytune::llama::chain::Chain;
+use proxytune::llama::chain::{Bounds, Chain};
 use proxytune::llama::{Error, Token};
 use proxytune::sampling::Sampling;
 use proxytune::steer::Sampled;
@@ -16,7 +16,7 @@ fn ready() -> Steered {
 }
 
 fn chain(steered: &Steered, sampling: &Sampling) -> Result<Chain, Error> {
-    Chain::new(steered.model(), sampling, 256, [])
+    Chain::new(steered.model(), sampling, &Bounds { n_ctx: 256, ..Bounds::default() })
 }
 
 fn sample(steered: &Steered, chain: &mut Chain) -> Token {

@@ -104,7 +104,7 @@ fn a_conversation_is_rendered_as_a_role_sees_it() {
     let conversation = Conversation::prompt("x");
     let render = |role| {
         let conversation = conversation.clone();
-        desk.answer(&Question::Render { ensemble: 0, role, conversation })
+        desk.answer(&Question::Render { ensemble: 0, sampled: Sampled::Steered, role, conversation })
     };
     assert_eq!(render(Role::Base), Ok(Reply::Text("x".to_owned())));
     assert_eq!(render(Role::Expert(0)), Ok(Reply::Text("x|".to_owned())));
@@ -124,7 +124,7 @@ fn an_answer_that_was_generated_is_rendered_from_its_tokens() {
     let answer = Message { generated: Some(generated), ..Message::new(Speaker::Assistant, " Yes.") };
     let messages = vec![Message::new(Speaker::User, "Well?"), answer, Message::new(Speaker::User, "Why?")];
     let conversation = Conversation { messages, ..Conversation::default() };
-    let question = Question::Render { ensemble: 0, role: Role::Base, conversation };
+    let question = Question::Render { ensemble: 0, sampled: Sampled::Steered, role: Role::Base, conversation };
     assert_eq!(desk.answer(&question), Ok(Reply::Text("Well? Yes.\n\nWhy?".to_owned())));
 }
 

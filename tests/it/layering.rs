@@ -25,7 +25,7 @@ use house::{Arrow, End, House};
 
 /// From the front door down; a room may use those behind it, never those before it. Rooms of one line do not know
 /// one another.
-const ORDER: [&[&str]; 11] = [
+const ORDER: [&[&str]; 12] = [
     &["main"],
     &["cli"],
     &["server", "eval", "inspect", "bench"],
@@ -33,6 +33,7 @@ const ORDER: [&[&str]; 11] = [
     &["generate"],
     &["steer"],
     &["llama", "remote"],
+    &["constraint"],
     &["prompt", "vocab", "recipe"],
     &["sampling"],
     &["gguf", "parameter"],

@@ -200,7 +200,7 @@ fn turn_of(
     assert_eq!(answer.failure, None);
     let generated = Some(Generated { prefix: conversation.prefix.clone(), tokens: answer.tokens });
     let text = conversation.prefix.clone() + &answer.text;
-    conversation.messages.push(Message { speaker: Speaker::Assistant, text, generated });
+    conversation.messages.push(Message { generated, ..Message::new(Speaker::Assistant, text) });
     answer.timings.into_iter().map(|(role, timing)| (role, timing.n_prompt)).collect()
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::report::Hinted;
 use super::super::text::read_file;
 use crate::llama::Token;
-use crate::prompt::{Conversation, Generated, Message, Speaker};
+use crate::prompt::{Call, Conversation, Generated, Message, Speaker};
 
 /// Of the form of the file.
 const VERSION: u32 = 1;
@@ -32,6 +32,10 @@ struct Entry {
     prefix: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tokens: Option<Vec<Token>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Call>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<String>,
 }
 
 /// The speakers as chat APIs spell them.
@@ -41,6 +45,7 @@ enum Role {
     System,
     User,
     Assistant,
+    Tool,
 }
 
 /// Writes a conversation, over an older one if there is one; what is no conversation is left alone.
@@ -57,10 +62,18 @@ pub fn write(path: &Path, conversation: &Conversation) -> Result<()> {
             Speaker::System => Role::System,
             Speaker::User => Role::User,
             Speaker::Assistant => Role::Assistant,
+            Speaker::Tool => Role::Tool,
         };
         let generated = message.generated.clone();
         let (prefix, tokens) = generated.map_or((String::new(), None), |g| (g.prefix, Some(g.tokens)));
-        Entry { role, content: message.text.clone(), prefix, tokens }
+        Entry {
+            role,
+            content: message.text.clone(),
+            prefix,
+            tokens,
+            tool_calls: message.calls.clone(),
+            tool_call_id: message.answers.clone(),
+        }
     };
     let file = File {
         proxytune_chat: VERSION,
@@ -98,9 +111,15 @@ pub fn read(path: &Path) -> Result<Conversation> {
             Role::System => Speaker::System,
             Role::User => Speaker::User,
             Role::Assistant => Speaker::Assistant,
+            Role::Tool => Speaker::Tool,
         };
         let generated = entry.tokens.map(|tokens| Generated { prefix: entry.prefix, tokens });
-        Message { speaker, text: entry.content, generated }
+        Message {
+            generated,
+            calls: entry.tool_calls,
+            answers: entry.tool_call_id,
+            ..Message::new(speaker, entry.content)
+        }
     };
     let messages = file.messages.into_iter().map(message).collect();
     Ok(Conversation { messages, prefix: file.response_prefix, ..Conversation::default() })

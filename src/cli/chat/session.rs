@@ -195,7 +195,7 @@ impl Session {
             Err(error) => return (None, Err(error)),
         };
         let generated = Some(Generated { prefix, tokens: tokens.clone() });
-        let message = Message { speaker: Speaker::Assistant, text, generated };
+        let message = Message { generated, ..Message::new(Speaker::Assistant, text) };
         (is_answered.then_some((message, Seen { seed, positions })), ended)
     }
 

@@ -11,6 +11,16 @@ pub enum Confidence {
     Drawn(f32),
     /// Tokens at the end of the text that stood before it the last time.
     Match(usize),
+    /// Tokens that spell what has to come next; others may spell it too.
+    Forced,
+}
+
+impl Confidence {
+    /// Whether a model made the draft.
+    #[must_use]
+    pub fn is_model(self) -> bool {
+        matches!(self, Self::Likeliest(_) | Self::Drawn(_))
+    }
 }
 
 /// Upper ends of the ranges of probabilities that are told apart.
@@ -28,6 +38,7 @@ pub struct Chances {
     likeliest: [Chance; PROBABILITIES.len()],
     drawn: [Chance; PROBABILITIES.len()],
     by_match: [Chance; MATCHES.len()],
+    forced: Chance,
     /// A model's next draft, of which nothing is known yet.
     unseen: Chance,
 }
@@ -42,7 +53,8 @@ impl Default for Chances {
         });
         let drawn = [Chance::expected(0.3, 2.0, 0.98); PROBABILITIES.len()];
         let by_match = MATCH_CHANCES.map(|chance| Chance::expected(chance, 2.0, 0.98));
-        Self { likeliest, drawn, by_match, unseen: Chance::expected(0.75, 4.0, 0.97) }
+        let forced = Chance::expected(0.85, 4.0, 0.98);
+        Self { likeliest, drawn, by_match, forced, unseen: Chance::expected(0.75, 4.0, 0.97) }
     }
 }
 
@@ -54,6 +66,7 @@ impl Chances {
             Confidence::Likeliest(p) => self.likeliest[range(&PROBABILITIES, p)].get(),
             Confidence::Drawn(p) => self.drawn[range(&PROBABILITIES, p)].get(),
             Confidence::Match(length) => self.by_match[range(&MATCHES, length)].get(),
+            Confidence::Forced => self.forced.get(),
         }
     }
 
@@ -65,13 +78,14 @@ impl Chances {
 
     /// Hears what became of a draft, taken or not.
     pub fn learn(&mut self, confidence: Confidence, accepted: bool) {
-        let (chances, i) = match confidence {
-            Confidence::Likeliest(p) => (&mut self.likeliest[..], range(&PROBABILITIES, p)),
-            Confidence::Drawn(p) => (&mut self.drawn[..], range(&PROBABILITIES, p)),
-            Confidence::Match(length) => (&mut self.by_match[..], range(&MATCHES, length)),
+        let chance = match confidence {
+            Confidence::Likeliest(p) => &mut self.likeliest[range(&PROBABILITIES, p)],
+            Confidence::Drawn(p) => &mut self.drawn[range(&PROBABILITIES, p)],
+            Confidence::Match(length) => &mut self.by_match[range(&MATCHES, length)],
+            Confidence::Forced => &mut self.forced,
         };
-        chances[i].learn(accepted);
-        if !matches!(confidence, Confidence::Match(_)) {
+        chance.learn(accepted);
+        if confidence.is_model() {
             self.unseen.learn(accepted);
         }
     }

@@ -112,7 +112,7 @@ impl Drafting {
         // A chain that cannot be copied drafts nothing.
         let may_draft = chain.can_clone() && (!self.draft.length.adapts() || policy.drafts(share.n_texts));
         let lane = self.lane.filter(|_| may_draft);
-        if self.take_from_text(policy, lane, share, &mut ends, is_told) || lane.is_none() {
+        if self.take_from_text(chain, policy, lane, share, &mut ends, is_told) || lane.is_none() {
             return;
         }
         let Ok(drafter) = chain.drafter(self.draw, self.chain.take()) else { return };
@@ -120,9 +120,10 @@ impl Drafting {
         (self.by_model, self.awaits) = (true, true);
     }
 
-    /// Drafts as the text went on before, where that is worth more than the drafts of a lane's model; whether it is.
+    /// Drafts what the form of the answer leaves no choice of, or as the text went on before, where that is worth more than the drafts of a lane's model; whether it is.
     fn take_from_text(
         &mut self,
+        chain: &Chain,
         policy: &Policy,
         lane: Option<usize>,
         share: Share,
@@ -132,19 +133,25 @@ impl Drafting {
         if !self.draft.drafters.contains(&Drafter::Lookup) {
             return false;
         }
-        let length = look_up(&self.text, share.n_max - 1, &mut self.found);
-        if length == 0 {
-            return false;
-        }
+        self.found = chain.forced();
+        self.found.truncate(share.n_max - 1);
+        let confidence = if self.found.is_empty() {
+            match look_up(&self.text, share.n_max - 1, &mut self.found) {
+                0 => return false,
+                length => Confidence::Match(length),
+            }
+        } else {
+            Confidence::Forced
+        };
         let n = if self.draft.length.adapts() {
-            let (n, worth) = policy.of_match(self.draw, length, share);
+            let (n, worth) = policy.of_text(self.draw, confidence, share);
             let other = lane.map_or(0.0, |lane| policy.hope(self.draw, lane, share));
             if worth > other { n } else { 0 }
         } else {
             self.found.len()
         };
         if n == 0 {
-            self.declined = Some((self.found[0], Confidence::Match(length)));
+            self.declined = Some((self.found[0], confidence));
         }
         for &draft in self.found.iter().take(n) {
             // Some lane may lack a token of the base's prompt.
@@ -152,7 +159,7 @@ impl Drafting {
                 break;
             }
             self.drafts.push(draft);
-            self.confidences.push(Confidence::Match(length));
+            self.confidences.push(confidence);
         }
         // Where its first token would end the text, no model has to say what follows.
         n > 0
@@ -215,7 +222,7 @@ impl Drafting {
         if !std::mem::take(&mut self.is_open) {
             return;
         }
-        let by_lookup = matches!(self.confidences.first(), Some(Confidence::Match(_)));
+        let by_lookup = self.confidences.first().is_some_and(|confidence| !confidence.is_model());
         self.stats.count(self.confidences.len(), n_accept, by_lookup);
         self.text.extend_from_slice(&self.drafts[..n_accept]);
         let chances = policy.chances_mut(self.draw);

@@ -178,7 +178,7 @@ fn length_error(got: impl std::fmt::Display) -> OutOfRange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Drafter {
-    /// The text itself: what followed the last time that its end stood there. Costs nothing.
+    /// The text itself: what its form leaves no choice of, or what followed the last time that its end stood there. Costs nothing.
     Lookup,
     /// The first expert that is a model of its own, whose rows are needed anyway; the base where there is none.
     Expert,

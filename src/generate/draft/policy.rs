@@ -167,11 +167,11 @@ impl Policy {
         self.worth(draw, lane, 1, share, 1.0, self.chances(draw).unseen())
     }
 
-    /// Of drafts that the text gives, how many to take, with what they are worth in tokens.
+    /// Of drafts that the text or its form gives, how many to take, with what they are worth in tokens.
     #[must_use]
-    pub fn of_match(&self, draw: Draw, length: usize, share: Share) -> (usize, f64) {
+    pub fn of_text(&self, draw: Draw, confidence: Confidence, share: Share) -> (usize, f64) {
         let Share { n_max, n_other, n_texts } = share;
-        let chance = self.chance(draw, Confidence::Match(length));
+        let chance = self.chance(draw, confidence);
         let now = step_cost(&self.costs, Order::AtOnce, n_other + 1);
         let mut best = (0, 0.0);
         let (mut gain, mut next) = (0.0, 1.0);

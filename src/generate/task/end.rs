@@ -1,6 +1,6 @@
 //! How a generation ends: why with a token, and what it tells then.
 
-use super::super::event::{Done, Event, Failed, Failure, Finish, StopReason};
+use super::super::event::{Done, Event, Failed, Failure, Finish, Kind, StopReason};
 use super::Task;
 use crate::llama::Token;
 use crate::steer::Ensemble;
@@ -32,6 +32,17 @@ impl Task {
         ensemble: &Ensemble,
         events: &mut Vec<Event>,
     ) {
+        let text = self.text.finish();
+        self.asked.hear(&text);
+        let by_itself = matches!(stopped_by, Some(StopReason::Eog(_) | StopReason::Grammar));
+        let notes = match self.asked.judge(finish, by_itself, self.chain.is_open()) {
+            Ok(note) => note.into_iter().collect(),
+            Err(message) => {
+                let failure = Failure { kind: Kind::Internal, message, hint: None };
+                events.push(Event::Failed(Failed { failure, text }));
+                return;
+            }
+        };
         let is_full = finish == Finish::Length && self.n_left > 0;
         let timings = self.sequence.as_ref().map_or_else(Vec::new, |sequence| {
             let of = |role| {
@@ -44,7 +55,8 @@ impl Task {
             finish,
             stopped_by,
             is_full,
-            text: self.text.finish(),
+            text,
+            notes,
             stats: self.drafting.stats().clone(),
             prompt_seconds: 0.0,
             seconds: 0.0,

@@ -7,6 +7,7 @@ use std::fmt;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value};
 
+use super::values::{self, Spoken};
 use super::{BYTES_PER_FUEL, FUEL, NAME, compiled, panicked, render_error};
 use crate::contained::contained;
 use crate::prompt::Error;
@@ -62,9 +63,9 @@ impl FieldTemplate {
             Source::Jinja(environment, names) => (environment, names),
         };
         let mut environment = environment.as_ref().clone();
-        let n_bytes: usize = fields.values().map(n_bytes).sum();
-        environment.set_fuel(Some(FUEL + n_bytes as u64 / BYTES_PER_FUEL));
-        let values = object(fields);
+        let mut spoken = Spoken::default();
+        let values = values::object(fields, &mut spoken);
+        environment.set_fuel(Some(FUEL + spoken.n_bytes() as u64 / BYTES_PER_FUEL));
         let rendered = contained(|| environment.get_template(NAME).and_then(|template| template.render(values)))
             .map_err(panicked)?;
         rendered.map_err(|error| {
@@ -96,36 +97,6 @@ fn text_of(name: &str, value: &Value) -> Result<String, FieldError> {
         Value::Object(_) => "an object",
     };
     Err(FieldError::NotText { name: name.to_owned(), found })
-}
-
-/// Bytes of the texts in a value.
-fn n_bytes(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(n_bytes).sum(),
-        Value::Object(values) => values.iter().map(|(name, value)| name.len() + n_bytes(value)).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    }
-}
-
-/// A value for the engine. Not by serde: numbers are kept there as they were written, which serde tells as an object.
-fn engines(value: &Value) -> minijinja::Value {
-    match value {
-        Value::Null => minijinja::Value::from(()),
-        Value::Bool(is_true) => (*is_true).into(),
-        Value::String(text) => text.as_str().into(),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => whole.into(),
-            (None, Some(number)) => number.into(),
-            (None, None) => number.to_string().into(),
-        },
-        Value::Array(values) => values.iter().map(engines).collect::<Vec<_>>().into(),
-        Value::Object(values) => object(values),
-    }
-}
-
-fn object(fields: &Map<String, Value>) -> minijinja::Value {
-    minijinja::Value::from_pairs(fields.iter().map(|(name, value)| (name.as_str(), engines(value))))
 }
 
 #[cfg(test)]

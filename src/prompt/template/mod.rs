@@ -13,6 +13,7 @@ mod json;
 mod lexer;
 mod python;
 pub(super) mod render;
+mod values;
 mod words;
 
 use std::fmt;
@@ -21,8 +22,9 @@ use jiff::ZonedDateTime;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, context};
 
-use super::Error;
+use self::values::Spoken;
 use super::turns::Turn;
+use super::{Call, Error, Toolbox};
 use crate::contained::contained;
 
 /// A longer source is no chat template.
@@ -42,19 +44,39 @@ pub struct Template {
     bos: String,
     eos: String,
     environment: Environment<'static>,
+    takes_tools: bool,
     clock: fn() -> ZonedDateTime,
+}
+
+/// What a template is given.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    turns: &'a [Turn<'a>],
+    tools: Option<&'a Toolbox>,
+    now: &'a ZonedDateTime,
 }
 
 impl Template {
     /// Compiles a template; `bos` and `eos` are the texts of the model's tokens, empty where it has none.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, Error> {
+        let environment = compiled(source)?;
+        let template = environment.get_template(NAME).map_err(|error| render_error(&error))?;
+        let takes_tools = template.undeclared_variables(false).contains("tools");
+        drop(template);
         Ok(Self {
             source: source.to_owned(),
             bos: bos.to_owned(),
             eos: eos.to_owned(),
-            environment: compiled(source)?,
+            environment,
+            takes_tools,
             clock: ZonedDateTime::now,
         })
+    }
+
+    /// Whether it says of tools what there are.
+    #[must_use]
+    pub fn takes_tools(&self) -> bool {
+        self.takes_tools
     }
 
     /// The same template with another clock behind `strftime_now`.
@@ -70,22 +92,23 @@ impl Template {
         &self.source
     }
 
-    /// What the template writes for these turns, a text for each, with the opening of the next answer behind them.
-    fn write(&self, turns: &[Turn], texts: &[String], now: &ZonedDateTime) -> Result<String, Error> {
+    /// What the template writes for turns, a text for each, with the opening of the next answer behind them. `spoken` sees every
+    /// text of tools and calls.
+    fn write(&self, given: Given<'_>, texts: &[String], spoken: &mut Spoken) -> Result<String, Error> {
+        let Given { turns, tools, now } = given;
         let n_bytes: usize = texts.iter().map(String::len).sum();
+        let messages: Vec<_> = turns.iter().zip(texts).map(|(turn, text)| message(turn, text, spoken)).collect();
+        let tools: Option<Vec<_>> =
+            tools.map(|toolbox| toolbox.tools.iter().map(|tool| values::of(&tool.described(), spoken)).collect());
+        let n_bytes = n_bytes + spoken.n_bytes();
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(FUEL + FUEL_PER_MESSAGE * turns.len() as u64 + n_bytes as u64 / BYTES_PER_FUEL));
-        let messages: Vec<_> = turns
-            .iter()
-            .zip(texts)
-            .map(|(turn, text)| context! { role => turn.speaker.name(), content => text })
-            .collect();
         let context = context! {
             messages,
             add_generation_prompt => true,
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),
-            tools => (),
+            tools => tools,
             documents => (),
             strftime_now => python::strftime(now.clone()),
         };
@@ -93,6 +116,23 @@ impl Template {
             .map_err(panicked)?
             .map_err(|error| render_error(&error))
     }
+}
+
+/// A message as templates expect it.
+fn message(turn: &Turn<'_>, text: &str, spoken: &mut Spoken) -> minijinja::Value {
+    let mut fields = vec![("role", minijinja::Value::from(turn.speaker.name())), ("content", text.into())];
+    let call = |(id, call): &(String, &Call)| {
+        let arguments = serde_json::from_str(&call.arguments).unwrap_or_else(|_| call.arguments.as_str().into());
+        let function = context! { name => call.name.as_str(), arguments => values::of(&arguments, spoken) };
+        context! { id => id.as_str(), type => "function", function }
+    };
+    if !turn.calls.is_empty() {
+        fields.push(("tool_calls", turn.calls.iter().map(call).collect::<Vec<_>>().into()));
+    }
+    if let Some((id, name)) = &turn.answers {
+        fields.extend([("tool_call_id", id.as_str().into()), ("name", (*name).into())]);
+    }
+    minijinja::Value::from_pairs(fields)
 }
 
 impl PartialEq for Template {

@@ -1,36 +1,41 @@
 //! Turns go through a template and are found again in what it wrote.
 
-use jiff::ZonedDateTime;
-
-use super::Template;
+use super::values::Spoken;
+use super::{Given, Template};
 use crate::prompt::marks::{self, Span};
 use crate::prompt::piece::{Piece, Pieces};
 use crate::prompt::turns::{self, Turn};
-use crate::prompt::{Error, Speaker};
+use crate::prompt::{Error, Speaker, Toolbox};
 
 /// The turns as the template writes them, then the prefix of the next answer.
 ///
 /// A system message that the template refuses or leaves out goes in front of the first user message.
-pub(in crate::prompt) fn render(template: &Template, turns: &[Turn], prefix: &str) -> Result<Vec<Piece>, Error> {
+pub(in crate::prompt) fn render(
+    template: &Template,
+    turns: &[Turn],
+    tools: Option<&Toolbox>,
+    prefix: &str,
+) -> Result<Vec<Piece>, Error> {
     for turn in turns {
         if let Some(found) = marks::reserved(&turn.text) {
             return Err(Error::Marker { speaker: turn.speaker, found });
         }
     }
     let now = (template.clock)();
-    let mut written = Written::of(template, turns, &now);
+    let write = |turns: &[Turn]| Written::of(template, Given { turns, tools, now: &now });
+    let mut written = write(turns);
     let has_system = turns.iter().any(|turn| turn.speaker == Speaker::System);
     let is_lost = match &written {
         Ok(written) => written.lost_system,
         Err(error) => matches!(error, Error::Render { .. }),
     };
     if has_system && is_lost {
-        written = Written::of(template, &turns::merged(turns), &now);
+        written = write(&turns::merged(turns));
     }
     if written.is_err() && !turns.iter().any(|turn| turn.speaker == Speaker::User) {
         // No user message was wanted, but most templates cannot do without.
         let with_user: Vec<_> = turns.iter().cloned().chain([Turn::new(Speaker::User, "")]).collect();
-        written = Written::of(template, &with_user, &now).or(written);
+        written = write(&with_user).or(written);
     }
     let mut pieces = written?.pieces;
     pieces.content(prefix);
@@ -44,12 +49,17 @@ struct Written {
 }
 
 impl Written {
-    fn of(template: &Template, turns: &[Turn], now: &ZonedDateTime) -> Result<Self, Error> {
+    fn of(template: &Template, given: Given<'_>) -> Result<Self, Error> {
+        let turns = given.turns;
         let texts: Vec<_> = turns.iter().map(|turn| turn.text.to_string()).collect();
-        let plain = template.write(turns, &texts, now)?;
+        let mut spoken = Spoken::default();
+        let plain = template.write(given, &texts, &mut spoken)?;
+        if let Some(found) = spoken.found() {
+            return Err(Error::Marker { speaker: Speaker::Tool, found });
+        }
         let answer = |n: usize| {
-            let turn: &Turn = &turns[n];
-            (turn.speaker == Speaker::Assistant).then(|| turn.text.trim())
+            let turn = turns.get(n).filter(|turn| turn.speaker == Speaker::Assistant)?;
+            Some(turn.text.trim())
         };
         // First all messages, then without the answers.
         for with_answers in [true, false] {
@@ -58,17 +68,19 @@ impl Written {
                 if is_marked(n, turn) { marks::marked(n, &turn.text) } else { turn.text.to_string() }
             };
             let texts: Vec<_> = turns.iter().enumerate().map(text).collect();
-            let written = match template.write(turns, &texts, now) {
+            let mut spoken = Spoken::marked(turns.len());
+            let written = match template.write(given, &texts, &mut spoken) {
                 // With the marks a template must write what it writes without; if not, it looked into a message.
                 Ok(written) if marks::bare(&written) == marks::bare(&plain) => written,
                 Err(Error::Work) => return Err(Error::Work),
                 _ => continue,
             };
-            match marks::split(&written, turns.len(), answer) {
+            match marks::split(&written, turns.len() + spoken.n_marks(), answer) {
                 Ok(spans) => return Ok(Self::put_together(turns, &spans)),
                 Err(broken) => {
                     if let Some(&n) = broken.messages.first() {
-                        return Err(Error::Cut { speaker: turns[n].speaker });
+                        let speaker = turns.get(n).map_or(Speaker::Tool, |turn| turn.speaker);
+                        return Err(Error::Cut { speaker });
                     }
                 }
             }
@@ -101,6 +113,8 @@ impl Written {
                     pieces.template(text);
                     pieces.content(if tokens_after { "" } else { before });
                 }
+                // Of tools and calls.
+                Span::Marked { index, text } if index >= turns.len() => pieces.content(text),
                 Span::Marked { index, text } => {
                     came_out[index] = true;
                     match turns[index].generated {
@@ -118,7 +132,9 @@ impl Written {
 /// Whether a generated answer came out whole, so that its tokens stand for it, outer white space and all.
 fn is_generated(turns: &[Turn], span: &Span) -> bool {
     match *span {
-        Span::Marked { index, text } => turns[index].generated.is_some() && turns[index].text.trim() == text,
+        Span::Marked { index, text } => {
+            turns.get(index).is_some_and(|turn| turn.generated.is_some() && turn.text.trim() == text)
+        }
         Span::Template(_) => false,
     }
 }

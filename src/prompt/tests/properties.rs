@@ -26,6 +26,7 @@ fn talk() -> impl Strategy<Value = Conversation> {
     let speaker = prop_oneof![Just(Speaker::System), Just(Speaker::User), Just(Speaker::Assistant)];
     let messages = prop::collection::vec((speaker, text()), 0..6);
     (messages, text(), any::<bool>()).prop_map(|(messages, prefix, parse_special)| Conversation {
+        tools: None,
         messages: messages.into_iter().map(|(speaker, text)| Message::new(speaker, text)).collect(),
         prefix,
         parse_special,

@@ -35,7 +35,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     refuse_of_template(&body, &messages)?;
     let model = app.catalog.find(model_id(&body)?)?;
     let conversation = conversation(&messages, model.served.defaults.system.as_ref())?;
-    let ensemble = model.served.ensemble;
+    let (ensemble, sampled) = (model.served.ensemble, model.sampled);
     let roles: Vec<Role> = match model.sampled {
         Sampled::Alone(role) => vec![role],
         Sampled::Steered => {
@@ -48,7 +48,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
         let mut first = None;
         for role in roles {
             let conversation = conversation.clone();
-            let seen = text(&app, Question::Render { ensemble, role, conversation })?;
+            let seen = text(&app, Question::Render { ensemble, sampled, role, conversation })?;
             first.get_or_insert_with(|| seen.clone());
             prompts.insert(role.to_string(), json!(seen));
         }

@@ -24,7 +24,7 @@ use crate::server::wire::limits::LimitFields;
 use crate::server::wire::messages::{MessageField, conversation, refuse_of_template};
 use crate::server::wire::sampling::SamplingFields;
 use crate::server::wire::steering::SteeringFields;
-use crate::server::wire::{logprobs, response_format};
+use crate::server::wire::{logprobs, response_format, tools};
 
 /// Most choices of one request.
 pub const MAX_CHOICES: usize = 128;
@@ -53,6 +53,17 @@ pub struct ChatRequest {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub response_format: Option<Value>,
+    /// Functions that the answer may call.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub tools: Option<Value>,
+    /// `auto`, `none`, `required`, or a function's name in `{"type": "function", "function": {"name"}}`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub tool_choice: Option<Value>,
+    /// Several calls in one answer; true where it is left out.
+    #[serde(default)]
+    pub parallel_tool_calls: Option<bool>,
     #[serde(flatten)]
     pub sampling: SamplingFields,
     #[serde(flatten)]
@@ -85,7 +96,6 @@ struct Own {
 )]
 pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result<Response, Error> {
     let own: Own = read(&body)?;
-    refuse_tools(&body)?;
     refuse_of_template(&body, &own.messages)?;
     let n = count(&body, "n", 1, MAX_CHOICES)?.unwrap_or(1);
     let top = count(&body, "top_logprobs", 0, MAX_TOP_LOGPROBS)?;
@@ -99,7 +109,8 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     if with_logprobs {
         asked.report(top.unwrap_or(0));
     }
-    let conversation = conversation(&own.messages, asked.model.served.defaults.system.as_ref())?;
+    let mut conversation = conversation(&own.messages, asked.model.served.defaults.system.as_ref())?;
+    conversation.tools = tools::toolbox(&body)?;
     let jobs = asked.with(Input::Conversation(conversation)).repeated(n);
     let teller = Teller::new(&asked, with_logprobs);
     if is_stream {
@@ -109,18 +120,6 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     }
     let outcomes = Outcome::of_all(&app, jobs).await?;
     Ok(Json(teller.whole(&outcomes)).into_response())
-}
-
-/// Tools are refused as long as none could be called.
-fn refuse_tools(body: &Value) -> Result<(), Error> {
-    let is_asked = |name: &str| body.get(name).and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
-    let chooses =
-        body.get("tool_choice").is_some_and(|choice| !(choice.is_null() || choice == "none" || choice == "auto"));
-    let name = ["tools", "functions"].into_iter().find(|name| is_asked(name)).or(chooses.then_some("tool_choice"));
-    match name {
-        Some(name) => Err(Error::unsupported(name, "tools cannot be called here")),
-        None => Ok(()),
-    }
 }
 
 /// Puts answers into words.
@@ -152,12 +151,12 @@ impl Teller {
 
     fn whole(&self, outcomes: &[Outcome]) -> Value {
         let choice = |(i, outcome): (usize, &Outcome)| {
-            let answer = &outcome.answer;
             let logprobs = self.with_logprobs.then(|| contents(outcome.positions()));
             let mut choice = json!({
                 "index": i, "finish_reason": outcome.finish_reason(), "logprobs": logprobs,
-                "message": {"role": "assistant", "content": answer.text},
+                "message": tools::message(&outcome.said),
             });
+            outcome.add_notes(&mut choice);
             self.explain.add(&mut choice, outcome.positions());
             choice
         };
@@ -202,24 +201,33 @@ impl Chunks {
 impl Dialect for Chunks {
     fn event(&mut self, i: usize, event: Event) -> Vec<Frame> {
         let (is_first, is_last) = (matches!(event, Event::Started(_)), event.is_last());
-        let (text, new) = self.outcomes[i].grow(event);
+        let (deltas, new) = self.outcomes[i].grow(event);
         let new = &self.outcomes[i].answer.positions[new];
         let mut frames = Vec::new();
         if is_first {
             let role = Self::delta(i, &json!({"role": "assistant", "content": null}), None);
             frames.push(Frame::data(self.chunk(&[role])));
         }
-        if !text.is_empty() || !new.is_empty() {
-            let mut choice = Self::delta(i, &json!({"content": text}), None);
-            if self.teller.with_logprobs && !new.is_empty() {
-                choice["logprobs"] = contents(new);
+        let mut deltas: Vec<_> = deltas.into_iter().map(tools::delta).collect();
+        // A token that has decided no text is told by what is known of it.
+        if deltas.is_empty() && !new.is_empty() {
+            deltas.push(json!({"content": ""}));
+        }
+        for (n, delta) in deltas.iter().enumerate() {
+            let mut choice = Self::delta(i, delta, None);
+            if n == 0 {
+                if self.teller.with_logprobs && !new.is_empty() {
+                    choice["logprobs"] = contents(new);
+                }
+                self.teller.explain.add(&mut choice, new);
             }
-            self.teller.explain.add(&mut choice, new);
             frames.push(Frame::data(self.chunk(&[choice])));
         }
         if is_last {
             let outcome = &self.outcomes[i];
-            let mut chunk = self.chunk(&[Self::delta(i, &json!({}), Some(outcome.finish_reason()))]);
+            let mut choice = Self::delta(i, &json!({}), Some(outcome.finish_reason()));
+            outcome.add_notes(&mut choice);
+            let mut chunk = self.chunk(&[choice]);
             chunk["timings"] = outcome.timings();
             frames.push(Frame::data(chunk));
         }

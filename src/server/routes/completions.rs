@@ -244,7 +244,7 @@ impl Dialect for Chunks {
     fn event(&mut self, i: usize, event: Event) -> Vec<Frame> {
         let is_last = event.is_last();
         let begins = self.n_told[i] == 0 && matches!(event, Event::Token(_) | Event::Done(_));
-        let (text, new) = self.outcomes[i].grow(event);
+        let (text, new) = self.outcomes[i].grow_text(event);
         let mut frames: Vec<_> = begins.then(|| self.echo(i)).flatten().into_iter().collect();
         let new = &self.outcomes[i].answer.positions[new];
         if !text.is_empty() || !new.is_empty() {

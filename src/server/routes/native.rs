@@ -206,7 +206,7 @@ impl Dialect for Chunks {
             _ => None,
         };
         let (is_token, is_last) = (matches!(event, Event::Token(_)), event.is_last());
-        let text = self.outcomes[i].add(event);
+        let (text, _) = self.outcomes[i].grow_text(event);
         if let Some(n) = n_read.filter(|_| self.teller.fields.return_progress.unwrap_or(false)) {
             return vec![self.progress(i, n)];
         }

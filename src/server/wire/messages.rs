@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::server::error::Error;
+use crate::server::wire::tools::calls_of;
 
 /// Most messages of a conversation.
 const MAX_MESSAGES: usize = 4096;
@@ -13,15 +14,26 @@ const MAX_MESSAGES: usize = 4096;
 /// One message.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct MessageField {
-    /// `system` or `developer`, `user`, `assistant`.
+    /// `system` or `developer`, `user`, `assistant`, `tool`.
     pub role: String,
     /// A text, or a list of parts of type `text`.
     #[schema(value_type = Object)]
     #[serde(default)]
     pub content: Value,
+    /// What an assistant called.
     #[serde(default)]
     #[schema(value_type = Object)]
     pub tool_calls: Value,
+    /// Of a tool's message: the call whose result it is. Ollama's clients send the name of the tool.
+    #[serde(default, alias = "tool_name")]
+    pub tool_call_id: Option<String>,
+}
+
+impl MessageField {
+    /// A message of words alone.
+    pub fn new(role: &str, content: Value) -> Self {
+        Self { role: role.to_owned(), content, tool_calls: Value::Null, tool_call_id: None }
+    }
 }
 
 /// A conversation. What the last message says is what the answer goes on with, where an assistant says it; `system` is said
@@ -41,7 +53,7 @@ pub fn finish(mut conversation: Conversation, system: Option<&String>) -> Result
         let message = format!("{} of them, expected at most {MAX_MESSAGES}", messages.len());
         return Err(Error::field("messages", message));
     }
-    if let Some(last) = messages.pop_if(|last| last.speaker == Speaker::Assistant) {
+    if let Some(last) = messages.pop_if(|last| last.speaker == Speaker::Assistant && last.calls.is_empty()) {
         conversation.prefix = last.text;
     }
     if messages.is_empty() && conversation.prefix.is_empty() {
@@ -89,16 +101,23 @@ pub fn one(path: &str, message: &MessageField) -> Result<Message, Error> {
         "system" | "developer" => Speaker::System,
         "user" => Speaker::User,
         "assistant" => Speaker::Assistant,
-        "tool" | "function" => return Err(Error::unsupported(&format!("{path}.role"), "tools cannot be called here")),
+        "tool" => Speaker::Tool,
         other => {
-            let message = format!("{other:?}, expected system, developer, user or assistant");
+            let message = format!("{other:?}, expected system, developer, user, assistant or tool");
             return Err(Error::field(&format!("{path}.role"), message));
         }
     };
-    if message.tool_calls.as_array().is_some_and(|calls| !calls.is_empty()) {
-        return Err(Error::unsupported(&format!("{path}.tool_calls"), "tools cannot be called here"));
+    let calls = calls_of(&format!("{path}.tool_calls"), &message.tool_calls)?;
+    if !calls.is_empty() && speaker != Speaker::Assistant {
+        return Err(Error::field(&format!("{path}.tool_calls"), "only an assistant calls tools"));
     }
-    Ok(Message::new(speaker, text(&format!("{path}.content"), &message.content)?))
+    // Who calls need not say anything.
+    let text = match &message.content {
+        Value::Null if !calls.is_empty() => String::new(),
+        content => text(&format!("{path}.content"), content)?,
+    };
+    let answers = message.tool_call_id.clone().filter(|_| speaker == Speaker::Tool);
+    Ok(Message { calls, answers, ..Message::new(speaker, text) })
 }
 
 /// The text of a message's content: parts of text, a line each.

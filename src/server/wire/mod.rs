@@ -14,6 +14,7 @@ pub mod sampling;
 pub mod settings;
 pub mod steering;
 pub mod tokens;
+pub mod tools;
 
 /// An id that no other answer has.
 pub fn id(prefix: &str) -> String {

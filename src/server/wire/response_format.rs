@@ -28,9 +28,13 @@ pub fn apply(body: &Value, sampling: &mut Sampling) -> Result<(), Error> {
             return Err(Error::field("response_format.type", message));
         }
     };
-    if sampling.grammar.is_some() {
-        return Err(Error::field("response_format", "a grammar is given beside it, expected one of the two"));
+    if sampling.grammar.is_some() || sampling.regex.is_some() {
+        let other = if sampling.grammar.is_some() { "a grammar" } else { "a regular expression" };
+        return Err(Error::field("response_format", format!("{other} is given beside it, expected one of the two")));
     }
+    // Who asks for less than strictness gets what can be kept.
+    let named = format.get("json_schema").unwrap_or(format);
+    sampling.json_schema_lax |= named.get("strict") == Some(&Value::Bool(false));
     sampling.json_schema = Some(schema);
     Ok(())
 }

@@ -60,6 +60,10 @@ pub struct SamplingFields {
     /// A JSON schema that the answer keeps to.
     #[schema(value_type = Object)]
     pub json_schema: Option<Value>,
+    /// Leave out what cannot be kept of the schema, with a note, in place of refusing it.
+    pub json_schema_lax: Option<bool>,
+    /// A regular expression that matches the whole answer.
+    pub regex: Option<String>,
     /// Go on behind end-of-generation tokens.
     pub ignore_eos: Option<bool>,
 }
@@ -97,7 +101,8 @@ impl SamplingFields {
             mirostat_eta = mirostat_eta,
             adaptive_target = adaptive_target,
             adaptive_decay = adaptive_decay,
-            ignore_eos = ignore_eos
+            ignore_eos = ignore_eos,
+            json_schema_lax = json_schema_lax
         );
         match self.seed {
             None => {}
@@ -112,11 +117,12 @@ impl SamplingFields {
             s.logit_bias = biases_of(&biases, ids)?;
         }
         let grammar = self.grammar.filter(|grammar| !grammar.is_empty());
-        match (grammar, self.json_schema) {
-            (None, None) => {}
-            // As in llama-server, where both are given.
-            (Some(grammar), _) => (s.grammar, s.json_schema) = (Some(grammar), None),
-            (None, Some(schema)) => (s.grammar, s.json_schema) = (None, Some(schema_text(&schema))),
+        if grammar.is_some() || self.json_schema.is_some() || self.regex.is_some() {
+            (s.grammar, s.json_schema, s.regex) = (grammar, None, self.regex);
+            // As in llama-server, where a grammar is given too.
+            if s.grammar.is_none() {
+                s.json_schema = self.json_schema.as_ref().map(schema_text);
+            }
         }
         s.validate()?;
         Ok(s)

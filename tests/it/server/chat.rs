@@ -50,7 +50,7 @@ fn roles_parts_and_prefixes_of_messages() {
     for (messages, param) in [
         (json!([]), "messages"),
         (json!([{"role": "wizard", "content": "x"}]), "messages[0].role"),
-        (json!([{"role": "tool", "content": "x"}]), "messages[0].role"),
+        (json!([{"role": "function", "content": "x"}]), "messages[0].role"),
         (json!([{"role": "user"}]), "messages[0].content"),
         (json!([{"role": "user", "content": 7}]), "messages[0].content"),
         (
@@ -84,7 +84,7 @@ fn answers_keep_to_schemas_and_stop_where_they_are_told() {
     let stopped = reply["choices"][0]["message"]["content"].as_str().expect("a text");
     assert_eq!(stopped, &text[..text.find(word).expect("there")]);
     for (more, param) in [
-        (json!({"tools": [{"type": "function", "function": {"name": "f"}}]}), "tools"),
+        (json!({"tools": [{"type": "function", "function": {"name": "a b"}}]}), "tools"),
         (json!({"tool_choice": "required"}), "tool_choice"),
         (json!({"response_format": {"type": "xml"}}), "response_format.type"),
         (json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema.schema"),

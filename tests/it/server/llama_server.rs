@@ -98,9 +98,19 @@ const DIFFERENCES: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     (
-        "the grammar is the one of /completion; llama-server's for chats lets white space stand in front",
+        "documents are written on one line, and nothing stands in front of them",
         &["text 0"],
         &["chat with a schema", "chat with any object"],
+    ),
+    (
+        "documents are written on one line",
+        &["text 0", "has_new_line 0", "stop_type 0", "tokens_cached 0", "tokens_predicted 0"],
+        &["a schema"],
+    ),
+    (
+        "documents are written on one line",
+        &["completion_tokens", "finish_reason 0", "total_tokens"],
+        &["chat with a schema"],
     ),
 ];
 

@@ -63,8 +63,8 @@ fn errors_have_anthropics_shape() {
     let server = super::server();
     let refused = |more: Value, status| error(&server.post("/v1/messages", &body(more)), status);
     assert_eq!(refused(json!({"model": "none"}), 404).0, "not_found_error");
-    let (kind, message) = refused(json!({"tools": [{"name": "x", "input_schema": {}}]}), 400);
-    assert!(kind == "invalid_request_error" && message.contains("`tools`"), "{message}");
+    let (kind, message) = refused(json!({"tools": [{"type": "bash_20250124", "name": "bash"}]}), 400);
+    assert!(kind == "invalid_request_error" && message.contains("`tools[0]`"), "{message}");
     let (_, message) = refused(json!({"top_p": -1}), 400);
     assert!(message.contains("`top_p`"), "{message}");
     let (_, message) = refused(json!({"max_tokens": -5, "stream": true}), 400);

@@ -15,6 +15,7 @@ mod responses;
 mod safety;
 mod start;
 mod steering;
+mod tools;
 
 use serde_json::Value;
 

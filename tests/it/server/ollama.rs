@@ -81,7 +81,7 @@ fn errors_are_texts() {
     let refused = |more: Value| error(&server.post("/api/chat", &body(more)), 400);
     assert!(refused(json!({"options": {"temperature": -1}})).contains("`temperature`"));
     assert!(refused(json!({"options": {"num_predict": -9}})).contains("`num_predict`"));
-    assert!(refused(json!({"tools": [{"type": "function"}]})).contains("`tools`"));
+    assert!(refused(json!({"tools": [{"type": "function"}]})).contains("`tools[0].name`"));
     assert!(refused(json!({"think": true})).contains("`think`"));
     assert!(refused(json!({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]})).contains("images"));
     error(&server.post("/api/chat", &body(json!({"model": "none"}))), 404);

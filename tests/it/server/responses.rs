@@ -56,7 +56,7 @@ fn fields_are_refused_by_their_names() {
     let server = super::server();
     let refused = |more: Value| server.post("/v1/responses", &body(more)).error(400).1;
     assert_eq!(refused(json!({"previous_response_id": "resp_1"})), "previous_response_id");
-    assert_eq!(refused(json!({"tools": [{"type": "function", "name": "x"}]})), "tools");
+    assert_eq!(refused(json!({"tools": [{"type": "custom", "name": "x"}]})), "tools[0]");
     assert_eq!(refused(json!({"max_output_tokens": -7})), "max_output_tokens");
     assert_eq!(refused(json!({"text": {"format": {"type": "xml"}}})), "text.format.type");
     assert_eq!(refused(json!({"input": [{"type": "item_reference", "id": "msg_1"}]})), "input[0]");

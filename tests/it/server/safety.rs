@@ -1,5 +1,7 @@
 //! What clients send that they should not, and who may ask at all.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::with;
@@ -359,12 +361,6 @@ fn what_is_asked_for_has_limits_and_no_grammar_ends_the_engine() {
         json!({"grammar": "root ::= ".to_owned() + &"(\"a\"){0,2000} ".repeat(400)}),
         json!({"grammar": "root ::= ".to_owned() + &"(".repeat(200) + "\"a\"" + &")+".repeat(200)}),
         json!({"json_schema": {"allOf": [{"$ref": "#/$defs/a"}], "$defs": round}}),
-        json!({"json_schema": {"$ref": "#/$defs/a", "$defs": inside}}),
-        json!({"json_schema": {"$ref": "#/$defs/d0", "$defs": doubled}}),
-        json!({"json_schema": {"type": "object", "properties": properties}}),
-        json!({"json_schema": {"type": "object", "properties": {"a".repeat(50_000): {}}, "additionalProperties": true}}),
-        json!({"json_schema": {"type": "string", "pattern": "^(".to_owned() + &"a?".repeat(5000) + "b)$"}}),
-        json!({"json_schema": deep}),
         json!({"json_schema": {"$ref": "../../etc/passwd"}}),
         json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {"allOf": [{"$ref": "#"}]}}}}),
     ];
@@ -376,6 +372,24 @@ fn what_is_asked_for_has_limits_and_no_grammar_ends_the_engine() {
     let refused = server.post("/v1/completions", &json!({"prompt": vec!["a"; 1000], "n": 2}));
     assert_eq!(refused.error(400).1, "n");
     assert_eq!(server.post("/v1/completions", &json!({"prompt": vec!["a"; 2000]})).status, 400);
+    // Whether these can be kept or not, they end soon.
+    let hard = [
+        json!({"json_schema": deep}),
+        json!({"json_schema": {"$ref": "#/$defs/a", "$defs": inside}}),
+        json!({"json_schema": {"$ref": "#/$defs/d0", "$defs": doubled}}),
+        json!({"json_schema": {"type": "object", "properties": properties}}),
+        json!({"json_schema": {"type": "object", "properties": {"a".repeat(50_000): {}}, "additionalProperties": true}}),
+        json!({"json_schema": {"type": "string", "pattern": "^(".to_owned() + &"a?".repeat(5000) + "b)$"}}),
+        json!({"regex": "(".repeat(2000) + "a" + &")+".repeat(2000)}),
+        json!({"regex": "((a{999}){999}){999}"}),
+    ];
+    for more in hard {
+        let what: String = more.to_string().chars().take(60).collect();
+        let began = Instant::now();
+        let reply = server.post("/v1/chat/completions", &chat(more));
+        assert!([200, 400].contains(&reply.status), "{what}: {reply:?}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", began.elapsed());
+    }
     let taken = [
         json!({"grammar": "root ::= (\"a\" | \"b\")+"}),
         json!({"json_schema": {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "properties": {

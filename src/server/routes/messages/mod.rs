@@ -21,7 +21,7 @@ use crate::server::questions::prompt;
 use crate::server::running::Running;
 use crate::server::sse;
 use crate::server::wire::completion::{asked, flag};
-use crate::server::wire::response_format;
+use crate::server::wire::{response_format, tools};
 
 /// Answers a conversation.
 #[utoipa::path(
@@ -37,7 +37,8 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     let translated = translated(&body)?;
     let mut asked = asked(&app, &translated).await.map_err(renamed)?;
     response_format::apply(&translated, &mut asked.job.request.sampling).map_err(renamed)?;
-    let conversation = conversation(&body, asked.model.served.defaults.system.as_ref())?;
+    let mut conversation = conversation(&body, asked.model.served.defaults.system.as_ref())?;
+    conversation.tools = tools::toolbox(&translated)?;
     let teller = Teller::new(&asked);
     let running = Running::start(&app, asked.with(Input::Conversation(conversation)))?;
     if is_stream {
@@ -52,8 +53,10 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     responses((status = 200, description = "How many they are", body = Object), (status = "4XX", body = Object))
 )]
 pub async fn count_tokens(State(app): State<Arc<App>>, Object(body): Object) -> Result<Json<Value>, Error> {
-    let asked = asked(&app, &translated(&body)?).await.map_err(renamed)?;
-    let conversation = conversation(&body, asked.model.served.defaults.system.as_ref())?;
+    let translated = translated(&body)?;
+    let asked = asked(&app, &translated).await.map_err(renamed)?;
+    let mut conversation = conversation(&body, asked.model.served.defaults.system.as_ref())?;
+    conversation.tools = tools::toolbox(&translated)?;
     let job = asked.with(Input::Conversation(conversation));
     let app = app.clone();
     let (_, tokens) = blocking(move || prompt(&app, job)).await?;

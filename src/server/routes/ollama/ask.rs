@@ -22,6 +22,9 @@ pub struct ChatRequest {
     /// `json`, or a JSON schema.
     #[schema(value_type = Option<Object>)]
     pub format: Option<Value>,
+    /// Functions that the answer may call.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub tools: Option<Value>,
     /// Sampling parameters and limits under Ollama's names, such as `temperature` and `num_predict`.
     #[schema(value_type = Option<Object>)]
     pub options: Option<Value>,
@@ -89,9 +92,6 @@ pub fn renamed(error: Error) -> Error {
 }
 
 fn refuse(body: &Value) -> Result<(), Error> {
-    if body.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty()) {
-        return Err(Error::unsupported("tools", "tools cannot be called here"));
-    }
     if body.get("think").is_some_and(|think| !(think.is_null() || think == false)) {
         return Err(Error::unsupported("think", "thoughts are not told from answers here"));
     }

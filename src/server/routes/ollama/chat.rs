@@ -21,7 +21,7 @@ use crate::server::running::Running;
 use crate::server::sse;
 use crate::server::wire::completion::{asked, count, flag};
 use crate::server::wire::messages::{MessageField, conversation};
-use crate::server::wire::response_format;
+use crate::server::wire::{response_format, tools};
 
 /// The parts that are no fields of the chat endpoint.
 #[derive(Debug, Deserialize)]
@@ -55,7 +55,8 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     if messages.is_empty() {
         return Ok(Json(teller.loaded()).into_response());
     }
-    let conversation = conversation(&messages, asked.model.served.defaults.system.as_ref())?;
+    let mut conversation = conversation(&messages, asked.model.served.defaults.system.as_ref())?;
+    conversation.tools = tools::toolbox(&translated)?;
     let running = Running::start(&app, asked.with(Input::Conversation(conversation)))?;
     if stream.unwrap_or(true) {
         return sse::respond_in_lines(vec![running], Lines::new(teller)).await;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::generate::Event;
 use crate::generate::probs::Position;
+use crate::generate::{Event, Finish};
+use crate::prompt::Call;
 use crate::server::error::Error;
 use crate::server::outcome::Outcome;
 use crate::server::routes::errors::ollama;
@@ -36,7 +37,11 @@ impl Teller {
     }
 
     pub fn whole(&self, outcome: &Outcome) -> Value {
-        self.last(outcome, &outcome.answer.text, outcome.positions())
+        let mut whole = self.last(outcome, &outcome.said.text, outcome.positions());
+        if !outcome.said.calls.is_empty() {
+            whole["message"]["tool_calls"] = outcome.said.calls.iter().map(call).collect();
+        }
+        whole
     }
 
     /// A piece of the answer.
@@ -58,7 +63,7 @@ impl Teller {
         let (read, wrote) = outcome.times();
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let facts = json!({
-            "done": true, "done_reason": outcome.finish_reason(),
+            "done": true, "done_reason": outcome.answer.finish.map_or("stop", Finish::name),
             "total_duration": ns(read + wrote), "load_duration": 0,
             "prompt_eval_count": outcome.prompt().0, "prompt_eval_duration": ns(read),
             "eval_count": outcome.answer.tokens.len(), "eval_duration": ns(wrote),
@@ -66,6 +71,7 @@ impl Teller {
         for (name, fact) in facts.as_object().into_iter().flatten() {
             line[name] = fact.clone();
         }
+        outcome.add_notes(&mut line);
         line
     }
 }
@@ -75,26 +81,53 @@ impl Teller {
 pub struct Lines {
     teller: Teller,
     outcome: Outcome,
+    /// Calls that were told.
+    n_called: usize,
 }
 
 impl Lines {
     pub fn new(teller: Teller) -> Self {
-        Self { teller, outcome: Outcome::default() }
+        Self { teller, ..Self::default() }
     }
+
+    /// A line for every call that is whole, which it is when the next one begins.
+    fn calls(&mut self, is_over: bool) -> Vec<Frame> {
+        let calls = &self.outcome.said.calls;
+        let n_whole = if is_over { calls.len() } else { calls.len().saturating_sub(1) };
+        let told = calls[self.n_called.min(n_whole)..n_whole].iter().map(|whole| {
+            let mut line = self.teller.line("", &[]);
+            line["message"]["tool_calls"] = json!([call(whole)]);
+            Frame::data(line)
+        });
+        let frames = told.collect();
+        self.n_called = n_whole;
+        frames
+    }
+}
+
+/// A call in Ollama's words.
+fn call(call: &Call) -> Value {
+    // An answer that was cut has no whole object.
+    let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!({}));
+    json!({"id": call.id, "function": {"name": call.name, "arguments": arguments}})
 }
 
 impl Dialect for Lines {
     fn event(&mut self, _: usize, event: Event) -> Vec<Frame> {
-        let (text, new) = self.outcome.grow(event);
+        let (text, new) = self.outcome.grow_text(event);
         let new = &self.outcome.answer.positions[new];
-        if text.is_empty() && new.is_empty() {
-            return Vec::new();
+        let mut frames = Vec::new();
+        if !text.is_empty() || !new.is_empty() {
+            frames.push(Frame::data(self.teller.line(&text, new)));
         }
-        vec![Frame::data(self.teller.line(&text, new))]
+        frames.extend(self.calls(false));
+        frames
     }
 
     fn end(&mut self) -> Vec<Frame> {
-        vec![Frame::data(self.teller.last(&self.outcome, "", &[]))]
+        let mut frames = self.calls(true);
+        frames.push(Frame::data(self.teller.last(&self.outcome, "", &[])));
+        frames
     }
 
     fn failed(&mut self, error: &Error) -> Vec<Frame> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::prompt::{Conversation, Message};
+use crate::prompt::{Conversation, Message, Speaker};
 use crate::server::body::read;
 use crate::server::error::Error;
 use crate::server::wire::messages::{MessageField, finish, led_by, one};
@@ -28,6 +28,14 @@ pub struct ResponsesRequest {
     /// Candidates for each token.
     pub top_logprobs: Option<usize>,
     pub stream: Option<bool>,
+    /// Functions that the answer may call: `{"type": "function", "name", "description", "parameters", "strict"}`
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub tools: Option<Value>,
+    /// `auto`, `none`, `required`, or `{"type": "function", "name"}`
+    #[schema(value_type = Option<Object>)]
+    pub tool_choice: Option<Value>,
+    /// Several calls in one answer; true where it is left out.
+    pub parallel_tool_calls: Option<bool>,
     #[serde(flatten)]
     pub sampling: SamplingFields,
     #[serde(flatten)]
@@ -41,6 +49,9 @@ const LEFT_OUT: [&str; 4] = ["namespace", "web_search", "web_search_preview", "i
 pub fn translated(body: &Value) -> Result<Value, Error> {
     refuse(body)?;
     let mut translated = body.clone();
+    if let Some(tools) = translated.get_mut("tools").and_then(Value::as_array_mut) {
+        tools.retain(|tool| tool["type"].as_str().is_none_or(|kind| !LEFT_OUT.contains(&kind)));
+    }
     if let Some(n) = body.get("max_output_tokens") {
         translated["max_tokens"] = n.clone();
     }
@@ -64,12 +75,18 @@ pub fn conversation(body: &Value, system: Option<&String>) -> Result<Option<Conv
         Some(Value::String(text)) if text.is_empty() => return Ok(None),
         Some(Value::Array(items)) if items.is_empty() => return Ok(None),
         Some(Value::String(text)) => {
-            let message = MessageField { role: "user".to_owned(), content: json!(text), tool_calls: Value::Null };
-            conversation.messages.push(one("input", &message)?);
+            conversation.messages.push(one("input", &MessageField::new("user", json!(text)))?);
         }
         Some(Value::Array(items)) => {
             for (i, item) in items.iter().enumerate() {
-                conversation.messages.extend(message_of(&format!("input[{i}]"), item)?);
+                let Some(message) = message_of(&format!("input[{i}]"), item)? else { continue };
+                match conversation.messages.last_mut() {
+                    // Calls are items of their own, and one answer all the same.
+                    Some(last) if last.speaker == Speaker::Assistant && !message.calls.is_empty() => {
+                        last.calls.extend(message.calls);
+                    }
+                    _ => conversation.messages.push(message),
+                }
             }
         }
         Some(other) => return Err(Error::field("input", format!("{other}, expected a text or a list of messages"))),
@@ -93,6 +110,16 @@ fn message_of(path: &str, item: &Value) -> Result<Option<Message>, Error> {
             let field: MessageField = read(item).map_err(|error| Error::field(path, error))?;
             one(path, &field).map(Some)
         }
+        Some("function_call") => {
+            let call = json!({"id": item["call_id"], "name": item["name"], "arguments": item["arguments"]});
+            let field = MessageField { tool_calls: json!([call]), ..MessageField::new("assistant", Value::Null) };
+            one(path, &field).map(Some)
+        }
+        Some("function_call_output") => {
+            let id = item["call_id"].as_str().map(str::to_owned);
+            let field = MessageField { tool_call_id: id, ..MessageField::new("tool", item["output"].clone()) };
+            one(path, &field).map(Some)
+        }
         // Thoughts are sent back as they came; no template is given them again.
         Some("reasoning") => Ok(None),
         Some("item_reference") => Err(Error::unsupported(path, "nothing is stored that an item could refer to")),
@@ -111,21 +138,7 @@ fn refuse(body: &Value) -> Result<(), Error> {
     if let Some((name, hint)) = STORED.iter().find(|(name, _)| is_asked(name)) {
         return Err(Error::unsupported(name, hint));
     }
-    for (i, tool) in body.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
-        if !LEFT_OUT.contains(&kind) {
-            return Err(Error::unsupported(
-                "tools",
-                format!("tools cannot be called here, and tools[{i}] is {kind:?}"),
-            ));
-        }
-    }
-    match body.get("tool_choice") {
-        Some(choice) if !(choice.is_null() || choice == "none" || choice == "auto") => {
-            Err(Error::unsupported("tool_choice", "tools cannot be called here"))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -134,6 +147,7 @@ mod tests {
 
     use super::{conversation, translated};
     use crate::prompt::Speaker;
+    use crate::server::wire::tools::toolbox;
 
     fn said(body: &Value) -> Vec<(Speaker, String)> {
         let conversation = conversation(body, None).expect("valid").expect("something to answer");
@@ -165,10 +179,9 @@ mod tests {
         for kind in ["namespace", "web_search", "image_generation"] {
             assert!(with(kind).is_ok(), "{kind}");
         }
-        for kind in ["function", "custom", "mcp"] {
-            let error = with(kind).expect_err("refused").json();
-            assert_eq!(error["error"]["param"], "tools", "{kind}");
-        }
+        let translated = translated(&json!({"input": "Hello", "tools": [{"type": "web_search"}, {"type": "mcp"}]}));
+        let error = toolbox(&translated.expect("for the moment")).expect_err("refused").json();
+        assert_eq!(error["error"]["param"], "tools[0]");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::server::outcome::Outcome;
 use crate::server::running::Running;
 use crate::server::sse;
 use crate::server::wire::completion::{asked, count, flag};
-use crate::server::wire::response_format;
+use crate::server::wire::{response_format, tools};
 
 /// Answers a text or a conversation.
 #[utoipa::path(
@@ -41,7 +41,10 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     if with_logprobs {
         asked.report(top.unwrap_or(0));
     }
-    let conversation = conversation(&body, asked.model.served.defaults.system.as_ref())?;
+    let mut conversation = conversation(&body, asked.model.served.defaults.system.as_ref())?;
+    if let Some(conversation) = &mut conversation {
+        conversation.tools = tools::toolbox(&translated)?;
+    }
     let teller = Teller::new(&asked, &body, with_logprobs);
     // Clients look with an empty input whether somebody is there.
     let running = match conversation {

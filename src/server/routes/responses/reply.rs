@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::generate::said::Delta;
 use crate::generate::{Event, Finish};
+use crate::prompt::Call;
 use crate::server::app::now;
 use crate::server::error::{Error, ErrorKind};
 use crate::server::outcome::Outcome;
@@ -30,10 +32,12 @@ impl Teller {
         let object = json!({
             "id": id("resp_"), "object": "response", "created_at": now(), "model": asked.model.id(),
             "background": false, "error": null, "instructions": echoed("instructions"),
-            "max_output_tokens": echoed("max_output_tokens"), "metadata": metadata, "parallel_tool_calls": false,
+            "max_output_tokens": echoed("max_output_tokens"), "metadata": metadata,
+            "parallel_tool_calls": body["parallel_tool_calls"].as_bool().unwrap_or(true),
             "previous_response_id": null, "reasoning": {"effort": null, "summary": null}, "store": false,
-            "temperature": sampling.temp, "top_p": sampling.top_p, "text": {"format": format}, "tool_choice": "auto",
-            "tools": [], "top_logprobs": body["top_logprobs"].as_u64().unwrap_or(0), "truncation": "disabled",
+            "temperature": sampling.temp, "top_p": sampling.top_p, "text": {"format": format},
+            "tool_choice": body.get("tool_choice").cloned().unwrap_or_else(|| json!("auto")),
+            "tools": body.get("tools").cloned().unwrap_or_else(|| json!([])), "top_logprobs": body["top_logprobs"].as_u64().unwrap_or(0), "truncation": "disabled",
             "user": null,
         });
         Self { message_id: id("msg_"), object, with_logprobs, explain: Explain::of(asked) }
@@ -45,12 +49,13 @@ impl Teller {
             Some(Some(Finish::Length)) => ("incomplete", json!({"reason": "max_output_tokens"})),
             _ => ("completed", Value::Null),
         };
-        let output: Vec<_> = outcome.map(|outcome| self.message(status, &[self.part(outcome)])).into_iter().collect();
+        let output = outcome.map_or_else(Vec::new, |outcome| self.output(status, outcome));
         let mut response = self.response(status, &output);
         response["incomplete_details"] = reason;
         response["usage"] = usage(outcome);
         if let Some(outcome) = outcome {
             self.explain.add(&mut response, outcome.positions());
+            outcome.add_notes(&mut response);
         }
         response
     }
@@ -64,15 +69,25 @@ impl Teller {
         response
     }
 
+    /// The message, if there are words, and the calls.
+    fn output(&self, status: &str, outcome: &Outcome) -> Vec<Value> {
+        let said = &outcome.said;
+        let mut output = Vec::new();
+        if !said.text.is_empty() || said.calls.is_empty() {
+            output.push(self.message(status, &[self.part(outcome)]));
+        }
+        output.extend(said.calls.iter().map(|whole| call(status, whole)));
+        output
+    }
+
     fn message(&self, status: &str, content: &[Value]) -> Value {
         json!({"id": self.message_id, "type": "message", "role": "assistant", "status": status, "content": content})
     }
 
     fn part(&self, outcome: &Outcome) -> Value {
-        let answer = &outcome.answer;
         let logprobs: Vec<_> =
             if self.with_logprobs { outcome.positions().iter().map(logprobs::content).collect() } else { Vec::new() };
-        json!({"type": "output_text", "text": answer.text, "annotations": [], "logprobs": logprobs})
+        json!({"type": "output_text", "text": outcome.said.text, "annotations": [], "logprobs": logprobs})
     }
 }
 
@@ -86,13 +101,32 @@ fn usage(outcome: Option<&Outcome>) -> Value {
     })
 }
 
-/// The response in events: one message with one part of text.
+/// A call as an item.
+fn call(status: &str, call: &Call) -> Value {
+    json!({
+        "id": format!("fc_{}", call.id), "type": "function_call", "status": status, "call_id": call.id, "name": call.name,
+        "arguments": call.arguments,
+    })
+}
+
+/// The response in events: a message with one part of text, and the calls behind it.
 #[derive(Default)]
 pub struct Parts {
     teller: Teller,
     /// Of the one text, if there is one.
     outcome: Option<Outcome>,
     n_told: u64,
+    /// The items so far, and the one that is open.
+    n_items: usize,
+    open: Option<Item>,
+}
+
+/// An item of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Item {
+    Message,
+    /// The call of this number.
+    Call(usize),
 }
 
 impl Parts {
@@ -111,7 +145,7 @@ impl Parts {
     /// An event of the part of text.
     fn of_part(&mut self, name: &'static str, mut data: Value) -> Frame {
         data["item_id"] = json!(self.teller.message_id);
-        (data["output_index"], data["content_index"]) = (json!(0), json!(0));
+        (data["output_index"], data["content_index"]) = (json!(self.n_items - 1), json!(0));
         self.frame(name, data)
     }
 
@@ -124,45 +158,110 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// Begins the message, in which the words are.
+    fn open_message(&mut self) -> Vec<Frame> {
+        let mut frames = self.close("completed");
+        (self.n_items, self.open) = (self.n_items + 1, Some(Item::Message));
+        let item = self.teller.message("in_progress", &[]);
+        let index = self.n_items - 1;
+        frames.push(self.frame("response.output_item.added", json!({"output_index": index, "item": item})));
+        let part = json!({"type": "output_text", "text": "", "annotations": [], "logprobs": []});
+        frames.push(self.of_part("response.content_part.added", json!({"part": part})));
+        frames
+    }
+
+    fn open_call(&mut self, n: usize, id: &str, name: &str) -> Vec<Frame> {
+        let mut frames = self.close("completed");
+        (self.n_items, self.open) = (self.n_items + 1, Some(Item::Call(n)));
+        let begun = Call { id: id.to_owned(), name: name.to_owned(), arguments: String::new() };
+        let item = json!({"output_index": self.n_items - 1, "item": call("in_progress", &begun)});
+        frames.push(self.frame("response.output_item.added", item));
+        frames
+    }
+
+    /// Ends the item that is open.
+    fn close(&mut self, status: &str) -> Vec<Frame> {
+        let Some(open) = self.open.take() else { return Vec::new() };
+        let Some(outcome) = self.outcome.take() else { return Vec::new() };
+        let index = self.n_items - 1;
+        let mut frames = Vec::new();
+        let item = match open {
+            Item::Message => {
+                let part = self.teller.part(&outcome);
+                let text = json!({"text": part["text"], "logprobs": part["logprobs"]});
+                frames.push(self.of_part("response.output_text.done", text));
+                frames.push(self.of_part("response.content_part.done", json!({"part": part})));
+                self.teller.message(status, &[part])
+            }
+            Item::Call(n) => {
+                let whole = &outcome.said.calls[n];
+                let item = call(status, whole);
+                let done = json!({
+                    "output_index": index, "item_id": item["id"], "name": whole.name, "arguments": whole.arguments,
+                });
+                frames.push(self.frame("response.function_call_arguments.done", done));
+                item
+            }
+        };
+        frames.push(self.frame("response.output_item.done", json!({"output_index": index, "item": item})));
+        self.outcome = Some(outcome);
+        frames
+    }
+}
+
 impl Dialect for Parts {
     fn event(&mut self, _: usize, event: Event) -> Vec<Frame> {
         let is_first = matches!(event, Event::Started(_));
         let outcome = self.outcome.get_or_insert_default();
-        let (text, new) = outcome.grow(event);
-        let new = &outcome.answer.positions[new];
-        let is_empty = text.is_empty() && new.is_empty();
-        let logprobs: Vec<_> = new.iter().filter(|_| self.teller.with_logprobs).map(logprobs::content).collect();
-        let mut delta = json!({"delta": text, "logprobs": logprobs});
-        self.teller.explain.add(&mut delta, new);
+        let (mut deltas, new) = outcome.grow(event);
+        let mut new = outcome.answer.positions[new].to_vec();
+        let may_call = outcome.answer.started.calls.is_some();
         if is_first {
             let mut frames = self.begin();
-            let item = self.teller.message("in_progress", &[]);
-            frames.push(self.frame("response.output_item.added", json!({"output_index": 0, "item": item})));
-            let part = json!({"type": "output_text", "text": "", "annotations": [], "logprobs": []});
-            frames.push(self.of_part("response.content_part.added", json!({"part": part})));
+            // An answer may have no words where it can call something.
+            if !may_call {
+                frames.extend(self.open_message());
+            }
             return frames;
         }
-        if is_empty {
-            return Vec::new();
+        if deltas.is_empty() && !new.is_empty() && self.open == Some(Item::Message) {
+            deltas.push(Delta::Text(String::new()));
         }
-        vec![self.of_part("response.output_text.delta", delta)]
+        let mut frames = Vec::new();
+        for delta in deltas {
+            match delta {
+                Delta::Text(text) => {
+                    if self.open != Some(Item::Message) {
+                        frames.extend(self.open_message());
+                    }
+                    let new = std::mem::take(&mut new);
+                    let logprobs: Vec<_> =
+                        new.iter().filter(|_| self.teller.with_logprobs).map(logprobs::content).collect();
+                    let mut delta = json!({"delta": text, "logprobs": logprobs});
+                    self.teller.explain.add(&mut delta, &new);
+                    frames.push(self.of_part("response.output_text.delta", delta));
+                }
+                Delta::Call { index, id, name } => frames.extend(self.open_call(index, &id, &name)),
+                Delta::Arguments { index, text } => {
+                    let id = self.outcome.as_ref().map(|outcome| format!("fc_{}", outcome.said.calls[index].id));
+                    let delta = json!({"output_index": self.n_items - 1, "item_id": id, "delta": text});
+                    frames.push(self.frame("response.function_call_arguments.delta", delta));
+                }
+            }
+        }
+        frames
     }
 
     fn end(&mut self) -> Vec<Frame> {
         let whole = self.teller.whole(self.outcome.as_ref());
-        let mut frames = Vec::new();
-        if let Some(outcome) = &self.outcome {
-            let part = self.teller.part(outcome);
-            let text = json!({"text": part["text"], "logprobs": part["logprobs"]});
-            let item = whole["output"][0].clone();
-            frames.push(self.of_part("response.output_text.done", text));
-            frames.push(self.of_part("response.content_part.done", json!({"part": part})));
-            frames.push(self.frame("response.output_item.done", json!({"output_index": 0, "item": item})));
-        } else {
-            frames = self.begin();
+        let status = whole["status"].as_str().unwrap_or_default().to_owned();
+        let mut frames = if self.outcome.is_none() { self.begin() } else { Vec::new() };
+        if self.outcome.is_some() && self.n_items == 0 {
+            frames.extend(self.open_message());
         }
-        let is_whole = whole["status"] == "completed";
-        let name = if is_whole { "response.completed" } else { "response.incomplete" };
+        frames.extend(self.close(&status));
+        let name = if status == "completed" { "response.completed" } else { "response.incomplete" };
         frames.push(self.frame(name, json!({"response": whole})));
         frames
     }
