@@ -102,12 +102,15 @@ fn perf(answer: &Answer, read: Duration, seed: Option<u32>) -> String {
     format!("perf: {}", parts.join(", "))
 }
 
-/// Tells where the answer ended for want of room, and not because it was long enough.
-pub fn note_where_full(answer: &Answer) {
-    if answer.is_full {
+/// Tells where the answer ended for want of room, and not because it was long enough, and what else is not as it was asked for.
+pub fn note_what_is_amiss(answer: &Answer) {
+    let full = answer.is_full.then_some("the context is full, and the answer ends there; -c gives more room");
+    // What was known at its start is told already.
+    let others = answer.notes.iter().skip(answer.started.notes.len()).map(String::as_str);
+    for (i, note) in full.into_iter().chain(others).enumerate() {
         // The text stands on the same line of a terminal.
-        let behind = if std::io::stderr().is_terminal() && !answer.text.ends_with('\n') { "\n" } else { "" };
-        say!("{behind}note: the context is full, and the answer ends there; -c gives more room");
+        let is_behind = i == 0 && std::io::stderr().is_terminal() && !answer.text.ends_with('\n');
+        say!("{}note: {note}", if is_behind { "\n" } else { "" });
     }
 }
 
@@ -115,7 +118,8 @@ pub fn done(answer: &Answer) -> Done {
     if answer.finish == Some(Finish::Cancelled) { Done::Interrupted } else { Done::Fine }
 }
 
-/// `text`, `tokens`, `finish_reason`, `prompt_tokens`, `timings`, `generation` and, where they were asked for, `probs`.
+/// `text`, `tokens`, `finish_reason`, `prompt_tokens`, `timings`, `generation` and, where there are some or they were asked for,
+/// `notes` and `probs`.
 pub fn json(answer: &Answer) -> Map<String, Value> {
     let prompts = answer.started.prompts.iter().map(|prompt| (prompt.role.to_string(), json!(prompt.tokens)));
     let timings = answer.timings.iter().map(|(role, timing)| (role.to_string(), self::timing(*timing)));
@@ -126,6 +130,9 @@ pub fn json(answer: &Answer) -> Map<String, Value> {
     object.insert("prompt_tokens".to_owned(), Value::Object(prompts.collect()));
     object.insert("timings".to_owned(), Value::Object(timings.collect()));
     object.insert("generation".to_owned(), generation(answer));
+    if !answer.notes.is_empty() {
+        object.insert("notes".to_owned(), json!(answer.notes));
+    }
     if !answer.positions.is_empty() {
         object.insert("probs".to_owned(), answer.positions.iter().map(position).collect());
     }

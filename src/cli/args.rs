@@ -19,6 +19,7 @@ use super::sampling::SamplingArgs;
 #[cfg(feature = "server")]
 use super::serve::ServerArgs;
 use super::text::escaped;
+use super::tools::ToolArgs;
 use crate::engine::process;
 use crate::inspect::probe;
 
@@ -163,6 +164,8 @@ pub struct Chat {
     /// Go on with a conversation that /save wrote
     #[arg(long, value_name = "FNAME")]
     pub load: Option<PathBuf>,
+    #[command(flatten)]
+    pub tools: ToolArgs,
     #[command(flatten)]
     pub perf: Perf,
     #[command(flatten)]

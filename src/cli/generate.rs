@@ -49,7 +49,7 @@ pub fn run(args: &args::Generate) -> Result<Done> {
         writeln!(out)?;
     }
     let read = ended?;
-    answer::note_where_full(&answer);
+    answer::note_what_is_amiss(&answer);
     if json {
         let mut object = answer::json(&answer);
         object.insert("seed".to_owned(), json!(request.sampling.seed));

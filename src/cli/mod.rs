@@ -41,6 +41,7 @@ mod spelling;
 mod terminal;
 mod text;
 mod there;
+mod tools;
 mod waiting;
 
 use std::ffi::OsString;

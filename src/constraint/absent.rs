@@ -1,6 +1,7 @@
 //! Without the feature `constraint` every form is refused, and nothing of this can be called.
 
 use super::form::{Form, Refused};
+use crate::sampling::Sampling;
 
 /// A model's tokens, which nothing is made of.
 #[derive(Debug)]
@@ -36,6 +37,10 @@ impl Constraint {
         match *self {}
     }
 
+    pub fn mask(&mut self) -> Result<Mask, Refused> {
+        match *self {}
+    }
+
     pub fn allows(&mut self, _: u32) -> Result<bool, Refused> {
         match *self {}
     }
@@ -50,6 +55,17 @@ impl Constraint {
 
     pub fn is_complete(&mut self) -> bool {
         match *self {}
+    }
+}
+
+/// There is none.
+#[derive(Debug, Clone, Copy)]
+pub enum Mask {}
+
+impl Mask {
+    #[must_use]
+    pub fn allows(self, _: u32) -> bool {
+        match self {}
     }
 }
 
@@ -69,6 +85,12 @@ impl Validator {
 }
 
 impl Form {
+    /// What sampling parameters ask for. A grammar is llama.cpp's to keep.
+    #[must_use]
+    pub fn of(sampling: &Sampling) -> Option<Self> {
+        Self::of_all_but_grammars(sampling)
+    }
+
     /// Refuses what would be refused for any model.
     pub fn check(&self) -> Result<(), Refused> {
         Tokens::of_bytes().constrain(self, &[]).map(drop)

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
+use super::culprit::Compiles;
 use super::form::Calls;
-use super::schema::{self, Compiles, MAX_BYTES, Schema};
+use super::schema::{self, MAX_BYTES, Schema};
 use crate::prompt::Choice;
 
 /// The grammar, and what of the tools' schemas it does not keep.
@@ -19,7 +20,7 @@ pub(super) fn lark(calls: &Calls, compiles: Compiles<'_>) -> Result<(String, Vec
         // Writing to a text cannot fail.
         let _ = writeln!(rules, "{name}: {rule}");
     };
-    let mut names = Vec::new();
+    let (mut names, mut callable) = (Vec::new(), Vec::new());
     for (i, tool) in calls.toolbox.callable().enumerate() {
         let told = |words: String| format!("the parameters of {}: {words}", tool.name);
         if tool.parameters.to_string().len() > MAX_BYTES {
@@ -29,13 +30,14 @@ pub(super) fn lark(calls: &Calls, compiles: Compiles<'_>) -> Result<(String, Vec
         let Schema { value, notes: dropped } = schema::kept_value(parameters, !tool.strict, compiles).map_err(told)?;
         notes.extend(dropped.into_iter().map(told));
         let opening = [marks.open, &tool.name, marks.between].concat();
-        let arguments = schema::written(value);
+        let arguments = schema::written(value).to_string();
         add(&format!("call_{i}"), &format!("{} %json {arguments} {}", spell(&opening), spell(marks.close)));
         names.push(format!("call_{i}"));
+        callable.push((tool.name.as_str(), arguments));
     }
     add("call", &names.join(" | "));
     let more = match marks.next.filter(|_| calls.toolbox.parallel) {
-        Some(next) => format!("({} call)*", spell(next)),
+        Some(next) => format!("({} call){{0,{MAX_MORE}}}", spell(next)),
         None => String::new(),
     };
     let behind = |begin: &str| format!("{} call {more} {}", spell(begin), spell(marks.end));
@@ -52,25 +54,48 @@ pub(super) fn lark(calls: &Calls, compiles: Compiles<'_>) -> Result<(String, Vec
     }
     let rest = &marks.begin[marks.trigger.len()..];
     let trigger = calls.named.iter().find(|(name, _)| *name == marks.trigger);
-    match (marks.trigger, trigger) {
-        // The first character decides.
-        ("", _) => {
-            add("WORDS", r"/[^{](.|\n)*/");
-            add("start", &format!("\"\" | WORDS | {}", behind(marks.begin)));
-        }
-        (_, Some((_, id))) => {
-            add("WORDS", r"/(.|\n)+/");
-            add("start", &format!("WORDS? (<[{id}]> {})?", behind(rest)));
-        }
-        (trigger, None) => {
-            let trigger = escaped(trigger);
-            add("WORDS", &format!(r"/(.|\n)+/ & ~/(.|\n)*{trigger}(.|\n)*/"));
-            add("to_call[lazy]", &format!(r"/(.|\n)*{trigger}/"));
-            add("start", &format!("\"\" | WORDS | to_call {}", behind(rest)));
-        }
+    if let Some((_, id)) = trigger {
+        add("WORDS", r"/(.|\n)+/");
+        add("start", &format!("WORDS? (<[{id}]> {})?", behind(rest)));
+        return Ok((rules, notes));
     }
+    // Whatever ends words ends them as soon as it is written, so that what follows is a call.
+    let (mut ends, mut starts) = (Vec::new(), Vec::new());
+    if !marks.trigger.is_empty() {
+        let trigger = escaped(marks.trigger);
+        add("to_call[lazy]", &format!(r"/(.|\n)*{trigger}/"));
+        ends.push(trigger);
+        starts.push(format!("to_call {}", behind(rest)));
+    }
+    if calls.style.is_json() {
+        let mut openings = (Vec::new(), Vec::new());
+        for (i, (tool, arguments)) in callable.iter().enumerate() {
+            let opening = format!(r#"\{{\s*"name"\s*:\s*"{}"\s*,\s*"(arguments|parameters)"\s*:"#, escaped(tool));
+            add(&format!("to_{i}[lazy]"), &format!(r"/(.|\n)*{opening}/"));
+            add(&format!("next_{i}[lazy]"), &format!("/{AROUND}{opening}/"));
+            add(&format!("bare_{i}"), &format!("\" \"? %json {arguments} CLOSE"));
+            openings.0.push(format!("to_{i} bare_{i}"));
+            openings.1.push(format!("next_{i} bare_{i}"));
+            ends.push(opening);
+        }
+        add("CLOSE", r"/\s{0,8}\}/");
+        add("BEHIND", &format!("/{AROUND}/"));
+        let more = if calls.toolbox.parallel {
+            format!("({}){{0,{MAX_MORE}}}", openings.1.join(" | "))
+        } else {
+            String::new()
+        };
+        starts.push(format!("({}) {more} BEHIND?", openings.0.join(" | ")));
+    }
+    add("WORDS", &format!(r"/(.|\n)+/ & ~/(.|\n)*({})(.|\n)*/", ends.join("|")));
+    add("start", &format!("\"\" | WORDS | {}", starts.join(" | ")));
     Ok((rules, notes))
 }
+
+/// Calls behind the first: a model that repeats itself comes to an end.
+const MAX_MORE: usize = 15;
+/// What models write around calls that they do not mark as they were told.
+const AROUND: &str = r"(\s|[,;`]|json|<\/?tool(s|_call)?>){0,12}";
 
 /// A schema of an object, which arguments are.
 fn of_object(schema: Value) -> Value {

@@ -21,6 +21,18 @@ pub struct Constraint {
     has_ended: bool,
 }
 
+/// Tokens that may come next.
+#[derive(Debug, Clone, Copy)]
+pub struct Mask<'a>(&'a SimpleVob);
+
+impl Mask<'_> {
+    /// Whether a token of the vocabulary is one of them.
+    #[must_use]
+    pub fn allows(self, token: TokenId) -> bool {
+        self.0.get(token as usize)
+    }
+}
+
 impl std::fmt::Debug for Constraint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Constraint").field("has_ended", &self.has_ended).finish_non_exhaustive()
@@ -40,20 +52,27 @@ impl Constraint {
         &self.notes
     }
 
-    /// Whether a token may come next. An error where finding out took more than it may.
-    pub fn allows(&mut self, token: TokenId) -> Result<bool, Refused> {
-        if self.has_ended {
-            return Ok(self.ends(token));
-        }
-        let place = if self.ends(token) { self.end } else { token };
+    /// The tokens that may come next. An error where finding out took more than it may.
+    pub fn mask(&mut self) -> Result<Mask<'_>, Refused> {
         let mask = match &mut self.mask {
             Some(mask) => mask,
             empty => {
-                let mask = self.matcher.compute_mask_or_eos().map_err(|error| Refused::Step(in_words(&error)))?;
+                let mut mask = self.matcher.compute_mask_or_eos().map_err(|error| Refused::Step(in_words(&error)))?;
+                if self.has_ended {
+                    mask.set_all(false);
+                    mask.set(self.end as usize, true);
+                }
+                let may_end = mask.get(self.end as usize);
+                self.eog.iter().for_each(|&token| mask.set(token as usize, may_end));
                 empty.insert(mask)
             }
         };
-        Ok(mask.get(place as usize))
+        Ok(Mask(mask))
+    }
+
+    /// Whether a token is one of them.
+    pub fn allows(&mut self, token: TokenId) -> Result<bool, Refused> {
+        self.mask().map(|mask| mask.allows(token))
     }
 
     fn ends(&self, token: TokenId) -> bool {
@@ -63,7 +82,7 @@ impl Constraint {
     /// Goes on behind a token that is allowed.
     pub fn accept(&mut self, token: TokenId) -> Result<(), Refused> {
         if self.ends(token) {
-            self.has_ended = true;
+            (self.has_ended, self.mask) = (true, None);
             return Ok(());
         }
         self.mask = None;

@@ -9,6 +9,8 @@ pub enum Form {
     Json(JsonForm),
     /// A text that a regular expression matches from its first to its last character.
     Regex(String),
+    /// A text that a GBNF grammar describes in which no rule leads back to itself.
+    Grammar(String),
     /// Calls of tools, or where those are not demanded, anything else.
     Calls(Calls),
 }
@@ -33,9 +35,8 @@ pub struct Calls {
 }
 
 impl Form {
-    /// What sampling parameters ask for. A GBNF grammar is llama.cpp's to keep.
-    #[must_use]
-    pub fn of(sampling: &Sampling) -> Option<Self> {
+    /// The schema or the regular expression that sampling parameters ask for.
+    pub(super) fn of_all_but_grammars(sampling: &Sampling) -> Option<Self> {
         let json = |schema: &String| Self::Json(JsonForm { schema: schema.clone(), is_lax: sampling.json_schema_lax });
         sampling.json_schema.as_ref().map(json).or_else(|| sampling.regex.clone().map(Self::Regex))
     }
@@ -50,6 +51,9 @@ pub enum Refused {
 
     #[error("the regular expression cannot be used: {0}")]
     Regex(String),
+
+    #[error("the grammar cannot be used: {0}")]
+    Grammar(String),
 
     #[error("the tools cannot be given: {0}")]
     Calls(String),
@@ -70,9 +74,17 @@ impl Refused {
             Self::Schema(_) => Some("--json-schema-lax (json_schema_lax) leaves out what cannot be kept, and says so"),
             Self::Step(_) => Some("a form in which a text can be read in fewer ways takes less"),
             Self::Regex(_) => Some("the syntax is that of Rust's regex crate: no look-around, no back-references"),
-            Self::Calls(_) | Self::Absent => None,
+            Self::Grammar(_) | Self::Calls(_) | Self::Absent => None,
         }
     }
+}
+
+/// A character for people to read: one that controls a terminal by its number.
+#[cfg(feature = "constraint")]
+pub(super) fn plain(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_unicode());
+    let itself = escaped.is_none().then_some(c);
+    escaped.into_iter().flatten().chain(itself)
 }
 
 /// Of an error of llguidance's its first line, behind which stand its parser's own matters, or what is wrong with a regular
@@ -82,5 +94,6 @@ pub(super) fn in_words(error: &impl std::fmt::Display) -> String {
     let told = error.to_string();
     let mut lines = told.lines().map(str::trim).filter(|line| !line.is_empty());
     let of_regex = lines.clone().find_map(|line| line.strip_prefix("error: "));
-    of_regex.or_else(|| lines.next()).unwrap_or_default().to_owned()
+    let words = of_regex.or_else(|| lines.next()).unwrap_or_default();
+    words.chars().flat_map(plain).collect()
 }

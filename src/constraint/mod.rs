@@ -12,8 +12,16 @@ mod absent;
 #[cfg(feature = "constraint")]
 mod calls;
 #[cfg(feature = "constraint")]
+mod culprit;
+#[cfg(feature = "constraint")]
 mod follow;
 mod form;
+#[cfg(feature = "constraint")]
+mod gbnf;
+#[cfg(feature = "constraint")]
+mod narrow;
+#[cfg(feature = "constraint")]
+mod pattern;
 #[cfg(feature = "constraint")]
 mod schema;
 #[cfg(all(test, feature = "constraint"))]
@@ -22,11 +30,13 @@ mod tests;
 mod tokens;
 #[cfg(feature = "constraint")]
 mod valid;
+#[cfg(feature = "constraint")]
+mod walk;
 
 #[cfg(not(feature = "constraint"))]
-pub use absent::{Constraint, Tokens, Validator};
+pub use absent::{Constraint, Mask, Tokens, Validator};
 #[cfg(feature = "constraint")]
-pub use follow::Constraint;
+pub use follow::{Constraint, Mask};
 pub use form::{Calls, Form, JsonForm, Refused};
 #[cfg(feature = "constraint")]
 pub use tokens::Tokens;

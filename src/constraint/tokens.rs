@@ -10,7 +10,9 @@ use llguidance::{Matcher, ParserFactory};
 use super::calls;
 use super::follow::Constraint;
 use super::form::{Form, Refused, in_words};
+use super::gbnf;
 use super::schema::{self, Schema};
+use crate::sampling::Sampling;
 
 /// A model's tokens. Made once for a vocabulary: that takes some milliseconds for each 10,000.
 pub struct Tokens {
@@ -92,6 +94,11 @@ impl Tokens {
                 (matcher.map_err(Refused::Schema)?, notes)
             }
             Form::Regex(regex) => (self.regex(regex).map_err(Refused::Regex)?, Vec::new()),
+            Form::Grammar(grammar) => {
+                let lark = gbnf::terminals(grammar)
+                    .ok_or_else(|| Refused::Grammar("rules lead back to themselves".to_owned()))?;
+                (self.matcher(TopLevelGrammar::from_lark(lark)).map_err(Refused::Grammar)?, Vec::new())
+            }
             Form::Calls(calls) => {
                 let (lark, notes) = calls::lark(calls, &|schema| self.compiles(schema)).map_err(Refused::Calls)?;
                 (self.matcher(TopLevelGrammar::from_lark(lark)).map_err(Refused::Calls)?, notes)
@@ -130,6 +137,13 @@ impl Tokens {
 }
 
 impl Form {
+    /// What sampling parameters ask for. A GBNF grammar in which rules lead back to themselves is llama.cpp's to keep.
+    #[must_use]
+    pub fn of(sampling: &Sampling) -> Option<Self> {
+        let grammar = || sampling.grammar.clone().filter(|grammar| gbnf::terminals(grammar).is_some());
+        Self::of_all_but_grammars(sampling).or_else(|| grammar().map(Self::Grammar))
+    }
+
     /// Refuses what would be refused for any model, as far as that can be told without one.
     pub fn check(&self) -> Result<(), Refused> {
         Tokens::of_bytes().constrain(self, &[]).map(drop)

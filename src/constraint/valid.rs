@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::schema::without_notes;
+
 /// A schema that answers are held against.
 pub struct Validator(jsonschema::Validator);
 
@@ -15,7 +17,7 @@ impl Validator {
     /// Of a schema; `None` where it is none by the standard, which the constraint knows what to make of.
     #[must_use]
     pub fn new(schema: &str) -> Option<Self> {
-        let schema: Value = serde_json::from_str(schema).ok()?;
+        let schema = without_notes(serde_json::from_str(schema).ok()?);
         let compiled =
             crate::contained::contained(|| jsonschema::options().should_validate_formats(false).build(&schema));
         compiled.ok()?.ok().map(Self)

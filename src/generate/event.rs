@@ -44,8 +44,8 @@ pub struct Started {
     pub n_cached: usize,
     /// What is not done as it was asked for.
     pub notes: Vec<String>,
-    /// How the answer writes calls of tools, where it may.
-    pub calls: Option<CallStyle>,
+    /// How the answer writes calls of tools, where it may, and which it may call.
+    pub calls: Option<(CallStyle, Vec<String>)>,
 }
 
 /// What one role is given to continue.

@@ -12,8 +12,8 @@ use crate::steer::{Ends, Ensemble, Error};
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     pub form: Option<Form>,
-    /// How calls are written, where tools are offered.
-    pub calls: Option<CallStyle>,
+    /// How calls are written, where tools are offered, and the tools' names.
+    pub calls: Option<(CallStyle, Vec<String>)>,
     /// Control tokens that are a part of the text, by their names.
     shown: Vec<(Token, &'static str)>,
     held_against: Option<HeldAgainst>,
@@ -57,8 +57,9 @@ impl Asked {
         let names = [marks.trigger, marks.between].into_iter().filter(|name| !name.is_empty());
         let shown: Vec<_> = names.filter_map(control).collect();
         let named = shown.iter().map(|(token, name)| (*name, token.cast_unsigned())).collect();
+        let names = toolbox.callable().map(|tool| tool.name.clone()).collect();
         let calls = Calls { toolbox: toolbox.clone(), style, named, answer };
-        Ok(Self { form: Some(Form::Calls(calls)), calls: Some(style), shown, held_against: None })
+        Ok(Self { form: Some(Form::Calls(calls)), calls: Some((style, names)), shown, held_against: None })
     }
 
     /// The name of a control token that is a part of the text.

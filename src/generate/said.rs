@@ -45,17 +45,17 @@ impl Delta {
 }
 
 impl Said {
-    /// An answer that may call tools in this way.
+    /// An answer that may call these tools in this way.
     #[must_use]
-    pub fn new(calls: Option<CallStyle>) -> Self {
+    pub fn new(calls: Option<&(CallStyle, Vec<String>)>) -> Self {
         let salt = std::collections::hash_map::RandomState::new().build_hasher().finish();
-        Self { reader: calls.map(Reader::new), salt, ..Self::default() }
+        Self { reader: calls.map(|(style, tools)| Reader::new(*style, tools)), salt, ..Self::default() }
     }
 
     /// Of a whole answer.
     #[must_use]
     pub fn of(answer: &Answer) -> Self {
-        let mut said = Self::new(answer.started.calls);
+        let mut said = Self::new(answer.started.calls.as_ref());
         said.hear(&answer.text, true);
         said
     }
@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn words_and_calls_come_apart() {
-        let mut said = Said::new(Some(CallStyle::Hermes));
+        let calls = (CallStyle::Hermes, vec!["now".to_owned()]);
+        let mut said = Said::new(Some(&calls));
         let text = "Let me see.\n<tool_call>\n{\"name\": \"now\", \"arguments\": {\"tz\": \"UTC\"}}\n</tool_call>";
         let deltas: Vec<_> =
             text.char_indices().flat_map(|(at, c)| said.hear(&text[at..at + c.len_utf8()], false)).collect();
@@ -120,7 +121,8 @@ mod tests {
         let answer = Answer { text: "<tool_call>\n".to_owned(), ..Answer::default() };
         let said = Said::of(&answer);
         assert_eq!((said.text.as_str(), said.calls.len()), ("<tool_call>\n", 0));
-        let mut cut = Said::new(Some(CallStyle::Hermes));
+        let calls = (CallStyle::Hermes, vec!["now".to_owned()]);
+        let mut cut = Said::new(Some(&calls));
         assert_eq!(cut.hear("a <tool", false), [Delta::Text("a".to_owned())]);
         assert_eq!(cut.hear("", true), [Delta::Text(" <tool".to_owned())]);
     }

@@ -156,7 +156,7 @@ impl Task {
             n_prompt: self.prompts.n_tokens(),
             n_cached: self.n_held(),
             notes: self.notes.clone(),
-            calls: self.asked.calls,
+            calls: self.asked.calls.clone(),
         }));
         Ok(())
     }

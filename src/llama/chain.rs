@@ -120,6 +120,9 @@ impl Chain {
     }
 
     fn add_grammar(&mut self, sampling: &Sampling, bounds: &Bounds<'_>) -> Result<(), Error> {
+        if let Some(grammar) = &sampling.grammar {
+            grammar::check(grammar)?;
+        }
         let asked = Form::of(sampling);
         if let Some(form) = bounds.form.or(asked.as_ref()) {
             let eog: Vec<_> = bounds.eog.iter().map(|token| token.cast_unsigned()).collect();
@@ -133,7 +136,6 @@ impl Chain {
             return Ok(());
         }
         let Some(grammar) = &sampling.grammar else { return Ok(()) };
-        grammar::check(grammar)?;
         let nul = |_| Error::Grammar { reason: "it contains a NUL byte".to_owned() };
         let grammar = CString::new(grammar.as_str()).map_err(nul)?;
         // SAFETY: both strings are NUL-terminated; the vocabulary lives as long as the model, which the chain holds.

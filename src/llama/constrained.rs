@@ -85,8 +85,9 @@ unsafe fn state<'a>(sampler: *const sys::llama_sampler) -> &'a mut State {
     unsafe { &mut *(*sampler).ctx.cast::<State>() }
 }
 
+/// As llama.cpp calls the sampler that does the same.
 unsafe extern "C" fn name(_: *const sys::llama_sampler) -> *const c_char {
-    c"constraint".as_ptr()
+    c"grammar".as_ptr()
 }
 
 unsafe extern "C" fn accept(sampler: *mut sys::llama_sampler, token: sys::llama_token) {
@@ -105,16 +106,16 @@ unsafe extern "C" fn apply(sampler: *mut sys::llama_sampler, array: *mut sys::ll
     }
     // SAFETY: as above.
     let candidates = unsafe { std::slice::from_raw_parts_mut(array.data, array.size) };
+    let mask = match (&state.failure, state.now.mask()) {
+        (None, Ok(mask)) => Some(mask),
+        (None, Err(refused)) => {
+            state.failure = Some(refused);
+            None
+        }
+        (Some(_), _) => None,
+    };
     for candidate in candidates {
-        let allowed = match (&state.failure, state.now.allows(candidate.id.cast_unsigned())) {
-            (None, Ok(allowed)) => allowed,
-            (None, Err(refused)) => {
-                state.failure = Some(refused);
-                false
-            }
-            (Some(_), _) => false,
-        };
-        if !allowed {
+        if !mask.is_some_and(|mask| mask.allows(candidate.id.cast_unsigned())) {
             candidate.logit = f32::NEG_INFINITY;
         }
     }

@@ -1,11 +1,13 @@
 //! Grammars on their way to llama.cpp, whose parser follows nesting with its own stack.
 
 use super::{Error, gbnf};
+use crate::constraint::Form;
+use crate::sampling::Sampling;
 
 /// A GBNF grammar of more bytes is refused.
 pub const MAX_BYTES: usize = 64 << 10;
 
-/// Refuses what would run llama.cpp's grammar parser out of stack.
+/// Refuses what would run llama.cpp's grammar parser out of stack, or its matcher out of time.
 pub fn check(grammar: &str) -> Result<(), Error> {
     let refused = |reason: String| Err(Error::Grammar { reason });
     if grammar.trim().is_empty() {
@@ -22,6 +24,10 @@ pub fn check(grammar: &str) -> Result<(), Error> {
     let depth = depth(grammar);
     if depth > gbnf::MAX_DEPTH {
         return refused(format!("its parentheses nest {depth} deep, at most {} are accepted", gbnf::MAX_DEPTH));
+    }
+    // One that llama.cpp is not given has no ways to walk.
+    if Form::of(&Sampling { grammar: Some(grammar.to_owned()), ..Sampling::default() }).is_some() {
+        return Ok(());
     }
     gbnf::check(grammar).or_else(refused)
 }

@@ -8,6 +8,7 @@ mod plain;
 mod properties;
 mod published;
 mod system;
+mod tools;
 
 use std::sync::Arc;
 

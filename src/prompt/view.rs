@@ -116,7 +116,9 @@ fn in_words(turns: &mut Vec<Turn<'_>>, tools: Option<&Toolbox>, style: CallStyle
             turn.text = calls::results(&turn.text, style).into();
         }
         match merged.last_mut() {
-            Some(last) if is_result && was_result => last.text = format!("{}\n{}", last.text, turn.text).into(),
+            Some(last) if was_result && turn.speaker == Speaker::User => {
+                last.text = format!("{}\n{}", last.text, turn.text).into();
+            }
             _ => merged.push(turn),
         }
         was_result = is_result;

@@ -51,7 +51,7 @@ impl Outcome {
         match event {
             Event::Started(ref started) => {
                 self.began = Instant::now();
-                self.said = Said::new(started.calls);
+                self.said = Said::new(started.calls.as_ref());
             }
             Event::Token(_) | Event::Done(_) | Event::Failed(_) => {
                 let all = self.began.elapsed();

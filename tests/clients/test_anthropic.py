@@ -58,14 +58,36 @@ def test_steering(client: Anthropic) -> None:
     assert text(proxy={"off": True}) == text("demo:base") != text()
 
 
+def test_tools(client: Anthropic) -> None:
+    schema = {"type": "object", "properties": {"animal": {"enum": ["cat", "dog"]}}, "required": ["animal"]}
+    asked = {
+        "model": "demo",
+        "max_tokens": 200,
+        "tools": [{"name": "count_animals", "description": "Counts animals.", "input_schema": schema}],
+        "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
+    }
+    question = [{"role": "user", "content": "How many dogs are there?"}]
+    whole = client.messages.create(messages=question, **asked)
+    assert whole.stop_reason == "tool_use"
+    call = whole.content[0]
+    assert call.type == "tool_use" and call.name == "count_animals" and call.input["animal"] in ["cat", "dog"]
+    with client.messages.stream(messages=question, **asked) as stream:
+        streamed = stream.get_final_message()
+    assert streamed.content[0].input == call.input and streamed.stop_reason == "tool_use"
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "Three."}
+    answered = [*question, {"role": "assistant", "content": whole.content}, {"role": "user", "content": [result]}]
+    asked["tool_choice"] = {"type": "auto"}
+    assert client.messages.create(messages=answered, **asked).content
+
+
 def test_errors_are_typed(client: Anthropic, locked: Server) -> None:
     with pytest.raises(anthropic.NotFoundError) as missing:
         client.messages.create(model="none", max_tokens=1, messages=MESSAGES)
     assert missing.value.body["error"]["type"] == "not_found_error"
     with pytest.raises(anthropic.BadRequestError) as refused:
-        tool = {"name": "look", "input_schema": {"type": "object"}}
+        tool = {"type": "bash_20250124", "name": "bash"}
         client.messages.create(model="demo", max_tokens=1, messages=MESSAGES, tools=[tool])
-    assert "`tools`" in refused.value.body["error"]["message"]
+    assert "`tools[0]`" in refused.value.body["error"]["message"]
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
     with pytest.raises(anthropic.BadRequestError) as refused:
         client.messages.create(model="demo", max_tokens=1, messages=[{"role": "user", "content": [image]}])

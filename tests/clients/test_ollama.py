@@ -23,7 +23,7 @@ def test_models(client: Client) -> None:
     assert [model.model for model in models] == ["demo:latest", "demo:base", "demo:expert"]
     assert all(model.size and model.modified_at and model.details for model in models)
     shown = client.show("demo")
-    assert shown.capabilities == ["completion"]
+    assert shown.capabilities == ["completion", "tools"]
     assert shown.modelinfo and shown.modelinfo["llama.context_length"] > 0
     assert shown.details and shown.details.format == "gguf"
 

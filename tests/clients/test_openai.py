@@ -54,6 +54,58 @@ def test_chat_in_a_stream(client: OpenAI) -> None:
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "length"
 
 
+class CountAnimals(BaseModel):
+    """Counts animals."""
+
+    kind: Literal["cat", "dog"]
+
+
+def test_tools(client: OpenAI) -> None:
+    asked = {
+        "model": "demo",
+        "max_tokens": 200,
+        "tools": [openai.pydantic_function_tool(CountAnimals)],
+        "parallel_tool_calls": False,
+    }
+    question = [{"role": "user", "content": "How many dogs are there?"}]
+    parsed = client.chat.completions.parse(messages=question, tool_choice="required", **asked)
+    choice = parsed.choices[0]
+    assert choice.finish_reason == "tool_calls" and choice.message.tool_calls
+    call = choice.message.tool_calls[0]
+    assert isinstance(call.function.parsed_arguments, CountAnimals)
+    with client.chat.completions.stream(messages=question, tool_choice="required", **asked) as stream:
+        streamed = stream.get_final_completion().choices[0].message
+    assert streamed.tool_calls[0].function.arguments == call.function.arguments
+    result = {"role": "tool", "tool_call_id": call.id, "content": "Three."}
+    answered = [*question, choice.message.to_dict(), result]
+    reply = client.chat.completions.create(messages=answered, **asked)
+    assert reply.choices[0].message.content or reply.choices[0].message.tool_calls
+
+
+def test_tools_of_responses(client: OpenAI) -> None:
+    asked = {
+        "model": "demo",
+        "max_output_tokens": 200,
+        "input": "How many dogs are there?",
+        "tools": [openai.pydantic_function_tool(CountAnimals)["function"] | {"type": "function"}],
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+    }
+    call = client.responses.create(**asked).output[0]
+    assert call.type == "function_call" and CountAnimals.model_validate_json(call.arguments)
+    with client.responses.stream(**asked) as stream:
+        for _ in stream:
+            pass
+        streamed = stream.get_final_response().output[0]
+    assert streamed.type == "function_call" and streamed.arguments == call.arguments
+    answered = [
+        {"role": "user", "content": asked["input"]},
+        call.to_dict(),
+        {"type": "function_call_output", "call_id": call.call_id, "output": "Three."},
+    ]
+    assert client.responses.create(**asked | {"input": answered, "tool_choice": "auto"}).output
+
+
 def test_steering(client: OpenAI) -> None:
     def text(model: str = "demo", **more: object) -> str | None:
         reply = client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=16, extra_body=more)

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::command_line::refused;
 
 /// Nothing that is waited for takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -291,4 +293,29 @@ fn what_cannot_be_saved_is_told_by_its_own_name() {
     let (_, err) = chat(&["--temp", "0", "-n", "3"], &format!("The boy went\n/save {}\n", path.display()));
     let line = err.lines().find(|line| line.contains("cannot write")).expect("an error");
     assert_eq!(line, format!("error: cannot write {}: No such file or directory (os error 2)", path.display()));
+}
+
+#[test]
+fn calls_are_shown_and_what_they_came_to_is_typed_in() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (file, saved) = (folder.path().join("tools.json"), folder.path().join("talk.json"));
+    let tool = json!({"type": "function", "function": {
+        "name": "count_animals", "description": "Counts animals.",
+        "parameters": {"type": "object", "properties": {"animal": {"enum": ["dog", "cat"]}}, "required": ["animal"]},
+    }});
+    std::fs::write(&file, json!([tool]).to_string()).expect("writable");
+    let file = file.to_str().expect("UTF-8");
+    let args =
+        ["--temp", "0", "-n", "80", "--tools-file", file, "--tool-choice", "required", "--no-parallel-tool-calls"];
+    let lines = format!("How many dogs are there?\n/save {}\nThree.\n/undo\n", saved.display());
+    let (out, err) = chat(&args, &lines);
+    let calls: Vec<_> = out.lines().filter(|line| !line.is_empty()).collect();
+    assert!(calls.len() == 2 && calls.iter().all(|call| call.starts_with("count_animals({\"animal\": \"")), "{out}");
+    assert!(err.contains("tools: count_animals") && err.contains("what did count_animals come to?"), "{err}");
+    assert!(err.contains("taken back: How many dogs are there?"), "{err}");
+    let talk: Value = serde_json::from_slice(&std::fs::read(&saved).expect("readable")).expect("JSON");
+    assert_eq!(talk["messages"][1]["tool_calls"][0]["name"], "count_animals", "{talk}");
+    std::fs::write(file, "[{\"name\": 1}]").expect("writable");
+    let said = refused(&["chat", "--tools-file", file], 1);
+    assert!(said.contains("offers no tools: tools[0]") && said.contains("expected a list of"), "{said}");
 }

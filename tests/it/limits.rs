@@ -25,7 +25,7 @@ const CASES: [(&str, Spoil); 37] = [
     ("nest 5000 deep", |r| r.sampling.grammar = Some(format!("root ::= {}", "(".repeat(5000)))),
     ("", |r| r.sampling.grammar = Some("root ::= ((\"a\"{1000}){1000}){1000}".to_owned())),
     ("repeats more often than 2000 times", |r| r.sampling.grammar = Some("root ::= \"a\"{1000000000}".to_owned())),
-    ("it has 1000000 bytes, at most 65536", |r| r.sampling.json_schema = Some("{".repeat(1_000_000))),
+    ("it has 1000000 bytes, at most 262144", |r| r.sampling.json_schema = Some("{".repeat(1_000_000))),
     ("", |r| r.sampling.json_schema = Some(r#"{"type":"array","items":{},"minItems":1000000}"#.to_owned())),
     ("", |r| r.sampling.json_schema = Some(r#"{"type":"string","maxLength":1000000000}"#.to_owned())),
     ("", |r| r.sampling.json_schema = Some(r#"{"type":"string","pattern":"^((a{999}){999}){999}$"}"#.to_owned())),

@@ -92,6 +92,12 @@ const PROMPTS: [&str; 6] = [
     "One two three one two three one two",
 ];
 
+/// A document in which much is forced, much is free, and some of either is long.
+const SCHEMA: &str = r#"{"type": "object", "properties": {"a_kind_of_animal": {"enum": ["dog", "cat", "caterpillar"]},
+    "name": {"type": "string"}, "is_it_small": {"type": "boolean"}, "what_it_did": {"type": "array", "minItems": 2, "maxItems": 4,
+    "items": {"type": "object", "properties": {"first": {"type": "string"}, "then": {"type": "string"}}, "required": ["first", "then"]}}},
+    "required": ["a_kind_of_animal", "name", "is_it_small", "what_it_did"]}"#;
+
 /// Chains of all kinds, each with a seed.
 pub fn sampling() -> impl Strategy<Value = Sampling> {
     let chain = prop_oneof![
@@ -103,6 +109,9 @@ pub fn sampling() -> impl Strategy<Value = Sampling> {
         1 => Just(Sampling { mirostat: 1, ..Sampling::default() }),
         1 => Just(Sampling { mirostat: 2, ..Sampling::default() }),
         1 => Just(Sampling { grammar: Some(r#"root ::= ([a-z]+ [ ,])+ "." "#.to_owned()), ..Sampling::default() }),
+        1 => Just(Sampling { json_schema: Some(SCHEMA.to_owned()), ..Sampling::default() }),
+        1 => Just(Sampling { json_schema: Some(SCHEMA.to_owned()), ..Sampling::greedy() }),
+        1 => Just(Sampling { regex: Some(r#"(["“]?[A-Z][a-z]+( [a-z]+){2,20}[.!?]["”]?\n?)+"#.to_owned()), ..Sampling::default() }),
         1 => Just(Sampling { plausibility: 0.1, typical_p: 0.9, top_n_sigma: 1.5, ..Sampling::default() }),
         1 => Just(Sampling { samplers: "top_k;proxy;temperature".parse().expect("names"), ..Sampling::default() }),
         1 => Just(Sampling { samplers: "top_k;temperature;gumbel".parse().expect("names"), ..Sampling::default() }),

@@ -1,7 +1,7 @@
 """What Python's jinja2, set up as Hugging Face's `apply_chat_template` does, makes of chat templates.
 
-Reads a JSON object from stdin: `sources` (texts of templates by name), `conversations` (lists of roles and texts), `now`
-(the hour of `strftime_now`, in seconds since 1970), and `bos` and `eos` where they are others than `<s>` and `</s>`. Writes one
+Reads a JSON object from stdin: `sources` (texts of templates by name), `conversations` (lists of roles and texts, or objects with
+`messages` and `tools` as chat APIs have them), `now` (the hour of `strftime_now`, in seconds since 1970), and `bos` and `eos` where they are others than `<s>` and `</s>`. Writes one
 to stdout: for each name and conversation `{"text": …}`, or `{"error": …}` where the template failed.
 """
 
@@ -47,11 +47,13 @@ def main():
     now = datetime.fromtimestamp(given["now"], timezone.utc)
     environment.globals["strftime_now"] = now.strftime
 
-    def write(source, messages):
+    def write(source, conversation):
+        if isinstance(conversation, list):
+            messages = [{"role": role, "content": content} for role, content in conversation]
+            conversation = {"messages": messages, "tools": None}
         try:
             text = environment.from_string(source).render(
-                messages=messages,
-                tools=None,
+                **conversation,
                 documents=None,
                 add_generation_prompt=True,
                 bos_token=given.get("bos", "<s>"),
@@ -63,8 +65,7 @@ def main():
 
     written = {
         name: [
-            write(source, [{"role": role, "content": content} for role, content in messages])
-            for messages in given["conversations"]
+            write(source, conversation) for conversation in given["conversations"]
         ]
         for name, source in given["sources"].items()
     }

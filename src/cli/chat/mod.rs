@@ -26,7 +26,8 @@ use crate::steer::Texts;
 pub fn run(args: &args::Chat) -> Result<Done> {
     let escape = !args.no_escape;
     let mut resolved = Resolved::new(&args.models, &args.alpha, escape)?;
-    let conversation = resolve::conversation(&args.conversation, &resolved.recipe, escape)?;
+    let mut conversation = resolve::conversation(&args.conversation, &resolved.recipe, escape)?;
+    conversation.tools = args.tools.toolbox()?;
     let (n_predict, stop) = args.end.limits(escape);
     let sampling = args.sampling.over(&resolved.recipe.sampling, escape)?;
     // As in llama.cpp's chat, a model by itself is asked as it was tuned.
@@ -64,6 +65,9 @@ fn talk(session: &mut Session) -> Result<Done> {
     let mut out = std::io::stdout().lock();
     loop {
         interrupt::clear();
+        if let Some(call) = session.awaited() {
+            say!("what did {} come to?", call.name);
+        }
         let done = match input.read()? {
             Line::Unreadable(error) => Err(error),
             Line::End => return Ok(Done::Fine),
@@ -89,6 +93,7 @@ fn talk(session: &mut Session) -> Result<Done> {
 fn obey(session: &mut Session, command: Command, out: &mut impl Write) -> Result<()> {
     match command {
         Command::Nothing | Command::Exit => {}
+        Command::Say(text) if session.awaited().is_some() => session.result(&text, out)?,
         Command::Say(text) => session.say(&text, out)?,
         Command::Regenerate => session.regenerate(out)?,
         Command::Alpha(None) => writeln!(out, "{}", session.alphas())?,

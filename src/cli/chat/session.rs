@@ -12,10 +12,11 @@ use super::{saved, why};
 use crate::engine::Engine;
 use crate::generate::event::Kind;
 use crate::generate::probs::Position;
-use crate::generate::{Answer, Failure, Input, Request};
+use crate::generate::said::Delta;
+use crate::generate::{Answer, Failure, Input, Request, Said};
 use crate::inspect::CANCELLED_BASE;
 use crate::llama::Token;
-use crate::prompt::{Conversation, Generated, Message, Speaker, View};
+use crate::prompt::{Call, Conversation, Generated, Message, Speaker, View};
 use crate::recipe::Schedule;
 use crate::steer::{Ensemble, Role, Sampled, WeightsRequest};
 
@@ -61,6 +62,9 @@ impl Session {
         }
         if ensemble.topology().n_pairs() > 0 {
             lines.push(self.alphas());
+        }
+        if let Some(tools) = &self.conversation.tools {
+            lines.push(format!("tools: {}", tools.names().join(", ")));
         }
         lines.join("\n")
     }
@@ -121,11 +125,27 @@ impl Session {
 
     /// Takes back the last message with its answer; its text.
     pub fn undo(&mut self) -> Option<String> {
-        if self.drop_answer().is_some() {
-            self.seen.pop();
-        }
         let messages = &mut self.conversation.messages;
+        // With what was called on the way to its answer.
+        while let Some(message) = messages.pop_if(|last| matches!(last.speaker, Speaker::Assistant | Speaker::Tool)) {
+            if message.speaker == Speaker::Assistant {
+                self.seen.pop();
+            }
+        }
         messages.pop_if(|message| message.speaker == Speaker::User).map(|message| message.text)
+    }
+
+    /// The call whose result is the next to be typed in.
+    pub fn awaited(&self) -> Option<&Call> {
+        let messages = &self.conversation.messages;
+        let at = messages.iter().rposition(|message| message.speaker != Speaker::Tool)?;
+        messages[at].calls.get(messages.len() - at - 1)
+    }
+
+    /// Takes in the result of a call. Behind the last one the answer goes on; where nothing is answered, it is taken back.
+    pub fn result(&mut self, text: &str, out: &mut impl Write) -> Result<()> {
+        let Some(id) = self.awaited().map(|call| call.id.clone()) else { return Err(anyhow!("nothing was called")) };
+        self.answer_to(Message { answers: Some(id), ..Message::new(Speaker::Tool, text) }, out)
     }
 
     fn drop_answer(&mut self) -> Option<Message> {
@@ -135,7 +155,14 @@ impl Session {
     /// Answers a message. Where nothing is answered, the message is not part of the conversation; where an answer fails
     /// midway, it ends there.
     pub fn say(&mut self, text: &str, out: &mut impl Write) -> Result<()> {
-        self.conversation.messages.push(Message::new(Speaker::User, text));
+        self.answer_to(Message::new(Speaker::User, text), out)
+    }
+
+    fn answer_to(&mut self, message: Message, out: &mut impl Write) -> Result<()> {
+        self.conversation.messages.push(message);
+        if self.awaited().is_some() {
+            return Ok(());
+        }
         let (answer, ended) = self.answer(out);
         let is_answered = answer.is_some();
         match answer {
@@ -178,7 +205,7 @@ impl Session {
         let mut answer = Answer::default();
         let ended = self.stream(seed, &mut answer, out);
         // What was said before it failed was said.
-        let Answer { text, mut tokens, mut positions, .. } = answer;
+        let Answer { text, mut tokens, mut positions, started, .. } = answer;
         let prefix = self.conversation.prefix.clone();
         let said =
             said(self.engine.ensemble(), &tokens, text.get(prefix.len()..).unwrap_or_default(), &self.request.stop);
@@ -194,8 +221,15 @@ impl Session {
             Ok(text) => format!("{prefix}{text}"),
             Err(error) => return (None, Err(error)),
         };
-        let generated = Some(Generated { prefix, tokens: tokens.clone() });
-        let message = Message { generated, ..Message::new(Speaker::Assistant, text) };
+        let mut told = Said::new(started.calls.as_ref());
+        told.hear(&text, true);
+        let message = if told.calls.is_empty() {
+            let generated = Some(Generated { prefix, tokens: tokens.clone() });
+            Message { generated, ..Message::new(Speaker::Assistant, text) }
+        } else {
+            // A template writes calls itself.
+            Message { calls: told.calls, ..Message::new(Speaker::Assistant, told.text) }
+        };
         (is_answered.then_some((message, Seen { seed, positions })), ended)
     }
 
@@ -262,22 +296,37 @@ fn stream(
 ) -> Result<()> {
     prefix.clone_into(&mut answer.text);
     let mut is_begun = false;
+    let tools = match &request.input {
+        Input::Conversation(Conversation { tools: Some(toolbox), .. }) => {
+            let names = toolbox.callable().map(|tool| tool.name.clone()).collect();
+            Some((engine.ensemble().loaded().call_style(request.sampled)?, names))
+        }
+        _ => None,
+    };
+    let mut said = Said::new(tools.as_ref());
     let ended = answer::run(engine, request, interrupt::flag(), answer, |text, _| {
         // A request that cannot be run shows nothing.
         if !std::mem::replace(&mut is_begun, true) {
             write!(out, "{}", shown(prefix))?;
         }
-        write!(out, "{}", shown(text))?;
+        let words: String = said.hear(text, false).into_iter().map(Delta::into_text).collect();
+        write!(out, "{}", shown(&words))?;
         out.flush()
     });
     if is_begun {
+        let words: String = said.hear("", true).into_iter().map(Delta::into_text).collect();
+        write!(out, "{}", shown(&words))?;
+        for (i, call) in said.calls.iter().enumerate() {
+            let line_before = if i == 0 && said.text.is_empty() { "" } else { "\n" };
+            write!(out, "{line_before}{}({})", call.name, shown(&call.arguments))?;
+        }
         if !answer.text.is_empty() && !answer.text.ends_with('\n') {
             writeln!(out)?;
         }
         writeln!(out)?;
         out.flush()?;
     }
-    answer::note_where_full(answer);
+    answer::note_what_is_amiss(answer);
     let read = ended?;
     if perf {
         answer::tell_perf(answer, read, request.sampling.seed);

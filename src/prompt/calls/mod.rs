@@ -3,6 +3,7 @@
 //! An answer's form is decided once for all roles, since all of them are asked about the same tokens: by the template of the
 //! one that is to be imitated where that template takes tools, and else it is the one that most models have seen.
 
+mod opening;
 mod reader;
 mod words;
 
@@ -57,7 +58,10 @@ impl CallStyle {
             Self::MistralArgs
         } else if has("[TOOL_CALLS]") {
             Self::Mistral
-        } else if has("<tool_call>") && !has("<function=") && !has("<arg_key>") {
+        } else if has("<function=") || has("<arg_key>") {
+            // Arguments that are not JSON.
+            return None;
+        } else if has("<tool_call>") {
             Self::Hermes
         } else if has("<|python_tag|>") || (has("\"parameters\":") && has("ipython")) {
             Self::Llama
@@ -74,6 +78,12 @@ impl CallStyle {
             Some(template) if template.source().contains("<start_of_turn>") => Self::Gemma,
             _ => Self::Hermes,
         }
+    }
+
+    /// Whether a call is a JSON object of a name and arguments, which models also write without the marks around it.
+    #[must_use]
+    pub fn is_json(self) -> bool {
+        matches!(self, Self::Hermes | Self::Llama | Self::Gemma)
     }
 
     /// What is written around names and arguments.

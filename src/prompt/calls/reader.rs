@@ -1,5 +1,6 @@
 //! Calls read back out of an answer, piece by piece.
 
+use super::opening::{Opening, opening, trail};
 use super::{CallStyle, Marks};
 
 /// What a piece of an answer comes to.
@@ -17,16 +18,18 @@ pub enum Part {
 #[derive(Debug, Clone)]
 pub struct Reader {
     marks: Marks,
+    /// The tools that may be called, where a call is found by the object that it is and not by its marks.
+    names: Option<Vec<String>>,
     held: String,
     state: State,
+    /// The object of the last call has ended.
+    is_closed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Words, or a call's beginning.
     Words,
-    /// No call comes any more.
-    Only,
     Name,
     Arguments {
         depth: usize,
@@ -41,8 +44,9 @@ enum State {
 
 impl Reader {
     #[must_use]
-    pub fn new(style: CallStyle) -> Self {
-        Self { marks: style.marks(), held: String::new(), state: State::Words }
+    pub fn new(style: CallStyle, tools: &[String]) -> Self {
+        let names = style.is_json().then(|| tools.to_vec());
+        Self { marks: style.marks(), names, held: String::new(), state: State::Words, is_closed: false }
     }
 
     /// Takes in more of the answer.
@@ -56,19 +60,15 @@ impl Reader {
     /// Nothing more comes: what was held back.
     pub fn finish(&mut self) -> Vec<Part> {
         let rest = std::mem::take(&mut self.held);
-        let is_words = matches!(self.state, State::Words | State::Only);
-        if is_words && !rest.is_empty() { vec![Part::Text(rest)] } else { Vec::new() }
+        if self.state == State::Words && !rest.is_empty() { vec![Part::Text(rest)] } else { Vec::new() }
     }
 
     /// Goes on by a state; whether there may be more to do.
     fn step(&mut self, parts: &mut Vec<Part>) -> bool {
         match self.state {
             State::Words => self.words(parts),
-            State::Only | State::Over => {
-                let text = std::mem::take(&mut self.held);
-                if self.state == State::Only && !text.is_empty() {
-                    parts.push(Part::Text(text));
-                }
+            State::Over => {
+                self.held.clear();
                 false
             }
             State::Name => {
@@ -79,47 +79,44 @@ impl Reader {
                 true
             }
             State::Arguments { .. } => self.arguments(parts),
-            State::Behind => self.behind(),
+            State::Behind => self.behind(parts),
         }
     }
 
     fn words(&mut self, parts: &mut Vec<Part>) -> bool {
-        let opening = [self.marks.begin, self.marks.open].concat();
-        if self.marks.trigger.is_empty() {
-            // A call is the whole answer or there is none.
-            if self.held.starts_with(&opening) {
-                self.held.drain(..opening.len());
-                self.state = State::Name;
-            } else if !opening.starts_with(&self.held) {
-                self.state = State::Only;
-            } else {
-                return false;
-            }
-            return true;
+        let Some(names) = &self.names else { return self.words_before_mark(parts) };
+        let starts = self.held.char_indices().filter(|(_, c)| "{<`".contains(*c));
+        let found =
+            starts.map(|(at, _)| (at, opening(&self.held[at..], names))).find(|(_, found)| *found != Opening::No);
+        let at = found.as_ref().map_or(self.held.len(), |(at, _)| *at);
+        // White space in front of a call belongs to neither.
+        let n_certain = self.held[..at].trim_end().len();
+        let words: String = self.held.drain(..n_certain).collect();
+        if !words.is_empty() {
+            parts.push(Part::Text(words));
         }
-        if let Some(at) = self.held.find(&opening) {
-            // White space in front of a call belongs to neither.
-            let words = self.held[..at].trim_end().to_owned();
-            if !words.is_empty() {
-                parts.push(Part::Text(words));
-            }
-            self.held.drain(..at + opening.len());
-            self.state = State::Name;
-            return true;
-        }
-        let n = self.n_certain(&opening);
-        if n > 0 {
-            parts.push(Part::Text(self.held.drain(..n).collect()));
-        }
-        false
+        let Some((at, Opening::Yes { name, n })) = found else { return false };
+        self.held.drain(..at - n_certain + n);
+        parts.push(Part::Name(name));
+        self.state = State::Arguments { depth: 0, in_text: false, is_escaped: false };
+        true
     }
 
-    /// Bytes that belong to no call whatever comes: all but white space at the end, or that and a part of an opening.
-    fn n_certain(&self, opening: &str) -> usize {
-        let is_opening = |at: &usize| opening.starts_with(&self.held[*at..]);
-        let mut starts = self.held.char_indices().map(|(at, _)| at);
-        let at = starts.find(is_opening).unwrap_or(self.held.len());
-        self.held[..at].trim_end().len()
+    fn words_before_mark(&mut self, parts: &mut Vec<Part>) -> bool {
+        let mark = [self.marks.begin, self.marks.open].concat();
+        let is_mark = |at: &usize| mark.starts_with(&self.held[*at..]) || self.held[*at..].starts_with(&mark);
+        let at = self.held.char_indices().map(|(at, _)| at).find(is_mark).unwrap_or(self.held.len());
+        let is_whole = self.held[at..].starts_with(&mark);
+        let n_certain = self.held[..at].trim_end().len();
+        let words: String = self.held.drain(..n_certain).collect();
+        if !words.is_empty() {
+            parts.push(Part::Text(words));
+        }
+        if is_whole {
+            self.held.drain(..at - n_certain + mark.len());
+            self.state = State::Name;
+        }
+        is_whole
     }
 
     fn arguments(&mut self, parts: &mut Vec<Part>) -> bool {
@@ -157,7 +154,35 @@ impl Reader {
         end.is_some()
     }
 
-    fn behind(&mut self) -> bool {
+    fn behind(&mut self, parts: &mut Vec<Part>) -> bool {
+        if let Some(names) = &self.names {
+            // The object ends, and another one may follow.
+            let rest = self.held.trim_start();
+            let Some(rest) = rest.strip_prefix('}').or_else(|| self.is_closed.then_some(rest)) else {
+                if !rest.is_empty() {
+                    self.state = State::Over;
+                }
+                return !rest.is_empty();
+            };
+            self.held = rest.to_owned();
+            self.is_closed = true;
+            let Some(n) = trail(&self.held) else { return false };
+            self.held.drain(..n);
+            match opening(&self.held, names) {
+                Opening::Yes { name, n } => {
+                    self.held.drain(..n);
+                    parts.push(Part::Name(name));
+                    self.is_closed = false;
+                    self.state = State::Arguments { depth: 0, in_text: false, is_escaped: false };
+                    return true;
+                }
+                Opening::Partial => return false,
+                Opening::No if n > 0 => return true,
+                Opening::No => {}
+            }
+            self.state = State::Over;
+            return true;
+        }
         let next = self.marks.next.map(|next| [self.marks.close, next, self.marks.open].concat());
         let end = [self.marks.close, self.marks.end].concat();
         let may_come = |text: &str| text.len() > self.held.len() && text.starts_with(&self.held);

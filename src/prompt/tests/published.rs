@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::prompt::turns::{self, Turn};
+use crate::prompt::{Call, CallStyle, Choice, Tool, Toolbox, tools};
 
 /// The least share of templates that we write as jinja2 does.
 const LEAST_PERCENT: usize = 97;
@@ -47,6 +48,23 @@ enum Verdict {
     },
 }
 
+/// The templates by their names, if there are some.
+fn sources() -> Option<BTreeMap<String, String>> {
+    let Some(folder) = env::var_os("PROXYTUNE_TEMPLATES") else {
+        println!("skipped: PROXYTUNE_TEMPLATES names no folder of templates");
+        return None;
+    };
+    let mut sources = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("PROXYTUNE_TEMPLATES is a folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "jinja") {
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            sources.insert(name, fs::read_to_string(&path).expect("UTF-8"));
+        }
+    }
+    Some(sources)
+}
+
 /// The messages as jinja2 is given them, with the system message where it is and in front of the first user message.
 fn both_ways(conversation: &Conversation) -> [Value; 2] {
     let turns: Vec<_> =
@@ -56,10 +74,9 @@ fn both_ways(conversation: &Conversation) -> [Value; 2] {
 }
 
 /// What jinja2 writes, for each template two texts a conversation.
-fn by_jinja2(sources: &BTreeMap<String, String>, conversations: &[Conversation]) -> BTreeMap<String, Vec<Fate>> {
+fn by_jinja2(sources: &BTreeMap<String, String>, conversations: &[Value]) -> BTreeMap<String, Vec<Fate>> {
     let python = env::var_os("PROXYTUNE_PYTHON").unwrap_or_else(|| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/jinja.py");
-    let conversations: Vec<_> = conversations.iter().flat_map(both_ways).collect();
     let given = json!({ "sources": sources, "conversations": conversations, "now": NOW });
     let mut child = Command::new(python)
         .arg(script)
@@ -110,20 +127,10 @@ fn verdict(ours: Fate, [apart, merged]: &[Fate; 2], system: Option<&str>) -> Ver
 
 #[test]
 fn published_templates_are_written_as_jinja2_writes_them() {
-    let Some(folder) = env::var_os("PROXYTUNE_TEMPLATES") else {
-        println!("skipped: PROXYTUNE_TEMPLATES names no folder of templates");
-        return;
-    };
-    let mut sources = BTreeMap::new();
-    for entry in fs::read_dir(folder).expect("PROXYTUNE_TEMPLATES is a folder") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|extension| extension == "jinja") {
-            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            sources.insert(name, fs::read_to_string(&path).expect("UTF-8"));
-        }
-    }
+    let Some(sources) = sources() else { return };
     let conversations = conversations();
-    let expected = by_jinja2(&sources, &conversations);
+    let given: Vec<_> = conversations.iter().flat_map(both_ways).collect();
+    let expected = by_jinja2(&sources, &given);
     // The templates, not the conversations: one counts by the worst that becomes of it.
     let (mut n_equal, mut n_of_theirs) = (0, 0);
     for (name, source) in &sources {
@@ -150,5 +157,68 @@ fn published_templates_are_written_as_jinja2_writes_them() {
     }
     let n = sources.len() - n_of_theirs;
     println!("{n_equal} of {n} templates are written as jinja2 writes them; it fails on {n_of_theirs} more");
+    assert!(n > 0 && n_equal * 100 >= n * LEAST_PERCENT, "{n_equal} of {n}");
+}
+
+/// A conversation in which a tool was called, and the same as chat APIs have it.
+fn with_tools() -> (Conversation, Value) {
+    let parameters = json!({
+        "type": "object",
+        "properties": {"city": {"type": "string", "description": "A city, as in \"Bern\" <|im_end|> [INST]"}, "n": {"type": "integer", "default": 3}},
+        "required": ["city"],
+    });
+    let tool = |name: &str| Tool {
+        name: name.to_owned(),
+        description: Some("Looks \u{fc}p <s>.".to_owned()),
+        parameters: parameters.clone(),
+        strict: false,
+    };
+    let toolbox = Toolbox { tools: vec![tool("weather"), tool("news")], choice: Choice::Auto, parallel: true };
+    let arguments = json!({"city": "B\u{e9}rn <|eot_id|>", "n": 2});
+    let mut conversation = conversation(&["system: Be brief.", "user: How warm is it?", "assistant: ", "user: Thanks"]);
+    let call = Call { id: "call_1".to_owned(), name: "weather".to_owned(), arguments: arguments.to_string() };
+    conversation.messages[2].calls = vec![call];
+    let result = Message { answers: Some("call_1".to_owned()), ..Message::new(Speaker::Tool, "20 \u{b0}C <|im_end|>") };
+    conversation.messages.insert(3, result);
+    conversation.messages.insert(4, Message::new(Speaker::Assistant, "It is warm."));
+    let id = tools::call_id(0, 0);
+    let function = json!({"name": "weather", "arguments": arguments});
+    let messages = json!([
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "How warm is it?"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": id, "type": "function", "function": function}]},
+        {"role": "tool", "content": "20 \u{b0}C <|im_end|>", "tool_call_id": id, "name": "weather"},
+        {"role": "assistant", "content": "It is warm."},
+        {"role": "user", "content": "Thanks"},
+    ]);
+    let tools: Value = toolbox.tools.iter().map(Tool::described).collect();
+    conversation.tools = Some(toolbox);
+    (conversation, json!({"messages": messages, "tools": tools}))
+}
+
+#[test]
+fn tools_are_written_as_jinja2_writes_them() {
+    let Some(sources) = sources() else { return };
+    let style = |source: &String| CallStyle::of(&Template::new(source, "<s>", "</s>").ok()?);
+    let sources: BTreeMap<_, _> = sources.into_iter().filter(|(_, source)| style(source).is_some()).collect();
+    let (conversation, given) = with_tools();
+    let expected = by_jinja2(&sources, &[given]);
+    let (mut n_equal, mut n_of_theirs) = (0, 0);
+    let mut by_style: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, source) in &sources {
+        match (ours(source, &conversation), &expected[name][0]) {
+            (Ok(ours), Ok(expected)) if ours == *expected => {
+                n_equal += 1;
+                *by_style.entry(format!("{:?}", style(source).expect("it has one"))).or_default() += 1;
+            }
+            // One that takes no system message beside tools is given it in front of the user's.
+            (_, Err(_)) => n_of_theirs += 1,
+            (ours, expected) => println!("differs  {name}\n  ours     {ours:?}\n  expected {expected:?}"),
+        }
+    }
+    let n = sources.len() - n_of_theirs;
+    println!(
+        "{n_equal} of {n} that take tools are written as jinja2 writes them; it fails on {n_of_theirs} more; {by_style:?}"
+    );
     assert!(n > 0 && n_equal * 100 >= n * LEAST_PERCENT, "{n_equal} of {n}");
 }

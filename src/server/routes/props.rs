@@ -29,19 +29,20 @@ pub async fn read(
     let base = about.base();
     let name = |token: &Option<Named>| token.as_ref().map(|token| token.text.clone()).unwrap_or_default();
     let can = |what: &[&str], is: bool| what.iter().map(|what| ((*what).to_owned(), json!(is))).collect::<Vec<_>>();
-    let nothing = can(
+    let nothing = can(&["supports_preserve_reasoning", "supports_reasoning_effort"], false);
+    let all = can(
         &[
             "supports_tools",
             "supports_tool_calls",
             "supports_parallel_tool_calls",
             "supports_object_arguments",
-            "supports_preserve_reasoning",
-            "supports_reasoning_effort",
+            "supports_system_role",
+            "supports_string_content",
+            "supports_typed_content",
         ],
-        false,
+        true,
     );
-    let text = can(&["supports_system_role", "supports_string_content", "supports_typed_content"], true);
-    let caps: serde_json::Map<_, _> = nothing.into_iter().chain(text).collect();
+    let caps: serde_json::Map<_, _> = nothing.into_iter().chain(all).collect();
     let pairs: serde_json::Map<_, _> =
         model.served.pairs.iter().zip(&about.alphas).map(|(name, alpha)| (name.clone(), json!(alpha))).collect();
     Ok(Json(json!({

@@ -195,7 +195,7 @@ fn properties_say_what_a_model_is_and_not_where() {
     assert_eq!((&defaults["n_ctx"], &props["total_slots"]), (&json!(256), &json!(2)));
     assert_eq!(defaults["params"]["temperature"], 0.0);
     assert_eq!(props["model_path"], "base.gguf");
-    assert_eq!(props["chat_template_caps"]["supports_tools"], false);
+    assert_eq!(props["chat_template_caps"]["supports_tools"], true);
     assert_eq!(props["modalities"], json!({"vision": false, "audio": false, "video": false}));
     assert!(!props["chat_template"].as_str().expect("a text").is_empty(), "the expert's");
     assert_eq!(server.get("/props?model=demo:base").ok()["chat_template"], "");

@@ -50,7 +50,7 @@ fn models_are_listed_and_shown() {
         assert_eq!(model["digest"].as_str().map(str::len), Some(64));
         let shown = server.post("/api/show", &json!({"model": name})).ok();
         assert_eq!(shown["details"], model["details"]);
-        assert_eq!(shown["capabilities"], json!(["completion"]));
+        assert_eq!(shown["capabilities"], json!(["completion", "tools"]));
         assert_eq!(shown["model_info"]["llama.context_length"], 512);
         let reply = server.post("/api/chat", &body(json!({"model": name, "stream": false}))).ok();
         assert_eq!(reply["model"], *name);

@@ -64,7 +64,7 @@ pub async fn show(State(app): State<Arc<App>>, Object(mut body): Object) -> Resu
     Ok(Json(json!({
         "modelfile": "", "license": "", "parameters": parameters(&model.served.defaults),
         "template": facts.template.as_deref().unwrap_or("{{ .Prompt }}"), "details": facts.details(),
-        "modified_at": timestamp(&app), "capabilities": ["completion"],
+        "modified_at": timestamp(&app), "capabilities": ["completion", "tools"],
         "model_info": {
             "general.architecture": family, "general.basename": model.id(), "general.parameter_count": facts.n_params,
             // What a request can have; the models may have been trained on more.
