@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-vulkan test-clients community header notices install lint bench bench-peers grown setup
+.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-vulkan test-clients community header notices install lint bench bench-forms bench-peers grown setup
 
 # As in .cargo/config.toml, without AMX.
 NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
@@ -135,6 +135,11 @@ bench: setup grown
 	$(BENCH) --bench offset --bench lockstep --bench many --bench serve
 	$(BENCH) -p proxytune-sampler
 	$(BENCH) -p proxytune-kernels
+
+# Answers held to the JSON schemas of two public suites, beside llama.cpp's converter: some twenty minutes. FORMS_SUITE and
+# FORMS_SCHEMAS name the folders (without them it says where they come from), FORMS_MODEL a GGUF file for its vocabulary.
+bench-forms: setup
+	$(BENCH) --bench forms
 
 # The demo trio at 1.1 B and 0.12 B parameters, with the same function, under target/: 2.0 GB, about a minute.
 grown:

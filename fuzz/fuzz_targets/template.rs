@@ -28,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
         };
         Message::new(speaker, text)
     };
-    let conversation = Conversation { messages: texts.take(8).map(message).collect(), prefix: String::new() };
+    let conversation = Conversation { messages: texts.take(8).map(message).collect(), ..Conversation::default() };
     let written = render(&source, &conversation);
     if !source.contains("strftime_now") {
         assert_eq!(written, render(&source, &conversation));

@@ -4,6 +4,8 @@
 
 #[path = "../../src/arithmetic/mod.rs"]
 pub mod arithmetic;
+#[path = "../../src/constraint/mod.rs"]
+pub mod constraint;
 #[path = "../../src/contained.rs"]
 pub mod contained;
 #[path = "../../src/gguf/mod.rs"]
@@ -12,6 +14,29 @@ pub mod gguf;
 pub mod llama {
     pub type Token = i32;
 
+    /// What of its errors grammars have.
+    #[derive(Debug)]
+    pub enum Error {
+        Grammar { reason: String },
+    }
+
+    #[path = "../../../src/llama"]
+    pub mod gbnf {
+        //! As the file of that name has it.
+
+        #[path = "gbnf/graph.rs"]
+        mod graph;
+        #[path = "gbnf/reader.rs"]
+        mod reader;
+
+        pub use reader::MAX_DEPTH;
+
+        pub fn check(grammar: &str) -> Result<(), String> {
+            graph::Graph::of(&reader::rules(grammar)?).check()
+        }
+    }
+    #[path = "../../../src/llama/grammar.rs"]
+    pub mod grammar;
     #[path = "../../../src/llama/parts.rs"]
     mod parts;
     #[path = "../../../src/llama/specials.rs"]
@@ -21,8 +46,12 @@ pub mod llama {
 
     pub mod pieces;
 }
+#[path = "../../src/parameter.rs"]
+pub mod parameter;
 #[path = "../../src/prompt/mod.rs"]
 pub mod prompt;
+#[path = "../../src/sampling/mod.rs"]
+pub mod sampling;
 #[path = "../../src/text_file.rs"]
 pub mod text_file;
 #[path = "../../src/vocab/mod.rs"]

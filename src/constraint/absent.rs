@@ -49,6 +49,10 @@ impl Constraint {
         match *self {}
     }
 
+    pub fn forced_bytes(&mut self) -> Vec<u8> {
+        match *self {}
+    }
+
     pub fn forced(&mut self) -> Vec<u32> {
         match *self {}
     }

@@ -89,12 +89,14 @@ impl Constraint {
         self.matcher.consume_token(token).map_err(|error| Refused::Step(in_words(&error)))
     }
 
-    /// The tokens that spell what has to come next, as far as there is no choice: the longest ones first. Others may spell it too.
+    /// What has to come next, as far as there is no choice.
+    pub fn forced_bytes(&mut self) -> Vec<u8> {
+        if self.has_ended { Vec::new() } else { self.matcher.compute_ff_bytes() }
+    }
+
+    /// The tokens that spell it, the longest ones first. Others may spell it too.
     pub fn forced(&mut self) -> Vec<TokenId> {
-        if self.has_ended {
-            return Vec::new();
-        }
-        let bytes = self.matcher.compute_ff_bytes();
+        let bytes = self.forced_bytes();
         match self.matcher.tok_env() {
             Ok(env) if !bytes.is_empty() => env.tok_trie().greedy_tokenize(&bytes),
             _ => Vec::new(),

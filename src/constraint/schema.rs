@@ -79,7 +79,7 @@ pub(super) fn kept_value(mut value: Value, is_lax: bool, compiles: Compiles<'_>)
     }
     narrow(&mut value);
     while let Err(reason) = compiles(&value) {
-        let Some((place, keyword)) = culprit(&value, compiles) else { return Err(reason) };
+        let Some((place, keyword)) = culprit(&value, compiles) else { return Err(in_words(None, reason)) };
         let refused = format!("{}: {}", shown(&place, keyword.unwrap_or_default()), in_words(keyword, reason));
         match keyword {
             Some(keyword) if is_lax && notes.len() < MAX_LEFT_OUT => leave_out(&mut value, &place, keyword),

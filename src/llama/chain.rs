@@ -386,7 +386,13 @@ impl Chain {
     /// Tokens that spell what has to come next, where the form leaves no choice. Others may spell it too, so they are drafts.
     #[must_use]
     pub fn forced(&self) -> Vec<Token> {
-        self.constrained.map_or_else(Vec::new, Constrained::forced)
+        let Some(constrained) = self.constrained else { return Vec::new() };
+        let bytes = constrained.forced_bytes();
+        if bytes.is_empty() {
+            return Vec::new();
+        }
+        // As the model has learnt to write it, unless its tokenizer puts something in front.
+        self.model.written_as(&bytes).unwrap_or_else(|| constrained.forced())
     }
 
     /// Tells penalties and their like what the prompt holds; the grammar covers the answer alone.

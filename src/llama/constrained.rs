@@ -64,7 +64,13 @@ impl Constrained {
         unsafe { state(self.0.as_ptr()) }.now.is_complete()
     }
 
-    /// Tokens that spell what has to come next.
+    /// What has to come next, as far as there is no choice.
+    pub fn forced_bytes(self) -> Vec<u8> {
+        // SAFETY: as above.
+        unsafe { state(self.0.as_ptr()) }.now.forced_bytes()
+    }
+
+    /// Tokens that spell it, the longest ones first.
     pub fn forced(self) -> Vec<Token> {
         // SAFETY: as above.
         let state = unsafe { state(self.0.as_ptr()) };

@@ -100,6 +100,15 @@ impl Model {
         Ok(tokens)
     }
 
+    /// The tokens that the tokenizer makes of a text, if they spell just that.
+    pub(super) fn written_as(&self, bytes: &[u8]) -> Option<Vec<Token>> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let tokens = self.tokenize_as(text, Flags { add_special: false, parse_special: false }).ok()?;
+        let mut spelled = Vec::with_capacity(bytes.len());
+        tokens.iter().try_for_each(|&token| self.append_piece(token, &mut spelled)).ok()?;
+        (spelled == bytes).then_some(tokens)
+    }
+
     fn tokenize_part(&self, text: &str, flags: Flags) -> Result<Vec<Token>, Error> {
         // llama.cpp splits some vocabularies with a recursive std::regex: about 320 bytes of stack a character of the
         // longest match. Long ones go to a thread whose stack can hold them.
