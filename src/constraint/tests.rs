@@ -190,6 +190,9 @@ fn grammars_that_never_lead_back_are_followed() {
         assert_eq!(follow(&form(grammar), right), Ok(()), "{grammar}");
         assert!(follow(&form(grammar), wrong).is_err(), "{grammar}");
     }
+    let nested = format!("root ::= {}\"a\"{}", "(".repeat(100), ")+".repeat(100));
+    let refused = form(&nested).check().expect_err("refused").to_string();
+    assert_eq!(refused, "the grammar cannot be used: its parentheses nest deeper than can be followed");
     for theirs in [
         "root ::= \"(\" root \")\" | \"a\"",
         "root ::= nowhere",

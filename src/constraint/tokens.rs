@@ -97,7 +97,7 @@ impl Tokens {
             Form::Grammar(grammar) => {
                 let lark = gbnf::terminals(grammar)
                     .ok_or_else(|| Refused::Grammar("rules lead back to themselves".to_owned()))?;
-                (self.matcher(TopLevelGrammar::from_lark(lark)).map_err(Refused::Grammar)?, Vec::new())
+                (self.matcher(TopLevelGrammar::from_lark(lark)).map_err(of_grammar)?, Vec::new())
             }
             Form::Calls(calls) => {
                 let (lark, notes) = calls::lark(calls, &|schema| self.compiles(schema)).map_err(Refused::Calls)?;
@@ -134,6 +134,16 @@ impl Tokens {
         }
         Ok(matcher)
     }
+}
+
+/// What llguidance says of a grammar that was written anew for it: its places and words are not the ones that were typed.
+fn of_grammar(reason: String) -> Refused {
+    if reason.contains("too deeply nested") {
+        return Refused::Grammar("its parentheses nest deeper than can be followed".to_owned());
+    }
+    let is_place = |text: &str| text.chars().all(|c| c.is_ascii_digit() || "() at".contains(c));
+    let words = reason.split_once(": ").filter(|(place, _)| is_place(place)).map(|(_, words)| words.to_owned());
+    Refused::Grammar(words.unwrap_or(reason))
 }
 
 impl Form {
