@@ -4,13 +4,13 @@
 
 #![cfg_attr(not(feature = "constraint"), allow(unreachable_code, reason = "there is no constraint then"))]
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_char;
 use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
 use super::Token;
-use super::table::{self, Table, allocated};
+use super::table::{self, Table, state, with_state};
 use crate::constraint::{Constraint, Refused};
 
 /// A sampler of this kind that a chain owns.
@@ -32,14 +32,14 @@ static TABLE: Table = Table::new(sys::llama_sampler_i {
     apply: Some(apply),
     reset: Some(reset),
     clone: Some(clone),
-    free: Some(free),
+    free: Some(table::free::<State>),
     ..table::NONE
 });
 
 impl Constrained {
     /// A new sampler, owned by the caller until a chain takes it.
     pub fn create(constraint: Constraint) -> NonNull<sys::llama_sampler> {
-        with_state(State { beginning: constraint.clone(), now: constraint, failure: None })
+        with_state(&TABLE, State { beginning: constraint.clone(), now: constraint, failure: None })
     }
 
     /// The sampler, if it is of this kind.
@@ -55,40 +55,27 @@ impl Constrained {
     /// Why everything is masked, if it is.
     pub fn failure(self) -> Option<Refused> {
         // SAFETY: `of` saw that it is ours, and the chain that owns it is borrowed by one thread.
-        unsafe { state(self.0.as_ptr()) }.failure.clone()
+        unsafe { state::<State>(self.0.as_ptr()) }.failure.clone()
     }
 
     /// Whether the answer may end here.
     pub fn is_complete(self) -> bool {
         // SAFETY: as above.
-        unsafe { state(self.0.as_ptr()) }.now.is_complete()
+        unsafe { state::<State>(self.0.as_ptr()) }.now.is_complete()
     }
 
     /// What has to come next, as far as there is no choice.
     pub fn forced_bytes(self) -> Vec<u8> {
         // SAFETY: as above.
-        unsafe { state(self.0.as_ptr()) }.now.forced_bytes()
+        unsafe { state::<State>(self.0.as_ptr()) }.now.forced_bytes()
     }
 
     /// Tokens that spell it, the longest ones first.
     pub fn forced(self) -> Vec<Token> {
         // SAFETY: as above.
-        let state = unsafe { state(self.0.as_ptr()) };
+        let state = unsafe { state::<State>(self.0.as_ptr()) };
         state.now.forced().into_iter().map(u32::cast_signed).collect()
     }
-}
-
-fn with_state(state: State) -> NonNull<sys::llama_sampler> {
-    let state: *mut c_void = Box::into_raw(Box::new(state)).cast();
-    // SAFETY: the table is static and never written to; the box belongs to the sampler until `free`.
-    allocated(unsafe { sys::llama_sampler_init((&raw const TABLE.iface).cast_mut(), state) })
-}
-
-/// # Safety
-/// `sampler` is ours, and nobody else uses its state.
-unsafe fn state<'a>(sampler: *const sys::llama_sampler) -> &'a mut State {
-    // SAFETY: `ctx` is the box that `with_state` made.
-    unsafe { &mut *(*sampler).ctx.cast::<State>() }
 }
 
 /// As llama.cpp calls the sampler that does the same.
@@ -98,7 +85,7 @@ unsafe extern "C" fn name(_: *const sys::llama_sampler) -> *const c_char {
 
 unsafe extern "C" fn accept(sampler: *mut sys::llama_sampler, token: sys::llama_token) {
     // SAFETY: llama.cpp passes our sampler, to one thread at a time.
-    let state = unsafe { state(sampler) };
+    let state = unsafe { state::<State>(sampler) };
     if let Err(refused) = state.now.accept(token.cast_unsigned()) {
         state.failure.get_or_insert(refused);
     }
@@ -106,7 +93,7 @@ unsafe extern "C" fn accept(sampler: *mut sys::llama_sampler, token: sys::llama_
 
 unsafe extern "C" fn apply(sampler: *mut sys::llama_sampler, array: *mut sys::llama_token_data_array) {
     // SAFETY: llama.cpp passes our sampler, to one thread at a time, and a valid array of `size` candidates.
-    let (state, array) = unsafe { (state(sampler), &mut *array) };
+    let (state, array) = unsafe { (state::<State>(sampler), &mut *array) };
     if array.data.is_null() {
         return;
     }
@@ -129,17 +116,11 @@ unsafe extern "C" fn apply(sampler: *mut sys::llama_sampler, array: *mut sys::ll
 
 unsafe extern "C" fn reset(sampler: *mut sys::llama_sampler) {
     // SAFETY: llama.cpp passes our sampler, to one thread at a time.
-    let state = unsafe { state(sampler) };
+    let state = unsafe { state::<State>(sampler) };
     (state.now, state.failure) = (state.beginning.clone(), None);
 }
 
 unsafe extern "C" fn clone(sampler: *const sys::llama_sampler) -> *mut sys::llama_sampler {
     // SAFETY: llama.cpp passes our sampler, to one thread at a time.
-    with_state(unsafe { state(sampler) }.clone()).as_ptr()
-}
-
-/// Frees the state only: llama.cpp deletes the shell.
-unsafe extern "C" fn free(sampler: *mut sys::llama_sampler) {
-    // SAFETY: `ctx` is the box that `with_state` made, and llama.cpp frees a sampler once.
-    drop(unsafe { Box::from_raw((*sampler).ctx.cast::<State>()) });
+    with_state(&TABLE, unsafe { state::<State>(sampler) }.clone()).as_ptr()
 }

@@ -9,12 +9,12 @@
 //! The position is the number of tokens that were accepted since it was new or reset, those of the prompt included where
 //! a chain is told them.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_char;
 use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
-use super::table::{self, Table, allocated};
+use super::table::{self, Table, state, with_state};
 use crate::arithmetic::noise;
 
 /// What the sampler's `ctx` points to.
@@ -30,26 +30,13 @@ static TABLE: Table = Table::new(sys::llama_sampler_i {
     apply: Some(apply),
     reset: Some(reset),
     clone: Some(clone),
-    free: Some(free),
+    free: Some(table::free::<State>),
     ..table::NONE
 });
 
 /// A new sampler, owned by the caller until a chain takes it.
 pub(super) fn create(seed: u32) -> NonNull<sys::llama_sampler> {
-    with_state(State { seed, position: 0 })
-}
-
-fn with_state(state: State) -> NonNull<sys::llama_sampler> {
-    let state: *mut c_void = Box::into_raw(Box::new(state)).cast();
-    // SAFETY: the table is static and never written to; the box belongs to the sampler until `free`.
-    allocated(unsafe { sys::llama_sampler_init((&raw const TABLE.iface).cast_mut(), state) })
-}
-
-/// # Safety
-/// `sampler` is ours, and nobody else uses its state.
-unsafe fn state<'a>(sampler: *const sys::llama_sampler) -> &'a mut State {
-    // SAFETY: `ctx` is the box that `with_state` made.
-    unsafe { &mut *(*sampler).ctx.cast::<State>() }
+    with_state(&TABLE, State { seed, position: 0 })
 }
 
 unsafe extern "C" fn name(_: *const sys::llama_sampler) -> *const c_char {
@@ -58,7 +45,7 @@ unsafe extern "C" fn name(_: *const sys::llama_sampler) -> *const c_char {
 
 unsafe extern "C" fn accept(sampler: *mut sys::llama_sampler, _: sys::llama_token) {
     // SAFETY: llama.cpp passes our sampler, to one thread at a time.
-    let state = unsafe { state(sampler) };
+    let state = unsafe { state::<State>(sampler) };
     state.position = state.position.wrapping_add(1);
 }
 
@@ -82,18 +69,12 @@ unsafe extern "C" fn apply(sampler: *mut sys::llama_sampler, array: *mut sys::ll
 
 unsafe extern "C" fn reset(sampler: *mut sys::llama_sampler) {
     // SAFETY: llama.cpp passes our sampler, to one thread at a time.
-    unsafe { state(sampler) }.position = 0;
+    unsafe { state::<State>(sampler) }.position = 0;
 }
 
 unsafe extern "C" fn clone(sampler: *const sys::llama_sampler) -> *mut sys::llama_sampler {
     // SAFETY: llama.cpp passes our sampler, to one thread at a time.
-    with_state(*unsafe { state(sampler) }).as_ptr()
-}
-
-/// Frees the state only: llama.cpp deletes the shell.
-unsafe extern "C" fn free(sampler: *mut sys::llama_sampler) {
-    // SAFETY: `ctx` is the box that `with_state` made, and llama.cpp frees a sampler once.
-    drop(unsafe { Box::from_raw((*sampler).ctx.cast::<State>()) });
+    with_state(&TABLE, *unsafe { state::<State>(sampler) }).as_ptr()
 }
 
 #[cfg(test)]

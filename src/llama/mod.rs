@@ -37,6 +37,7 @@ pub mod overrides;
 mod parts;
 mod pieces;
 pub mod probe;
+mod raw_chain;
 pub mod rpc;
 mod specials;
 mod spelling;
