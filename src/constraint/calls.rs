@@ -6,8 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::culprit::Compiles;
 use super::form::Calls;
+use super::narrow::TYPED;
 use super::schema::{self, MAX_BYTES, Schema};
 use crate::prompt::Choice;
+use crate::prompt::calls::AROUND;
 
 /// The grammar, and what of the tools' schemas it does not keep.
 pub(super) fn lark(calls: &Calls, compiles: Compiles<'_>) -> Result<(String, Vec<String>), String> {
@@ -27,7 +29,8 @@ pub(super) fn lark(calls: &Calls, compiles: Compiles<'_>) -> Result<(String, Vec
             return Err(told(format!("at most {MAX_BYTES} bytes are accepted")));
         }
         let parameters = of_object(tool.parameters.clone());
-        let Schema { value, notes: dropped } = schema::kept_value(parameters, !tool.strict, compiles).map_err(told)?;
+        let Schema { value, notes: dropped, .. } =
+            schema::kept_value(parameters, !tool.strict, compiles).map_err(told)?;
         notes.extend(dropped.into_iter().map(told));
         let opening = [marks.open, &tool.name, marks.between].concat();
         let arguments = schema::written(value).to_string();
@@ -46,7 +49,7 @@ pub(super) fn lark(calls: &Calls, compiles: Compiles<'_>) -> Result<(String, Vec
         return Ok((rules, notes));
     }
     if let Some(answer) = &calls.answer {
-        let Schema { value, notes: dropped } = schema::kept(answer, compiles)?;
+        let Schema { value, notes: dropped, .. } = schema::kept(answer, compiles)?;
         notes.extend(dropped);
         add("answer", &format!("%json {}", schema::written(value)));
         add("start", &format!("answer | {}", behind(marks.begin)));
@@ -69,17 +72,20 @@ pub(super) fn lark(calls: &Calls, compiles: Compiles<'_>) -> Result<(String, Vec
     }
     if calls.style.is_json() {
         let mut openings = (Vec::new(), Vec::new());
+        // What the reader passes over, and no more than a model writes that comes to an end.
+        let around = AROUND.map(escaped).join("|");
+        let around = format!(r"(\s|{around}){{0,{MAX_AROUND}}}");
         for (i, (tool, arguments)) in callable.iter().enumerate() {
             let opening = format!(r#"\{{\s*"name"\s*:\s*"{}"\s*,\s*"(arguments|parameters)"\s*:"#, escaped(tool));
             add(&format!("to_{i}[lazy]"), &format!(r"/(.|\n)*{opening}/"));
-            add(&format!("next_{i}[lazy]"), &format!("/{AROUND}{opening}/"));
+            add(&format!("next_{i}[lazy]"), &format!("/{around}{opening}/"));
             add(&format!("bare_{i}"), &format!("\" \"? %json {arguments} CLOSE"));
             openings.0.push(format!("to_{i} bare_{i}"));
             openings.1.push(format!("next_{i} bare_{i}"));
             ends.push(opening);
         }
         add("CLOSE", r"/\s{0,8}\}/");
-        add("BEHIND", &format!("/{AROUND}/"));
+        add("BEHIND", &format!("/{around}/"));
         let more = if calls.toolbox.parallel {
             format!("({}){{0,{MAX_MORE}}}", openings.1.join(" | "))
         } else {
@@ -94,16 +100,14 @@ pub(super) fn lark(calls: &Calls, compiles: Compiles<'_>) -> Result<(String, Vec
 
 /// Calls behind the first: a model that repeats itself comes to an end.
 const MAX_MORE: usize = 15;
-/// What models write around calls that they do not mark as they were told.
-const AROUND: &str = r"(\s|[,;`]|json|<\/?tool(s|_call)?>){0,12}";
+/// Marks and white space around a call.
+const MAX_AROUND: usize = 12;
 
 /// A schema of an object, which arguments are.
 fn of_object(schema: Value) -> Value {
     match schema {
         Value::Object(mut fields) => {
-            let is_typed = ["type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"]
-                .iter()
-                .any(|name| fields.contains_key(*name));
+            let is_typed = TYPED.iter().any(|name| fields.contains_key(*name));
             if !is_typed {
                 fields.insert("type".to_owned(), json!("object"));
             }

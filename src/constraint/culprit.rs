@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use llguidance::Matcher;
 use serde_json::{Map, Value};
 
 use super::walk::{Place, every, pointer};
@@ -37,18 +38,21 @@ const KEPT: [&str; 23] = [
     "type",
 ];
 
-/// What llguidance says of a schema.
-pub(super) type Compiles<'a> = &'a dyn Fn(&Value) -> Result<(), String>;
+/// What llguidance makes of a schema.
+pub(super) type Compiles<'a> = &'a dyn Fn(&Value) -> Result<Matcher, String>;
 
-/// The smallest part that is refused, and the keyword without which it would not be, if it is one alone.
+/// The smallest part that is refused, and the keyword without which it would not be, if it is one alone. Nothing, or no keyword,
+/// where it takes too long to find.
 pub(super) fn culprit(schema: &Value, compiles: Compiles<'_>) -> Option<(Place, Option<&'static str>)> {
     let began = Instant::now();
-    let is_kept =
-        |fields: &Map<String, Value>| began.elapsed() >= SEARCH_TIME || compiles(&by_itself(schema, fields)).is_ok();
-    let (place, fields) = every(schema).into_iter().take(MAX_TRIED).find(|(_, fields)| !is_kept(fields))?;
+    let is_seen_as = |is_kept: bool, fields: &Map<String, Value>| {
+        began.elapsed() < SEARCH_TIME && compiles(&by_itself(schema, fields)).is_ok() == is_kept
+    };
+    let mut parts = every(schema).into_iter().take(MAX_TRIED);
+    let (place, fields) = parts.find(|(_, fields)| is_seen_as(false, fields))?;
     let is_it = |keyword: &&str| {
         let mut without = fields.clone();
-        without.shift_remove(*keyword).is_some() && is_kept(&without)
+        without.shift_remove(*keyword).is_some() && is_seen_as(true, &without)
     };
     Some((place, KEPT.into_iter().find(is_it)))
 }

@@ -1,11 +1,12 @@
 //! Answers of a given form: which tokens may come next behind those that were chosen.
 //!
-//! In: a [`Form`], which is a JSON schema, a regular expression, or calls of tools, and the bytes of every token. Out: masks,
+//! In: a [`Form`], which is a JSON schema, a regular expression, a grammar, or calls of tools, and the bytes of every token. Out: masks,
 //! and the bytes that have to come next. llguidance computes them. What it cannot keep is refused, and so is what it would
 //! pass over in silence (`schema` knows what that is): a form that is accepted is kept. Where a schema may be kept loosely,
 //! what cannot be kept is left out and named.
 //!
-//! The feature `constraint` does it; without that every form is refused. Compiling and every step have budgets, no panic leaves this room, and nothing here knows a model.
+//! The feature `constraint` does it; without that every form is refused. Compiling and every step have budgets, no panic leaves
+//! this room, and nothing here knows a model.
 
 #[cfg(not(feature = "constraint"))]
 mod absent;

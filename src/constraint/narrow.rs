@@ -15,7 +15,7 @@ const OF_TYPES: [(&str, &[&str]); 3] = [
     ("string", &["pattern", "format", "minLength", "maxLength"]),
 ];
 /// Keywords that say of a document what it is otherwise.
-const TYPED: [&str; 7] = ["type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf"];
+pub(super) const TYPED: [&str; 7] = ["type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf"];
 /// Whole numbers of more digits are not read exactly by every program.
 const MOST: i64 = 999_999_999_999_999;
 

@@ -4,6 +4,7 @@
 //! Keywords that no draft knows are notes, as the standard has it, and so are formats that llguidance does not know. What it
 //! refuses itself is narrowed down to the smallest part of the schema that it refuses, and to a keyword of that.
 
+use llguidance::Matcher;
 use serde_json::{Map, Value, json};
 
 use super::culprit::{Compiles, culprit, leave_out};
@@ -45,10 +46,10 @@ const REFUSED: [&str; 21] = [
 const FORMATS: [&str; 10] =
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
 
-/// A schema that can be kept, and what was left out of it.
-#[derive(Debug, PartialEq, Eq)]
+/// A schema that can be kept, what follows it, and what was left out of it.
 pub(super) struct Schema {
     pub value: Value,
+    pub matcher: Matcher,
     pub notes: Vec<String>,
 }
 
@@ -78,19 +79,23 @@ pub(super) fn kept_value(mut value: Value, is_lax: bool, compiles: Compiles<'_>)
         return Err(format!("#: it nests deeper than {MAX_DEPTH} levels, references followed"));
     }
     narrow(&mut value);
-    while let Err(reason) = compiles(&value) {
-        let Some((place, keyword)) = culprit(&value, compiles) else { return Err(in_words(None, reason)) };
-        let refused = format!("{}: {}", shown(&place, keyword.unwrap_or_default()), in_words(keyword, reason));
+    loop {
+        let reason = match compiles(&value) {
+            Ok(matcher) => return Ok(Schema { value, matcher, notes }),
+            Err(reason) => reason,
+        };
+        let Some((place, keyword)) = culprit(&value, compiles) else { return Err(in_our_words(None, reason)) };
+        let refused = format!("{}: {}", shown(&place, keyword.unwrap_or_default()), in_our_words(keyword, reason));
         match keyword {
             Some(keyword) if is_lax && notes.len() < MAX_LEFT_OUT => leave_out(&mut value, &place, keyword),
             _ => return Err(refused),
         }
         notes.push(refused);
     }
-    Ok(Schema { value, notes })
 }
 
-fn in_words(keyword: Option<&str>, reason: String) -> String {
+/// llguidance names an option of its own there.
+fn in_our_words(keyword: Option<&str>, reason: String) -> String {
     if keyword == Some("oneOf") || reason.starts_with("oneOf constraints are not supported") {
         return "that only one of them holds cannot be kept, unless their documents are seen to differ".to_owned();
     }

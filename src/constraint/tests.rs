@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::schema::MAX_BYTES;
 use super::*;
-use crate::prompt::calls::{Part, Reader};
+use crate::prompt::calls::{AROUND, Part, Reader};
 use crate::prompt::tools::{Call, Choice, Tool, Toolbox};
 use crate::prompt::{CallStyle, tools};
 use crate::sampling::Sampling;
@@ -349,6 +349,17 @@ fn an_answer_in_words_keeps_to_its_own_schema() {
     assert!(follow(&form, "Hello").is_err_and(|n| n == 0));
 }
 
+const BETWEEN: [&str; 17] = {
+    let mut all = ["\n"; 17];
+    let mut i = 0;
+    while i < AROUND.len() {
+        all[i] = AROUND[i];
+        i += 1;
+    }
+    all[16] = " ";
+    all
+};
+
 /// The parts of an answer that comes in pieces, neighbours of a kind as one.
 fn parts(style: CallStyle, pieces: &[&str]) -> Vec<Part> {
     let mut reader = Reader::new(style, &["get_weather".to_owned(), "now".to_owned()]);
@@ -434,6 +445,18 @@ proptest! {
             expected.extend([Part::Name("get_weather".to_owned()), Part::Arguments(arguments.clone())]);
         }
         prop_assert_eq!(parts(style, &pieces), expected);
+    }
+
+    /// What may stand between two calls is passed over.
+    #[test]
+    fn calls_are_told_apart(between in prop::collection::vec(prop::sample::select(&BETWEEN[..]), 0..6)) {
+        let one = r#"{"name": "get_weather", "arguments": {"city": "Bern"}}"#;
+        let text = format!("{one}{}{one}", between.concat());
+        let form = calls(CallStyle::Hermes, toolbox(Choice::Auto, true));
+        prop_assert_eq!(follow(&form, &text), Ok(()));
+        let expected = [Part::Name("get_weather".to_owned()), Part::Arguments(r#"{"city": "Bern"}"#.to_owned())];
+        let cut: Vec<_> = text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect();
+        prop_assert_eq!(parts(CallStyle::Hermes, &cut), [expected.clone(), expected].concat());
     }
 
     /// Words without a call come out as they are.

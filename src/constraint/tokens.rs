@@ -11,7 +11,7 @@ use super::calls;
 use super::follow::Constraint;
 use super::form::{Form, Refused, in_words};
 use super::gbnf;
-use super::schema::{self, Schema};
+use super::schema;
 use crate::sampling::Sampling;
 
 /// A model's tokens. Made once for a vocabulary: that takes some milliseconds for each 10,000.
@@ -88,10 +88,8 @@ impl Tokens {
     pub fn constrain(&self, form: &Form, eog: &[TokenId]) -> Result<Constraint, Refused> {
         let (matcher, notes) = match form {
             Form::Json(json) => {
-                let Schema { value, notes } =
-                    schema::kept(json, &|schema| self.compiles(schema)).map_err(Refused::Schema)?;
-                let matcher = self.matcher(TopLevelGrammar::from_json_schema(schema::written(value)));
-                (matcher.map_err(Refused::Schema)?, notes)
+                let kept = schema::kept(json, &|schema| self.schema(schema)).map_err(Refused::Schema)?;
+                (kept.matcher, kept.notes)
             }
             Form::Regex(regex) => (self.regex(regex).map_err(Refused::Regex)?, Vec::new()),
             Form::Grammar(grammar) => {
@@ -100,7 +98,7 @@ impl Tokens {
                 (self.matcher(TopLevelGrammar::from_lark(lark)).map_err(of_grammar)?, Vec::new())
             }
             Form::Calls(calls) => {
-                let (lark, notes) = calls::lark(calls, &|schema| self.compiles(schema)).map_err(Refused::Calls)?;
+                let (lark, notes) = calls::lark(calls, &|schema| self.schema(schema)).map_err(Refused::Calls)?;
                 (self.matcher(TopLevelGrammar::from_lark(lark)).map_err(Refused::Calls)?, notes)
             }
         };
@@ -114,9 +112,9 @@ impl Tokens {
         self.matcher(TopLevelGrammar::from_regex(regex))
     }
 
-    /// Whether a schema can be kept, and why not.
-    fn compiles(&self, schema: &serde_json::Value) -> Result<(), String> {
-        self.matcher(TopLevelGrammar::from_json_schema(schema::written(schema.clone()))).map(drop)
+    /// What follows a schema, or why nothing can.
+    fn schema(&self, schema: &serde_json::Value) -> Result<Matcher, String> {
+        self.matcher(TopLevelGrammar::from_json_schema(schema::written(schema.clone())))
     }
 
     fn matcher(&self, grammar: TopLevelGrammar) -> Result<Matcher, String> {

@@ -7,6 +7,7 @@ mod opening;
 mod reader;
 mod words;
 
+pub use opening::AROUND;
 pub use reader::{Part, Reader};
 pub(super) use words::{asked, results};
 

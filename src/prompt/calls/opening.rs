@@ -1,19 +1,23 @@
 //! A call that is a JSON object, wherever in an answer it begins.
 
-/// What models write in front of a call, told to or not.
-const LEADS: [&str; 9] = [
+/// What models write around a call, told to or not: marks of several families, fences, and what stands between the items of a list.
+pub const AROUND: [&str; 15] = [
     "<tool_call>",
+    "</tool_call>",
     "<tools>",
+    "</tools>",
     "<tool>",
+    "</tool>",
     "<function_call>",
+    "</function_call>",
     "```tool_code",
     "```tool_call",
     "```json",
     "```JSON",
     "```",
+    ",",
+    ";",
 ];
-/// What they write behind one.
-const TRAILS: [&str; 8] = ["</tool_call>", "</tools>", "</tool>", "</function_call>", "<tool>", "<tools>", "```", ","];
 
 /// What a text comes to as the beginning of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +75,7 @@ pub(super) fn opening(text: &str, names: &[String]) -> Opening {
     let mut cursor = Cursor { text, n: 0 };
     // Some write two of them.
     loop {
-        match cursor.any(LEADS) {
+        match cursor.any(AROUND) {
             Found::TooShort => return Opening::Partial,
             Found::Nothing => break,
             Found::Word(_) => cursor.skip_space(),
@@ -104,24 +108,4 @@ pub(super) fn opening(text: &str, names: &[String]) -> Opening {
         Some(_) => Opening::Partial,
         None => Opening::No,
     }
-}
-
-/// Bytes of what stands behind a call and belongs to it; nothing where the text is too short to tell.
-pub(super) fn trail(text: &str) -> Option<usize> {
-    let mut cursor = Cursor { text, n: 0 };
-    cursor.skip_space();
-    // What closes one call may look like what opens the next.
-    if let Some(rest) = cursor.rest().strip_prefix("```") {
-        if rest.is_empty() {
-            return None;
-        }
-        if rest.starts_with(char::is_alphabetic) {
-            return Some(cursor.n);
-        }
-    }
-    if let Found::TooShort = cursor.any(TRAILS) {
-        return None;
-    }
-    cursor.skip_space();
-    Some(cursor.n)
 }

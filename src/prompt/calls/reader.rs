@@ -1,6 +1,6 @@
 //! Calls read back out of an answer, piece by piece.
 
-use super::opening::{Opening, opening, trail};
+use super::opening::{Opening, opening};
 use super::{CallStyle, Marks};
 
 /// What a piece of an answer comes to.
@@ -22,8 +22,6 @@ pub struct Reader {
     names: Option<Vec<String>>,
     held: String,
     state: State,
-    /// The object of the last call has ended.
-    is_closed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +36,8 @@ enum State {
     },
     /// Behind a call's arguments.
     Behind,
+    /// Behind its object, where calls are found by those: another one may follow.
+    Between,
     /// Behind the last call.
     Over,
 }
@@ -46,7 +46,7 @@ impl Reader {
     #[must_use]
     pub fn new(style: CallStyle, tools: &[String]) -> Self {
         let names = style.is_json().then(|| tools.to_vec());
-        Self { marks: style.marks(), names, held: String::new(), state: State::Words, is_closed: false }
+        Self { marks: style.marks(), names, held: String::new(), state: State::Words }
     }
 
     /// Takes in more of the answer.
@@ -73,13 +73,14 @@ impl Reader {
             }
             State::Name => {
                 let Some(at) = self.held.find(self.marks.between) else { return false };
-                parts.push(Part::Name(self.held[..at].to_owned()));
+                let name = self.held[..at].to_owned();
                 self.held.drain(..at + self.marks.between.len());
-                self.state = State::Arguments { depth: 0, in_text: false, is_escaped: false };
+                self.begin(name, parts);
                 true
             }
             State::Arguments { .. } => self.arguments(parts),
-            State::Behind => self.behind(parts),
+            State::Behind => self.behind(),
+            State::Between => self.between(parts),
         }
     }
 
@@ -97,8 +98,7 @@ impl Reader {
         }
         let Some((at, Opening::Yes { name, n })) = found else { return false };
         self.held.drain(..at - n_certain + n);
-        parts.push(Part::Name(name));
-        self.state = State::Arguments { depth: 0, in_text: false, is_escaped: false };
+        self.begin(name, parts);
         true
     }
 
@@ -154,33 +154,12 @@ impl Reader {
         end.is_some()
     }
 
-    fn behind(&mut self, parts: &mut Vec<Part>) -> bool {
-        if let Some(names) = &self.names {
-            // The object ends, and another one may follow.
-            let rest = self.held.trim_start();
-            let Some(rest) = rest.strip_prefix('}').or_else(|| self.is_closed.then_some(rest)) else {
-                if !rest.is_empty() {
-                    self.state = State::Over;
-                }
-                return !rest.is_empty();
-            };
-            self.held = rest.to_owned();
-            self.is_closed = true;
-            let Some(n) = trail(&self.held) else { return false };
-            self.held.drain(..n);
-            match opening(&self.held, names) {
-                Opening::Yes { name, n } => {
-                    self.held.drain(..n);
-                    parts.push(Part::Name(name));
-                    self.is_closed = false;
-                    self.state = State::Arguments { depth: 0, in_text: false, is_escaped: false };
-                    return true;
-                }
-                Opening::Partial => return false,
-                Opening::No if n > 0 => return true,
-                Opening::No => {}
-            }
-            self.state = State::Over;
+    fn behind(&mut self) -> bool {
+        if self.names.is_some() {
+            // The object ends.
+            let Some(first) = self.held.trim_start().chars().next() else { return false };
+            self.held = self.held.trim_start()[first.len_utf8()..].to_owned();
+            self.state = if first == '}' { State::Between } else { State::Over };
             return true;
         }
         let next = self.marks.next.map(|next| [self.marks.close, next, self.marks.open].concat());
@@ -196,5 +175,27 @@ impl Reader {
         }
         self.state = State::Over;
         true
+    }
+
+    fn between(&mut self, parts: &mut Vec<Part>) -> bool {
+        let rest = self.held.trim_start();
+        match opening(rest, self.names.as_deref().unwrap_or_default()) {
+            Opening::Yes { name, n } => {
+                self.held = rest[n..].to_owned();
+                self.begin(name, parts);
+                true
+            }
+            Opening::Partial => false,
+            Opening::No => {
+                self.state = State::Over;
+                true
+            }
+        }
+    }
+
+    /// A call's arguments begin.
+    fn begin(&mut self, name: String, parts: &mut Vec<Part>) {
+        parts.push(Part::Name(name));
+        self.state = State::Arguments { depth: 0, in_text: false, is_escaped: false };
     }
 }
