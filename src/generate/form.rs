@@ -16,14 +16,7 @@ pub(super) struct Asked {
     pub calls: Option<(CallStyle, Vec<String>)>,
     /// Control tokens that are a part of the text, by their names.
     shown: Vec<(Token, &'static str)>,
-    held_against: Option<HeldAgainst>,
-}
-
-/// A schema, and the answer so far.
-#[derive(Debug)]
-struct HeldAgainst {
-    validator: Option<Validator>,
-    is_lax: bool,
+    /// The answer so far, where it is to be a document.
     text: String,
 }
 
@@ -36,8 +29,7 @@ impl Asked {
             _ => None,
         };
         let Some(toolbox) = toolbox else {
-            let held_against = form.as_ref().and_then(HeldAgainst::new);
-            return Ok(Self { form, held_against, ..Self::default() });
+            return Ok(Self { form, ..Self::default() });
         };
         if request.sampling.grammar.is_some() || matches!(form, Some(Form::Regex(_))) {
             let name = if request.sampling.grammar.is_some() { "grammar" } else { "regex" };
@@ -59,7 +51,7 @@ impl Asked {
         let named = shown.iter().map(|(token, name)| (*name, token.cast_unsigned())).collect();
         let names = toolbox.callable().map(|tool| tool.name.clone()).collect();
         let calls = Calls { toolbox: toolbox.clone(), style, named, answer };
-        Ok(Self { form: Some(Form::Calls(calls)), calls: Some((style, names)), shown, held_against: None })
+        Ok(Self { form: Some(Form::Calls(calls)), calls: Some((style, names)), shown, text: String::new() })
     }
 
     /// The name of a control token that is a part of the text.
@@ -69,8 +61,8 @@ impl Asked {
 
     /// Hears more of the answer.
     pub fn hear(&mut self, text: &str) {
-        if let Some(held_against) = &mut self.held_against {
-            held_against.text.push_str(text);
+        if matches!(self.form, Some(Form::Json(_))) {
+            self.text.push_str(text);
         }
     }
 
@@ -82,22 +74,12 @@ impl Asked {
             let is_cut = is_open && finish != Finish::Cancelled;
             return Ok(is_cut.then(|| "the answer is cut, and its form is not complete".to_owned()));
         }
-        let Some(HeldAgainst { validator, is_lax, text }) = &self.held_against else { return Ok(None) };
-        let checked = match validator {
-            Some(validator) => validator.check(text),
-            None => Ok(()),
+        let Some(Form::Json(JsonForm { schema, is_lax })) = &self.form else { return Ok(None) };
+        // A schema that the other program does not read is kept as far as the form knows.
+        let Some(Err(words)) = Validator::new(schema).map(|validator| validator.check(&self.text)) else {
+            return Ok(None);
         };
-        match checked {
-            Ok(()) => Ok(None),
-            Err(words) if *is_lax => Ok(Some(format!("the answer does not keep to its JSON schema: {words}"))),
-            Err(words) => Err(format!("the answer does not keep to its JSON schema: {words}")),
-        }
-    }
-}
-
-impl HeldAgainst {
-    fn new(form: &Form) -> Option<Self> {
-        let Form::Json(JsonForm { schema, is_lax }) = form else { return None };
-        Some(Self { validator: Validator::new(schema), is_lax: *is_lax, text: String::new() })
+        let words = format!("the answer does not keep to its JSON schema: {words}");
+        if *is_lax { Ok(Some(words)) } else { Err(words) }
     }
 }
