@@ -45,7 +45,8 @@ impl ToolArgs {
 }
 
 fn read(path: &Path) -> Result<Vec<Tool>> {
-    const EXPECTED: &str = r#"a list of {"type": "function", "function": {"name": …, "description": …, "parameters": SCHEMA}} is expected"#;
+    const EXPECTED: &str =
+        r#"a list of {"type": "function", "function": {"name": …, "description": …, "parameters": SCHEMA}}"#;
     let told = |words: String| Err(anyhow!("{} offers no tools: {words}, expected {EXPECTED}", path.display()));
     let value: Value = match serde_json::from_str(&read_text(path)?) {
         Ok(value) => value,

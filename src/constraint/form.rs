@@ -71,10 +71,13 @@ impl Refused {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Schema(_) => Some("--json-schema-lax (json_schema_lax) leaves out what cannot be kept, and says so"),
+            // What has a place can be left out.
+            Self::Schema(reason) if reason.starts_with('#') => {
+                Some("--json-schema-lax (json_schema_lax) leaves out what cannot be kept, and says so")
+            }
             Self::Step(_) => Some("a form in which a text can be read in fewer ways takes less"),
             Self::Regex(_) => Some("the syntax is that of Rust's regex crate: no look-around, no back-references"),
-            Self::Grammar(_) | Self::Calls(_) | Self::Absent => None,
+            Self::Schema(_) | Self::Grammar(_) | Self::Calls(_) | Self::Absent => None,
         }
     }
 }

@@ -317,5 +317,10 @@ fn calls_are_shown_and_what_they_came_to_is_typed_in() {
     assert_eq!(talk["messages"][1]["tool_calls"][0]["name"], "count_animals", "{talk}");
     std::fs::write(file, "[{\"name\": 1}]").expect("writable");
     let said = refused(&["chat", "--tools-file", file], 1);
-    assert!(said.contains("offers no tools: tools[0]") && said.contains("expected a list of"), "{said}");
+    assert!(
+        said.contains("offers no tools: tools[0]")
+            && said.contains("expected a list of")
+            && !said.contains("is expected"),
+        "{said}"
+    );
 }
