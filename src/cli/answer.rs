@@ -39,7 +39,7 @@ pub fn run(
             reading.begin(*n_prompt, *n_cached);
             Ok(())
         }
-        Event::Prompt(_) => Ok(()),
+        Event::Prompt(_) | Event::Steered(_) => Ok(()),
         Event::Read { n } => {
             read = started.elapsed();
             reading.report(*n);

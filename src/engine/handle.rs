@@ -15,6 +15,7 @@ use super::thread::Thread;
 use super::{Engine, Id};
 use crate::generate::Request;
 use crate::generate::event::{Event, Failure};
+use crate::steer::WeightsRequest;
 
 /// A running request: its events, until the last. One that is dropped is cancelled at its next event.
 #[derive(Debug)]
@@ -101,6 +102,15 @@ impl Handle {
         match &self.0.transport {
             Transport::Thread(thread) => thread.cancel(id),
             Transport::Process(process) => process.cancel(id),
+        }
+    }
+
+    /// Steers a request otherwise from its next token on; what is not asked for stays as it is. An event tells from which
+    /// position on it holds. A request that cannot be steered so ends with an error.
+    pub fn steer(&self, id: Id, asked: WeightsRequest) {
+        match &self.0.transport {
+            Transport::Thread(thread) => thread.steer(id, asked),
+            Transport::Process(process) => process.steer(id, &asked),
         }
     }
 

@@ -19,7 +19,8 @@
 //! prompts; with [`Texts::apart`](crate::steer::Texts::apart) and weights and a cache that round alike for one token and for
 //! several it does not.
 //!
-//! In: requests. Out: events, by request. A text that fails ends by itself; one that is cancelled is gone at the next tick.
+//! In: requests. Out: events, by request. A text that fails ends by itself; one that is cancelled is gone at the next tick; one
+//! that is steered otherwise is so from its next token on.
 //! [`Engine`] is ticked by whoever owns it; [`Handle`] is one that runs elsewhere, on a thread of its own or in a supervised
 //! [`process`], with a [`Desk`] for what is asked beside the texts.
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Id;
 use super::health::SlotHealth;
 use super::resident::Resident;
+use crate::generate::event::Failure;
 use crate::generate::{Event, Task};
 use crate::steer::{Error, Sequence};
 
@@ -18,13 +19,24 @@ pub(super) struct Slot {
     pub reads_since: Option<Instant>,
     pub writes_since: Option<Instant>,
     pub is_cancelled: bool,
+    /// What it was told cannot be done, so that it is to end.
+    pub refused: Option<Failure>,
     pub has_ended: bool,
 }
 
 impl Slot {
     pub fn new(id: Id, ensemble: usize, resident: usize, task: Task) -> Self {
-        let (reads_since, writes_since) = (None, None);
-        Self { id, ensemble, resident, task, reads_since, writes_since, is_cancelled: false, has_ended: false }
+        Self {
+            id,
+            ensemble,
+            resident,
+            task,
+            reads_since: None,
+            writes_since: None,
+            is_cancelled: false,
+            refused: None,
+            has_ended: false,
+        }
     }
 
     /// How far it is, between ticks.

@@ -13,7 +13,7 @@ use crate::generate::draft::Policy;
 use crate::generate::event::{Event, Failure, Kind};
 use crate::generate::{Answer, Request, Task};
 use crate::llama::invariance::Invariance;
-use crate::steer::{Ensemble, Error, Loaded, Prompts, Sampled, Sequence};
+use crate::steer::{Ensemble, Error, Loaded, Prompts, Sampled, Sequence, WeightsRequest};
 
 /// Ensembles and the texts on them. [`Self::tick`] moves everything on.
 pub struct Engine {
@@ -179,9 +179,19 @@ impl Engine {
         }
     }
 
+    /// Steers a request otherwise from its next token on, wherever it is; what is not asked for stays as it is. One that
+    /// cannot be steered so ends with an error at the next tick.
+    pub fn steer(&mut self, id: Id, asked: &WeightsRequest) {
+        for slot in self.slots.iter_mut().chain(&mut self.queue).filter(|slot| slot.id == id) {
+            if let Err(error) = slot.task.steer(&self.residents[slot.resident].ensemble, asked) {
+                slot.refused = Some(error.into());
+            }
+        }
+    }
+
     /// Moves everything on; `emit` hears of it. Whether there is anything left to do.
     pub fn tick(&mut self, emit: &mut dyn FnMut(Id, Event)) -> bool {
-        self.drop_cancelled(emit);
+        self.drop_ended(emit);
         self.admit(emit);
         for (i, resident) in self.residents.iter_mut().enumerate() {
             let mut slots: Vec<&mut Slot> = self.slots.iter_mut().filter(|slot| slot.resident == i).collect();
@@ -200,10 +210,15 @@ impl Engine {
         }
     }
 
-    fn drop_cancelled(&mut self, emit: &mut dyn FnMut(Id, Event)) {
+    /// Ends what was cancelled, or cannot be steered as it was told to.
+    fn drop_ended(&mut self, emit: &mut dyn FnMut(Id, Event)) {
         let mut events = Vec::new();
-        for slot in self.slots.iter_mut().chain(&mut self.queue).filter(|slot| slot.is_cancelled) {
-            slot.task.cancel(&self.residents[slot.resident].ensemble, &mut events);
+        let ends = |slot: &&mut Slot| slot.is_cancelled || slot.refused.is_some();
+        for slot in self.slots.iter_mut().chain(&mut self.queue).filter(ends) {
+            match slot.refused.take() {
+                Some(failure) => slot.task.fail(failure, &mut events),
+                None => slot.task.cancel(&self.residents[slot.resident].ensemble, &mut events),
+            }
             slot.has_ended = true;
             slot.tell(&mut events, emit);
         }

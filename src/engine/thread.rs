@@ -14,12 +14,13 @@ use super::watchdog::{Load, Shared, Watchdog};
 use super::{Engine, Id};
 use crate::generate::Request;
 use crate::generate::event::{Event, Failure};
-use crate::steer::Prompts;
+use crate::steer::{Prompts, WeightsRequest};
 
 /// What an engine is told.
 enum Command {
     Submit(Box<Submitted>),
     Cancel(Id),
+    Steer(Id, Box<WeightsRequest>),
     End,
 }
 
@@ -102,6 +103,11 @@ impl Thread {
         let _ = self.commands.send(Command::Cancel(id));
     }
 
+    pub fn steer(&self, id: Id, asked: WeightsRequest) {
+        // The same holds of one that has nothing to steer.
+        let _ = self.commands.send(Command::Steer(id, Box::new(asked)));
+    }
+
     pub fn desk(&self) -> &Desk {
         &self.desk
     }
@@ -171,12 +177,19 @@ impl Drop for EndsAll<'_> {
     }
 }
 
+/// The engine's id of a handle's request, if the engine has it.
+fn own(ids: &BTreeMap<Id, Id>, id: Id) -> Option<Id> {
+    ids.iter().find(|(_, of)| **of == id).map(|(own, _)| *own)
+}
+
 /// Ticks while there is something to do, and waits for commands where there is not, until it is told to end.
 fn serve(mut engine: Engine, inbox: &Receiver<Command>, shared: &Shared, changed: &dyn Fn()) {
     // Whatever ends this thread, nobody waits for it in vain.
     let _ends_all = EndsAll(shared);
     // The ids of handles by those of the engine.
     let mut ids: BTreeMap<Id, Id> = BTreeMap::new();
+    // What requests whose prompts are still tokenised were told of their steering.
+    let mut early: BTreeMap<Id, Vec<WeightsRequest>> = BTreeMap::new();
     let mut has_work = false;
     loop {
         let command = if has_work {
@@ -197,22 +210,39 @@ fn serve(mut engine: Engine, inbox: &Receiver<Command>, shared: &Shared, changed
             Some(Command::End) => return,
             Some(Command::Submit(submitted)) => {
                 let Submitted { id, ensemble, request, prompts } = *submitted;
+                let steered = early.remove(&id).unwrap_or_default();
                 // Cancelled while its prompt was tokenised.
                 if !shared.listeners.has(id) {
                     continue;
                 }
                 match engine.submit_with(ensemble, &request, prompts) {
-                    Ok(own) => drop(ids.insert(own, id)),
+                    Ok(own) => {
+                        ids.insert(own, id);
+                        for asked in &steered {
+                            engine.steer(own, asked);
+                        }
+                    }
                     Err(failure) => shared.listeners.fail(id, failure),
                 }
                 has_work = true;
                 continue;
             }
             Some(Command::Cancel(id)) => {
-                match ids.iter().find(|(_, of)| **of == id).map(|(own, _)| *own) {
+                match own(&ids, id) {
                     Some(own) => engine.cancel(own),
                     // Its prompt is being tokenised, or it has ended.
                     None => shared.listeners.fail(id, Failure::cancelled()),
+                }
+                continue;
+            }
+            Some(Command::Steer(id, asked)) => {
+                if let Some(own) = own(&ids, id) {
+                    engine.steer(own, &asked);
+                    continue;
+                }
+                early.retain(|id, _| shared.listeners.has(*id));
+                if shared.listeners.has(id) {
+                    early.entry(id).or_default().push(*asked);
                 }
                 continue;
             }

@@ -46,7 +46,7 @@ impl Answer {
                 self.started = started;
                 String::new()
             }
-            Event::Read { .. } => String::new(),
+            Event::Read { .. } | Event::Steered(_) => String::new(),
             Event::Prompt(positions) => {
                 self.prompt_positions.extend(positions);
                 String::new()

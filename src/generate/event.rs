@@ -7,10 +7,12 @@ use super::probs::Position;
 use crate::llama::Token;
 use crate::llama::context::Timings;
 use crate::prompt::CallStyle;
+use crate::recipe::Schedule;
 use crate::steer::{self, Role};
 
-/// In order: started, read for each piece of the prompts and what was seen in it, tokens, and one of done and failed. A
-/// request that never got a slot has the last one only.
+/// In order: started, read for each piece of the prompts and what was seen in it, tokens, and one of done and failed; among
+/// the tokens, and in front of the first, what changed of the steering. A request that never got a slot has the last one
+/// only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -22,6 +24,8 @@ pub enum Event {
     /// The next tokens of the prompt that is sampled from behind its first, where they were asked for.
     Prompt(Vec<Position>),
     Token(Generated),
+    /// The next token is the first that is chosen under other weights.
+    Steered(Steered),
     Done(Done),
     Failed(Failed),
 }
@@ -67,6 +71,15 @@ pub struct Generated {
     /// Which token of its step it is, from 0 on: further ones are drafts that were accepted.
     pub place: usize,
     pub position: Option<Position>,
+}
+
+/// How a text is steered from a position on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Steered {
+    /// The first position of the answer for which it holds; tokens that the answer was begun with count.
+    pub position: usize,
+    /// α of each pair along the whole answer, in order.
+    pub alpha: Vec<Schedule>,
 }
 
 /// Why a generation ended.

@@ -11,6 +11,7 @@
 
 mod ahead;
 pub mod answer;
+mod begun;
 pub mod draft;
 pub mod event;
 mod form;

@@ -55,6 +55,11 @@ pub struct Request {
     pub input: Input,
     /// The steered text, or one role by itself.
     pub sampled: Sampled,
+    /// Tokens that the answer begins with, by the ids of the lane that is sampled from. They stand behind the prompt on every
+    /// lane, and the answer goes on behind them: they are not told again, and [`Self::n_predict`] does not count them.
+    /// Positions of the answer count them, and grammars, stop strings and samplers that look back know them. Random numbers
+    /// begin anew behind them.
+    pub begin: Vec<Token>,
     /// What roles see otherwise than planned: a system prompt, a prefix or a prompt of their own.
     pub views: Vec<(Role, View)>,
     pub sampling: Sampling,
@@ -84,6 +89,13 @@ impl Request {
     /// Refuses what no text could be generated with, or none in time. `n_vocab`: of the lane that is sampled from.
     pub(super) fn validate(&self, n_vocab: usize) -> Result<(), OutOfRange> {
         self.draft.validate()?;
+        if !self.begin.is_empty() {
+            let has_tools = matches!(&self.input, Input::Conversation(conversation) if conversation.tools.is_some());
+            let beside = [("prompt-probs", self.prompt_probs.is_some()), ("tools", has_tools)];
+            if let Some((other, _)) = beside.iter().find(|(_, is_given)| *is_given) {
+                return Err(OutOfRange::new("begin", format!("given beside {other}"), "one of the two"));
+            }
+        }
         check_list("stop", &self.stop, MAX_STOPS, MAX_STOP_BYTES)?;
         let n_biases = self.sampling.logit_bias.len();
         if n_biases > n_vocab {
@@ -98,9 +110,11 @@ impl Request {
         Ok(())
     }
 
-    /// What every lane in use is given.
+    /// What every lane in use is given, the begun answer included.
     pub fn prompts(&self, loaded: &Loaded) -> Result<Prompts, Error> {
-        self.input.prompts(loaded, self.sampled, &self.views)
+        let mut prompts = self.input.prompts(loaded, self.sampled, &self.views)?;
+        loaded.extend(&mut prompts, self.sampled, &self.begin)?;
+        Ok(prompts)
     }
 
     /// Bytes of text that become prompts; what a template puts around each message is some too.

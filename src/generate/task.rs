@@ -1,8 +1,10 @@
 //! From a prompt to an end: a state machine that is told of rows and tells of tokens.
 
 mod end;
+mod steer;
 
 use super::ahead::Ahead;
+use super::begun::Hearers;
 use super::draft::{Drafting, MAX_STEP, Policy, Share};
 use super::event::{Event, Finish, Generated, RolePrompt, Started, StopReason};
 use super::form::Asked;
@@ -22,7 +24,11 @@ use crate::steer::{Ensemble, Error, Idle, Prompts, Role, Sampled, Sequence, Weig
 pub struct Task {
     sampled: Sampled,
     prompts: Prompts,
+    /// By positions of the whole answer, of which the first `n_begun` tokens are a part of the prompts.
     weights: Weights,
+    n_begun: usize,
+    /// The weights are other ones than was told.
+    is_steered: bool,
     chain: Chain,
     text: TextStream,
     asked: Asked,
@@ -77,13 +83,18 @@ impl Task {
         let scoring = request.prompt_probs.map(|n| Scoring::new(ensemble, sampled, &prompts, n)).transpose()?;
         let weights = ensemble.topology().weights(&request.weights)?;
         let ends = ensemble.ends(sampled)?;
-        let asked = Asked::new(ensemble, request, lane, ends)?;
+        let mut asked = Asked::new(ensemble, request, lane, ends)?;
         let ignored: &[Token] = if request.sampling.ignore_eos { &ends.eog } else { &[] };
         let never: Vec<_> = ignored.iter().chain(&ends.never).copied().collect();
         let bounds =
             Bounds { n_ctx: ensemble.n_ctx_of(lane), eog: &ends.eog, never: &never, form: asked.form.as_ref() };
         let mut chain = Chain::new(ensemble.model(lane), &request.sampling, &bounds).map_err(Error::Chain)?;
-        chain.accept_prompt(prompts.sampled()).map_err(Error::Chain)?;
+        let n_begun = request.begin.len();
+        let n_prompt = prompts.sampled().len().saturating_sub(n_begun);
+        chain.accept_prompt(&prompts.sampled()[..n_prompt]).map_err(Error::Chain)?;
+        let mut text = TextStream::new(&request.stop);
+        let mut hearers = Hearers { chain: &mut chain, text: &mut text, asked: &mut asked };
+        hearers.begin(ensemble, lane, ends, &request.begin)?;
         let draw = if request.sampling.temp > 0.0 { Draw::Alike } else { Draw::Likeliest };
         let drafting = Drafting::new(&request.draft, draw, ensemble, sampled, prompts.sampled());
         let mut notes: Vec<_> = request.draft.note(ensemble).into_iter().collect();
@@ -92,8 +103,10 @@ impl Task {
             sampled,
             prompts,
             weights,
+            n_begun,
+            is_steered: false,
             chain,
-            text: TextStream::new(&request.stop),
+            text,
             asked,
             drafting,
             notes,
@@ -138,7 +151,7 @@ impl Task {
         mut sequence: Sequence,
         events: &mut Vec<Event>,
     ) -> Result<(), Error> {
-        *sequence.weights_mut() = self.weights.clone();
+        *sequence.weights_mut() = self.weights_ahead();
         let begun = match &self.scoring {
             None => ensemble.begin(&mut sequence, self.sampled, &self.prompts),
             Some(_) => Scoring::begin(ensemble, &mut sequence, self.sampled, &self.prompts, &self.weights),
@@ -369,6 +382,7 @@ impl Task {
         let by_model = self.drafting.drafter().is_some();
         let mut taken = Taken { by_model, n_drafted, ..Taken::default() };
         let n_before = self.n_chosen;
+        self.tell_steering(events);
         let (next, end) = loop {
             let Some((token, position)) = self.choose(ensemble)? else {
                 break (None, Some((Finish::Stop, Some(StopReason::Grammar))));
@@ -416,7 +430,8 @@ impl Task {
         self.n_wanted = 0;
         if sequence.n_missing() == 0 {
             self.scoring = None;
-            Scoring::end(ensemble, sequence, &self.weights);
+            let weights = self.weights.behind(self.n_begun);
+            Scoring::end(ensemble, sequence, &weights);
         }
         Ok(())
     }

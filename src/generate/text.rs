@@ -6,6 +6,8 @@ pub struct TextStream {
     stop: Vec<Vec<u8>>,
     /// Bytes that were not given out yet.
     held: Vec<u8>,
+    /// The first of them, which somebody has given out before: see [`Self::begin`].
+    n_told: usize,
     /// The stop string that came, by its place.
     stopped_by: Option<usize>,
 }
@@ -15,7 +17,7 @@ impl TextStream {
     #[must_use]
     pub fn new(stop: &[String]) -> Self {
         let stop = stop.iter().filter(|stop| !stop.is_empty()).map(|stop| stop.clone().into_bytes()).collect();
-        Self { stop, held: Vec::new(), stopped_by: None }
+        Self { stop, ..Self::default() }
     }
 
     /// Whether no text can stop it.
@@ -36,6 +38,15 @@ impl TextStream {
         self.stopped_by.and_then(|which| str::from_utf8(&self.stop[which]).ok())
     }
 
+    /// Takes in what the text begins with, in front of everything else; gives out the whole characters of it. They count as
+    /// told: what is given out later goes on behind them, and a stop string may begin in them.
+    pub fn begin(&mut self, bytes: &[u8]) -> String {
+        self.n_told = whole_characters(bytes);
+        let told = String::from_utf8_lossy(&bytes[..self.n_told]).into_owned();
+        self.push(bytes);
+        told
+    }
+
     /// Takes the bytes of a token; gives out the text that no later byte can change.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         if self.stopped() {
@@ -50,17 +61,21 @@ impl TextStream {
         }
         // What may still become a stop string or a character waits.
         let n_stop = self.stop.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
-        let n_safe = whole_characters(&self.held[..self.held.len() - n_stop]);
-        let text = String::from_utf8_lossy(&self.held[..n_safe]).into_owned();
-        self.held.drain(..n_safe);
+        self.give(whole_characters(&self.held[..self.held.len() - n_stop]))
+    }
+
+    /// Gives out so many bytes, but for those that are told already.
+    fn give(&mut self, n: usize) -> String {
+        let n_told = self.n_told.min(n);
+        let text = String::from_utf8_lossy(&self.held[n_told..n]).into_owned();
+        self.held.drain(..n);
+        self.n_told -= n_told;
         text
     }
 
     /// Gives out what is left when no more bytes will come; a broken character becomes U+FFFD.
     pub fn finish(&mut self) -> String {
-        let text = String::from_utf8_lossy(&self.held).into_owned();
-        self.held.clear();
-        text
+        self.give(self.held.len())
     }
 }
 
@@ -137,7 +152,43 @@ mod tests {
         assert_eq!(stream(&["b", "", "a"], &[b"xxab"]), (vec!["xx".to_owned(), String::new()], true));
     }
 
+    #[test]
+    fn a_text_that_is_begun_goes_on() {
+        let on = |stop: &[&str], begun: &[u8], pieces: &[&[u8]]| {
+            let mut text = TextStream::new(&stop.iter().map(|&stop| stop.to_owned()).collect::<Vec<_>>());
+            let told = text.begin(begun);
+            let mut out: Vec<_> = pieces.iter().map(|piece| text.push(piece)).collect();
+            out.push(text.finish());
+            (told, out.concat(), text.stopped())
+        };
+        let is = |told: &str, text: &str, stopped| (told.to_owned(), text.to_owned(), stopped);
+        assert_eq!(on(&[], b"caf\xc3", &[b"\xa9", b"!"]), is("caf", "\u{e9}!", false));
+        assert_eq!(on(&[], b"a\xff\xe2\x82", &[b"\xac"]), is("a\u{fffd}", "\u{20ac}", false));
+        assert_eq!(on(&[], b"caf\xc3", &[]), is("caf", "\u{fffd}", false));
+        assert_eq!(on(&["END"], b"one E", &[b"N", b"D two"]), is("one E", "", true));
+        assert_eq!(on(&["END"], b"one EN", &[b"ough"]), is("one EN", "ough", false));
+        assert_eq!(on(&["END"], b"an END", &[b" x"]), is("an END", "", true));
+        assert_eq!(on(&["\u{e9}\u{e9}"], b"\xc3\xa9\xc3", &[b"\xa9", b"!"]), is("\u{e9}", "", true));
+        assert_eq!(on(&["\u{e9}\u{e9}"], b"\xc3\xa9\xc3", &[b"\xa8", b"!"]), is("\u{e9}", "\u{e8}!", false));
+    }
+
     proptest! {
+        /// Wherever a text is cut in two, what is told of the halves is the text.
+        #[test]
+        fn a_text_that_is_begun_anywhere_is_the_same(text in "[ab\u{e9}\u{20ac}\u{1f600}]{0,12}", at in 0_usize..50,
+                                                    stop in prop::option::of("[ab\u{e9}]{1,3}")) {
+            let (begun, rest) = text.as_bytes().split_at(at.min(text.len()));
+            let mut stream = TextStream::new(stop.as_slice());
+            let told = stream.begin(begun);
+            if !stream.stopped() {
+                let on: String = rest.chunks(1).map(|byte| stream.push(byte)).collect();
+                let all = told.clone() + &on + &stream.finish();
+                let expected = stop.as_ref().and_then(|stop| text.split_once(stop.as_str())).map_or(text.as_str(), |(before, _)| before);
+                // What was told before a stop string was found to begin in it stays told.
+                prop_assert_eq!(all, if told.len() > expected.len() { told.as_str() } else { expected });
+            }
+        }
+
         /// However the bytes are cut into tokens, the text is the same, whole, and ends before the stop string.
         #[test]
         fn cuts_do_not_matter(text in "[ab\u{e9}\u{20ac}\u{1f600}]{0,24}", cuts in prop::collection::vec(0_usize..80, 0..12),

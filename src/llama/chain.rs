@@ -371,6 +371,12 @@ impl Chain {
         Ok(())
     }
 
+    /// Whether a grammar or a form says what the answer has to be.
+    #[must_use]
+    pub fn has_form(&self) -> bool {
+        self.grammar.is_some()
+    }
+
     /// Whether a grammar or a form demands more than was generated.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -16,7 +16,12 @@ pub const MAX_ALPHA: f32 = 10.0;
 /// α for each position of the answer: `0.75`, or `1@0,0.5@64` (a value from a position on), or `1@0..0.5@64` (a
 /// straight line from one to the other), or any sequence of these. Positions count generated tokens from 0.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Schedule(Vec<Knot>);
+pub struct Schedule {
+    /// The first one is at 0.
+    knots: Vec<Knot>,
+    /// Positions of the first line that are behind it already: see [`Self::behind`].
+    n_passed: usize,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Knot {
@@ -36,15 +41,16 @@ impl Schedule {
     /// The same α everywhere. Unchecked: see [`Self::validate`].
     #[must_use]
     pub fn constant(alpha: f32) -> Self {
-        Self(vec![Knot { alpha, position: 0, is_ramp: false }])
+        Self { knots: vec![Knot { alpha, position: 0, is_ramp: false }], n_passed: 0 }
     }
 
     /// α at a position of the answer.
     #[must_use]
     pub fn at(&self, position: usize) -> f32 {
-        let next = self.0.partition_point(|knot| knot.position <= position);
-        let knot = self.0[next.saturating_sub(1)];
-        match self.0.get(next) {
+        let position = position.saturating_add(self.n_passed);
+        let next = self.knots.partition_point(|knot| knot.position <= position);
+        let knot = self.knots[next.saturating_sub(1)];
+        match self.knots.get(next) {
             Some(end) if knot.is_ramp => {
                 let share = (position - knot.position) as f32 / (end.position - knot.position) as f32;
                 knot.alpha + share * (end.alpha - knot.alpha)
@@ -55,18 +61,32 @@ impl Schedule {
 
     /// Where it changes its course, in order.
     pub fn positions(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().map(|knot| knot.position)
+        self.knots.iter().map(|knot| knot.position.saturating_sub(self.n_passed))
+    }
+
+    /// The same as seen from a position on, which becomes 0: at every later one it has, bit by bit, the value that it has here.
+    #[must_use]
+    pub fn behind(&self, n: usize) -> Self {
+        let from = n.saturating_add(self.n_passed);
+        let first = self.knots.partition_point(|knot| knot.position <= from).saturating_sub(1);
+        let begins_at = self.knots[first].position;
+        let is_on_line = self.knots[first].is_ramp && first + 1 < self.knots.len();
+        // In the middle of a line its beginning is needed; what was constant begins anew.
+        let n_passed = if is_on_line { from - begins_at } else { 0 };
+        let origin = from - n_passed;
+        let moved = |knot: &Knot| Knot { position: knot.position.saturating_sub(origin), ..*knot };
+        Self { knots: self.knots[first..].iter().map(moved).collect(), n_passed }
     }
 
     /// The α of a schedule that never changes.
     #[must_use]
     pub fn as_constant(&self) -> Option<f32> {
-        self.0.iter().all(|knot| knot.alpha == self.0[0].alpha).then(|| self.0[0].alpha)
+        self.knots.iter().all(|knot| knot.alpha == self.knots[0].alpha).then(|| self.knots[0].alpha)
     }
 
     /// Refuses an α that is not a number of a sensible size.
     pub fn validate(&self) -> Result<(), OutOfRange> {
-        self.0.iter().try_for_each(|knot| check_alpha(knot.alpha))
+        self.knots.iter().try_for_each(|knot| check_alpha(knot.alpha))
     }
 
     /// The same for a weight that goes by another name.
@@ -114,18 +134,18 @@ impl FromStr for Schedule {
                 }
             }
         }
-        Ok(Self(knots))
+        Ok(Self { knots, n_passed: 0 })
     }
 }
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let [Knot { alpha, .. }] = self.0[..] {
+        if let [Knot { alpha, .. }] = self.knots[..] {
             return write!(f, "{alpha}");
         }
-        for (i, Knot { alpha, position, is_ramp }) in self.0.iter().enumerate() {
+        for (i, (Knot { is_ramp, .. }, position)) in self.knots.iter().zip(self.positions()).enumerate() {
             let joint = if *is_ramp { ".." } else { "," };
-            write!(f, "{alpha}@{position}{}", if i + 1 < self.0.len() { joint } else { "" })?;
+            write!(f, "{}@{position}{}", self.at(position), if i + 1 < self.knots.len() { joint } else { "" })?;
         }
         Ok(())
     }
@@ -133,7 +153,7 @@ impl fmt::Display for Schedule {
 
 impl Serialize for Schedule {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0[..] {
+        match self.knots[..] {
             [Knot { alpha, .. }] => serializer.serialize_f32(alpha),
             _ => serializer.collect_str(self),
         }
@@ -186,6 +206,30 @@ mod tests {
         assert_eq!(at("1.0@0,0.5@64", &[0, 63, 64, 999]), [1.0, 1.0, 0.5, 0.5]);
         assert_eq!(at("1@0..0@4", &[0, 1, 2, 3, 4, 5]), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
         assert_eq!(at("0@0..1@2..0@4,-1@8", &[0, 1, 2, 3, 4, 7, 8]), [0.0, 0.5, 1.0, 0.5, 0.0, 0.0, -1.0]);
+    }
+
+    #[test]
+    fn from_a_position_on_it_is_the_same() {
+        for text in ["0.75", "1@0,0.5@64", "1@0..0.1@7", "0@0..1@2..0.3@9,-1@12", "0.3@0..0.7@3,0.1@3000000000"] {
+            let schedule: Schedule = text.parse().expect(text);
+            assert_eq!(schedule.behind(0), schedule);
+            for n in 0..20 {
+                let behind = schedule.behind(n);
+                for k in 0..20 {
+                    assert_eq!(behind.at(k), schedule.at(n + k), "{text} behind {n} at {k}");
+                    assert_eq!(behind.behind(k), schedule.behind(n + k), "{text} behind {n} behind {k}");
+                }
+            }
+        }
+        let written = |text: &str, n| text.parse::<Schedule>().expect(text).behind(n).to_string();
+        assert_eq!(written("1@0,0.5@64", 60), "1@0,0.5@4");
+        assert_eq!(written("1@0,0.5@64", 64), "0.5");
+        assert_eq!(written("1@0..0@4,2@8", 3), "0.25@0..0@1,2@5");
+        assert_eq!(written("1@0..0@4", 9), "0");
+        let positions: Vec<_> = "1@0..0@4,2@8".parse::<Schedule>().expect("one").behind(3).positions().collect();
+        assert_eq!(positions, [0, 1, 5]);
+        let far = "1@0..0@4".parse::<Schedule>().expect("one").behind(usize::MAX);
+        assert_eq!(far.at(usize::MAX), 0.0);
     }
 
     #[test]

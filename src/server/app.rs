@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::catalog::Catalog;
 use super::error::{Error, ErrorKind};
 use super::metrics::Metrics;
+use super::replies::Replies;
 use super::settings::Settings;
 use crate::engine::about::About;
 use crate::engine::{Handle, State};
@@ -14,6 +15,7 @@ pub struct App {
     pub catalog: Catalog,
     pub settings: Settings,
     pub metrics: Metrics,
+    pub replies: Arc<Replies>,
     /// Seconds since 1970 at the start, for `created` of models.
     pub started: u64,
 }
@@ -21,7 +23,7 @@ pub struct App {
 impl App {
     #[must_use]
     pub fn new(engine: Handle, catalog: Catalog, settings: Settings) -> Self {
-        Self { engine, catalog, settings, metrics: Metrics::default(), started: now() }
+        Self { engine, catalog, settings, metrics: Metrics::default(), replies: Arc::default(), started: now() }
     }
 
     /// Facts of every ensemble, once they are loaded.

@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Forbidden,
     NoSuchModel,
     NoSuchPath,
+    /// No text of it is being written.
+    NoSuchReply,
     WrongMethod,
     /// This route was not switched on.
     Disabled,
@@ -60,7 +62,7 @@ impl ErrorKind {
             K::Unauthorized => (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
             K::Forbidden => (StatusCode::FORBIDDEN, "permission_error", ""),
             K::NoSuchModel => (StatusCode::NOT_FOUND, "not_found_error", "model_not_found"),
-            K::NoSuchPath => (StatusCode::NOT_FOUND, "not_found_error", ""),
+            K::NoSuchPath | K::NoSuchReply => (StatusCode::NOT_FOUND, "not_found_error", ""),
             K::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", ""),
             K::Disabled => (StatusCode::NOT_IMPLEMENTED, "not_supported_error", ""),
             K::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "request_too_large"),

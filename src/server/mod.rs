@@ -31,6 +31,7 @@ mod openapi;
 mod origins;
 mod outcome;
 mod questions;
+mod replies;
 mod routes;
 mod running;
 pub mod settings;

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::app::App;
 use super::error::Error;
 use super::job::Job;
 use super::metrics::Watched;
+use super::replies::{Listed, Text};
 use crate::engine::Id;
 use crate::generate::{Event, Finish};
 
@@ -21,6 +23,9 @@ pub struct Running {
     id: Id,
     events: UnboundedReceiver<Event>,
     has_ended: bool,
+    /// The engine has told the last event, taken or not.
+    is_over: Arc<AtomicBool>,
+    listed: Option<Listed>,
     watched: Watched,
     limit: Limit,
 }
@@ -47,17 +52,32 @@ impl Running {
     /// Hands a job to the engine.
     pub fn start(app: &Arc<App>, job: Job) -> Result<Self, Error> {
         let (sender, events) = unbounded_channel();
-        let listener = Box::new(move |event| sender.send(event).is_ok());
+        let is_over = Arc::<AtomicBool>::default();
+        let listener = {
+            let is_over = is_over.clone();
+            Box::new(move |event: Event| {
+                is_over.fetch_or(event.is_last(), Ordering::Relaxed);
+                sender.send(event).is_ok()
+            })
+        };
         let watched = Watched::default();
         let id = app.engine.submit_with(job.ensemble, job.request, listener)?;
         let limit = Limit { time: job.time_limit, ..Limit::default() };
-        Ok(Self { app: app.clone(), id, events, has_ended: false, watched, limit })
+        Ok(Self { app: app.clone(), id, events, has_ended: false, is_over, listed: None, watched, limit })
     }
 
     /// Hands several jobs to the engine, all or none.
     pub fn start_all(app: &Arc<App>, jobs: Vec<Job>) -> Result<Vec<Self>, Error> {
         // Those that were started are cancelled where a later one is refused.
         jobs.into_iter().map(|job| Self::start(app, job)).collect()
+    }
+
+    /// Can be steered from now on, as a text of this reply, until it ends or its reader goes.
+    #[must_use]
+    pub fn listed(mut self, reply: &str, model: &str) -> Self {
+        let text = Text { id: self.id, is_over: self.is_over.clone() };
+        self.listed = Some(self.app.replies.add(reply, model, text));
+        self
     }
 }
 
@@ -72,6 +92,9 @@ impl Stream for Running {
             let polled = self.events.poll_recv(context);
             let Poll::Ready(event) = polled else { return Poll::Pending };
             self.has_ended = event.as_ref().is_none_or(Event::is_last);
+            if self.has_ended {
+                self.listed = None;
+            }
             let Some(mut event) = event else { return Poll::Ready(None) };
             let this = &mut *self;
             this.app.metrics.add(&mut this.watched, &event);

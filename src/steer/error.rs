@@ -92,6 +92,12 @@ pub enum Error {
     #[error("there is no {role}")]
     NoLane { role: Role },
 
+    #[error("the {role} writes the text by itself, so there is nothing to steer")]
+    NotSteered { role: Role },
+
+    #[error("the answer cannot begin with the token at position {position}: {source}")]
+    Begun { position: usize, source: Box<Error> },
+
     #[error("the {role} computes what the {other} does, so it cannot be shown anything else")]
     SharedLane { role: Role, other: Role },
 
@@ -125,6 +131,8 @@ impl Error {
             | Self::Alphas { .. }
             | Self::NoPair { .. }
             | Self::NoLane { .. }
+            | Self::NotSteered { .. }
+            | Self::Begun { .. }
             | Self::SharedLane { .. }
             | Self::OwnTemplate { .. }
             | Self::OwnSystem { .. }
@@ -154,6 +162,7 @@ impl Error {
             Self::File { source, .. } | Self::Adapter { source, .. } => source.hint(),
             Self::Lane { source, .. } | Self::Chain(source) => source.hint(),
             Self::Prompt { source, .. } => source.hint(),
+            Self::Begun { source, .. } => source.hint(),
             Self::NoWeights { .. } => Some("name the file of the whole model"),
             Self::Vocabulary { .. } => Some("base, expert and antiexpert must come from one family with one tokenizer"),
             Self::Drift { .. } => Some(
@@ -187,6 +196,7 @@ impl Error {
             | Self::InUse
             | Self::NoPair { .. }
             | Self::NoLane { .. }
+            | Self::NotSteered { .. }
             | Self::SharedLane { .. }
             | Self::OwnTemplate { .. }
             | Self::OwnSystem { .. } => None,

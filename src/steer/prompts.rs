@@ -138,6 +138,21 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// Puts tokens behind the prompts of every lane in use, whatever its view, by the ids of the lane that is sampled from.
+    pub fn extend(&self, prompts: &mut Prompts, sampled: Sampled, tokens: &[Token]) -> Result<(), Error> {
+        let behind = self.same(sampled, tokens).map_err(|error| {
+            let is_refused = |token: &Token| self.same(sampled, &[*token]).is_err();
+            let position = tokens.iter().position(is_refused).unwrap_or(0);
+            Error::Begun { position, source: Box::new(error) }
+        })?;
+        for (lane, behind) in prompts.lanes.iter_mut().zip(&behind.lanes) {
+            lane.extend_from_slice(behind);
+        }
+        Ok(())
+    }
+}
+
 impl Ensemble {
     /// See [`Loaded::prompts`].
     pub fn prompts(

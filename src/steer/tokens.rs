@@ -146,6 +146,14 @@ impl Ensemble {
         }
     }
 
+    /// Wakes the lanes whose rows the sum has at some of these positions of the answer.
+    pub fn wake(&self, sequence: &mut Sequence, positions: Range<usize>) {
+        for lane in sequence.lanes() {
+            let is_needed = positions.clone().any(|at| self.topology.uses(&sequence.weights, lane, at));
+            sequence.tracks[lane].rests &= !is_needed;
+        }
+    }
+
     /// Takes back all but the first `n` tokens behind the prompts. Of a text that was fed, tokens of the prompts too.
     pub fn keep(&mut self, sequence: &mut Sequence, n: usize) {
         self.take_back(sequence, sequence.n_generated.saturating_sub(n));

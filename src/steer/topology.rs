@@ -169,8 +169,13 @@ impl Topology {
 
     /// The weights that a request asks for.
     pub fn weights(&self, asked: &WeightsRequest) -> Result<Weights, Error> {
+        self.changed(&self.weights, asked)
+    }
+
+    /// Weights with what is asked for in their place; what that leaves open stays as it is.
+    pub fn changed(&self, weights: &Weights, asked: &WeightsRequest) -> Result<Weights, Error> {
         let names: Vec<_> = self.pair_names().collect();
-        self.weights.clone().with(asked, &names)
+        weights.clone().with(asked, &names)
     }
 
     /// Whether the base has no say under these weights: see [`Plan::cancels_base`](super::Plan::cancels_base).

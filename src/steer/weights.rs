@@ -96,9 +96,18 @@ impl Weights {
     /// Those of the answer's first position, all along it.
     #[must_use]
     pub fn of_first_position(&self) -> Self {
-        let first = |schedule: &Schedule| Schedule::constant(schedule.at(0));
-        let pairs = self.pairs.iter().map(|PairWeights { a, b }| PairWeights { a: first(a), b: first(b) });
-        Self { base: self.base.as_ref().map(first), pairs: pairs.collect() }
+        self.each(|schedule| Schedule::constant(schedule.at(0)))
+    }
+
+    /// The same as seen from a position of the answer on, which becomes 0.
+    #[must_use]
+    pub fn behind(&self, n: usize) -> Self {
+        self.each(|schedule| schedule.behind(n))
+    }
+
+    fn each(&self, change: impl Fn(&Schedule) -> Schedule) -> Self {
+        let pairs = self.pairs.iter().map(|PairWeights { a, b }| PairWeights { a: change(a), b: change(b) });
+        Self { base: self.base.as_ref().map(&change), pairs: pairs.collect() }
     }
 
     /// α of every pair, in order; its expert's weight where the two sides differ.

@@ -11,10 +11,10 @@ use proxytune::generate::{Answer, Event, Finish, Request};
 use proxytune::llama::context::ContextParams;
 use proxytune::recipe::View;
 use proxytune::sampling::Sampling;
-use proxytune::steer::{Ensemble, ModelSource, Models, Plan, Role, SidePlan, Texts};
+use proxytune::steer::{Ensemble, ModelSource, Models, Plan, Role, SidePlan, Texts, WeightsRequest};
 
 use crate::engine::{PROMPTS, greedy_of, invariant, parts, unending, with_context};
-use crate::trio::{PROMPT, backend, demo, plan};
+use crate::trio::{PROMPT, alphas, backend, demo, plan};
 
 const PROXYTUNE: &str = env!("CARGO_BIN_EXE_proxytune");
 const N_CTX: usize = 8192;
@@ -164,6 +164,60 @@ fn texts_are_those_of_a_thread() {
     }
     let State::Ready(about) = process.health().state else { panic!("{process:?}") };
     assert_eq!(State::Ready(about), thread.health().state);
+}
+
+/// On a thread and in a process: a text is steered while it is written, and before its long prompt is even tokenised.
+#[test]
+fn texts_are_steered_wherever_they_run() {
+    let plan = trio(1);
+    let ensemble = Ensemble::load(&backend(), &plan, &mut Models::default(), &mut |_, _, _| true).expect("it loads");
+    let thread = Handle::spawn(Engine::new(ensemble, settings(1, 8))).expect("a thread");
+    let process = supervise(settings(1, 8));
+    for handle in [&thread, &process] {
+        let running = submit(handle, 0, endless()).expect("it is taken in");
+        let (mut tokens, mut position) = (Vec::new(), None);
+        while position.is_none_or(|position| tokens.len() < position + 20) {
+            match running.next() {
+                Event::Token(token) => {
+                    tokens.push(token.token);
+                    if tokens.len() == 3 {
+                        handle.steer(running.id, alphas(&[0.25]));
+                    }
+                }
+                Event::Steered(steered) => {
+                    assert_eq!((steered.position, &steered.alpha), (tokens.len(), &alphas(&[0.25]).alpha));
+                    position = Some(tokens.len());
+                }
+                _ => {}
+            }
+        }
+        handle.cancel(running.id);
+        running.last();
+        let alpha = format!("1@0,0.25@{}", position.expect("it is told")).parse().expect("a schedule");
+        let weights = WeightsRequest { alpha: vec![alpha], ..WeightsRequest::default() };
+        let expected = run(handle, Request { weights, n_predict: Some(tokens.len()), ..endless() });
+        assert_eq!(tokens, expected.tokens);
+
+        let long = Request { n_predict: Some(8), ..greedy_of(&PROMPT.repeat(450)) };
+        let first = submit(handle, 0, long.clone()).expect("it is taken in");
+        for alpha in [0.5, 0.0] {
+            handle.steer(first.id, alphas(&[alpha]));
+        }
+        let answer = first.answer();
+        assert_eq!(answer.failure, None);
+        assert_eq!(answer.tokens, run(handle, Request { weights: alphas(&[0.0]), ..long.clone() }).tokens);
+        assert_ne!(answer.tokens, run(handle, long).tokens);
+
+        for alpha in [f32::NAN, 11.0] {
+            let running = submit(handle, 0, endless()).expect("it is taken in");
+            handle.steer(running.id, alphas(&[alpha]));
+            assert_eq!(running.failure().kind, Kind::Request);
+        }
+        // Whoever has ended hears nothing.
+        handle.steer(running.id, alphas(&[1.0]));
+        assert_eq!(run(handle, short()).failure, None);
+    }
+    assert_eq!(process.health().n_restarts, 0);
 }
 
 /// In the middle of a prompt, and of a text; with others that wait.

@@ -61,7 +61,7 @@ fn real_vocabularies_load_in_llama_cpp() {
     }
 }
 
-fn trio(folder: &Path, base: &Spec, expert: &Spec, antiexpert: &Spec) -> Plan {
+pub fn trio(folder: &Path, base: &Spec, expert: &Spec, antiexpert: &Spec) -> Plan {
     let write = |name: &str, spec: &Spec| {
         let path = folder.join(name).with_extension("gguf");
         spec.write(&path).expect("writable");
@@ -77,7 +77,7 @@ fn trio(folder: &Path, base: &Spec, expert: &Spec, antiexpert: &Spec) -> Plan {
 }
 
 /// The numbers up to `n` in another order, the same each time.
-fn shuffled(n: usize) -> Vec<usize> {
+pub fn shuffled(n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by_key(|&id| id.wrapping_mul(0x9e37_79b9) % 65_521);
     assert!(order.iter().enumerate().any(|(place, &id)| place != id));

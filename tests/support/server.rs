@@ -91,6 +91,16 @@ impl Server {
         self.request("POST", path, Some(body.to_string()))
     }
 
+    /// Sends an object; the events of the stream that it is answered with, as they come. Whoever drops them goes.
+    pub fn stream(&self, path: &str, body: &Value) -> impl Iterator<Item = Value> + use<> {
+        let agent = ureq::Agent::new_with_defaults();
+        let request = ureq::http::Request::builder().method("POST").uri(format!("{}{path}", self.url));
+        let request = request.header("Content-Type", "application/json").body(body.to_string()).expect("valid");
+        let lines = BufReader::new(agent.run(request).expect("it answers").into_body().into_reader()).lines();
+        let data = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("data: ").map(str::to_owned));
+        data.take_while(|data| data != "[DONE]").map(|data| serde_json::from_str(&data).expect("JSON"))
+    }
+
     /// Sends any body.
     pub fn send(&self, path: &str, body: &str) -> Reply {
         self.request("POST", path, Some(body.to_owned()))

@@ -24,14 +24,15 @@ use crate::generate::event::{Event, Failure};
 /// What a process is told. What a command holds is read by itself: one that cannot be read fails by itself.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Command<Request, Question> {
+pub(super) enum Command<Request = (), Question = (), Weights = ()> {
     Submit { id: Id, ensemble: usize, request: Request },
     Cancel(Id),
+    Steer { id: Id, weights: Weights },
     Ask { id: Id, question: Question },
 }
 
 /// A command of which only the outside was read.
-pub(super) type Unread = Command<Value, Value>;
+pub(super) type Unread = Command<Value, Value, Value>;
 
 /// What a process tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,6 +165,22 @@ mod tests {
             panic!("{}", String::from_utf8_lossy(&line));
         };
         assert_eq!(read::<Request>(back).expect("a request"), request);
+    }
+
+    #[test]
+    fn steering_comes_through_and_one_that_cannot_be_read_has_an_id() {
+        let there_and_back = |weights: &WeightsRequest| {
+            let line = line(&Command::<(), (), _>::Steer { id: 4, weights }).expect("JSON");
+            let Unread::Steer { id: 4, weights } = serde_json::from_slice(&line).expect("a command") else {
+                panic!("{}", String::from_utf8_lossy(&line));
+            };
+            read::<WeightsRequest>(weights)
+        };
+        let pairs = [("style".to_owned(), "1@0..0.1@64".parse().expect("α"))].into();
+        let weights = WeightsRequest { alpha: vec![Schedule::constant(0.1)], pairs, ..WeightsRequest::default() };
+        assert_eq!(there_and_back(&weights), Ok(weights));
+        let weights = WeightsRequest { alpha: vec![Schedule::constant(f32::NAN)], ..WeightsRequest::default() };
+        assert_eq!(there_and_back(&weights).expect_err("no number").kind, event::Kind::Request);
     }
 
     #[test]

@@ -91,7 +91,14 @@ impl Link {
 
     /// Cancels a request, where there is a process that has it.
     pub fn cancel(&self, id: Id) {
-        if let (Ok(commands), Ok(line)) = (self.phase().commands(), line(&Command::<(), ()>::Cancel(id))) {
+        if let Ok(line) = line(&Command::<(), ()>::Cancel(id)) {
+            self.tell(line);
+        }
+    }
+
+    /// Sends a command that nothing answers, where there is a process.
+    pub fn tell(&self, line: Vec<u8>) {
+        if let Ok(commands) = self.phase().commands() {
             let _ = commands.send(line);
         }
     }

@@ -155,12 +155,19 @@ fn obey(command: Unread, engine: Option<&Thread>, questions: &Sender<(Id, Value)
             }
         }
         (Unread::Cancel(id), Some(engine)) => engine.cancel(id),
+        (Unread::Steer { id, weights }, Some(engine)) => match read(weights) {
+            Ok(weights) => engine.steer(id, weights),
+            Err(failure) => {
+                output.send(Frame::Event(id, failed(failure)));
+                engine.cancel(id);
+            }
+        },
         (Unread::Ask { id, question }, _) => drop(questions.send((id, question))),
         // The parent knows better than to come before it was told that all is ready.
         (Unread::Submit { id, .. }, None) => {
             output.send(Frame::Event(id, failed(Failure::unavailable("the engine is being loaded"))));
         }
-        (Unread::Cancel(_), None) => {}
+        (Unread::Cancel(_) | Unread::Steer { .. }, None) => {}
     }
 }
 

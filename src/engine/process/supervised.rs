@@ -18,6 +18,7 @@ use crate::engine::health::Health;
 use crate::engine::listeners::Listener;
 use crate::generate::Request;
 use crate::generate::event::{Failure, Kind};
+use crate::steer::WeightsRequest;
 
 /// It ends when it is dropped, and the process with it.
 pub(in crate::engine) struct Supervised {
@@ -58,6 +59,13 @@ impl Supervised {
 
     pub fn cancel(&self, id: Id) {
         self.link.cancel(id);
+    }
+
+    pub fn steer(&self, id: Id, weights: &WeightsRequest) {
+        // Weights are numbers and names, which JSON has words for.
+        if let Ok(line) = line(&Command::<(), (), _>::Steer { id, weights }) {
+            self.link.tell(line);
+        }
     }
 
     pub fn health(&self) -> Health {

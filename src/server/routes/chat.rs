@@ -24,7 +24,7 @@ use crate::server::wire::limits::LimitFields;
 use crate::server::wire::messages::{MessageField, conversation, refuse_of_template};
 use crate::server::wire::sampling::SamplingFields;
 use crate::server::wire::steering::SteeringFields;
-use crate::server::wire::{logprobs, response_format, tools};
+use crate::server::wire::{logprobs, response_format, steering, tools};
 
 /// Most choices of one request.
 pub const MAX_CHOICES: usize = 128;
@@ -112,9 +112,11 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     let mut conversation = conversation(&own.messages, asked.model.served.defaults.system.as_ref())?;
     conversation.tools = tools::toolbox(&body)?;
     let jobs = asked.with(Input::Conversation(conversation)).repeated(n);
-    let teller = Teller::new(&asked, with_logprobs);
+    let teller = Teller::new(&asked, with_logprobs.then_some(top.unwrap_or(0)));
     if is_stream {
         let running = Running::start_all(&app, jobs)?;
+        let writer = asked.writer().id();
+        let running = running.into_iter().map(|text| text.listed(&teller.id, &writer)).collect();
         let include_usage = own.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
         return sse::respond(running, Chunks::new(teller, n, include_usage), app.settings.sse_ping).await;
     }
@@ -127,18 +129,21 @@ struct Teller {
     id: String,
     model: String,
     created: u64,
-    with_logprobs: bool,
+    /// Candidates for each token, where log-probabilities are told.
+    n_logprobs: Option<usize>,
     explain: Explain,
+    n_pairs: usize,
 }
 
 impl Teller {
-    fn new(asked: &Asked<'_>, with_logprobs: bool) -> Self {
+    fn new(asked: &Asked<'_>, n_logprobs: Option<usize>) -> Self {
         Self {
             id: id("chatcmpl-"),
             model: asked.model.id(),
             created: now(),
-            with_logprobs,
+            n_logprobs,
             explain: Explain::of(asked),
+            n_pairs: asked.model.served.pairs.len(),
         }
     }
 
@@ -151,7 +156,7 @@ impl Teller {
 
     fn whole(&self, outcomes: &[Outcome]) -> Value {
         let choice = |(i, outcome): (usize, &Outcome)| {
-            let logprobs = self.with_logprobs.then(|| contents(outcome.positions()));
+            let logprobs = self.n_logprobs.map(|n| contents(outcome.positions(), n));
             let mut choice = json!({
                 "index": i, "finish_reason": outcome.finish_reason(), "logprobs": logprobs,
                 "message": tools::message(&outcome.said),
@@ -169,8 +174,8 @@ impl Teller {
     }
 }
 
-fn contents(positions: &[Position]) -> Value {
-    json!({"content": positions.iter().map(logprobs::content).collect::<Vec<_>>(), "refusal": null})
+fn contents(positions: &[Position], n_top: usize) -> Value {
+    json!({"content": logprobs::contents(positions, n_top), "refusal": null})
 }
 
 /// The answer in chunks.
@@ -200,6 +205,11 @@ impl Chunks {
 
 impl Dialect for Chunks {
     fn event(&mut self, i: usize, event: Event) -> Vec<Frame> {
+        if let Event::Steered(steered) = &event {
+            let mut choice = Self::delta(i, &json!({}), None);
+            choice["proxy"] = steering::changed(steered, self.teller.n_pairs);
+            return vec![Frame::data(self.chunk(&[choice]))];
+        }
         let (is_first, is_last) = (matches!(event, Event::Started(_)), event.is_last());
         let (deltas, new) = self.outcomes[i].grow(event);
         let new = &self.outcomes[i].answer.positions[new];
@@ -216,8 +226,8 @@ impl Dialect for Chunks {
         for (n, delta) in deltas.iter().enumerate() {
             let mut choice = Self::delta(i, delta, None);
             if n == 0 {
-                if self.teller.with_logprobs && !new.is_empty() {
-                    choice["logprobs"] = contents(new);
+                if let Some(n_top) = self.teller.n_logprobs.filter(|_| !new.is_empty()) {
+                    choice["logprobs"] = contents(new, n_top);
                 }
                 self.teller.explain.add(&mut choice, new);
             }

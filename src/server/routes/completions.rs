@@ -28,7 +28,7 @@ use crate::server::wire::limits::LimitFields;
 use crate::server::wire::logprobs::{Echo, Legacy};
 use crate::server::wire::prompt::{MAX_PROMPTS, prompts};
 use crate::server::wire::sampling::SamplingFields;
-use crate::server::wire::steering::SteeringFields;
+use crate::server::wire::steering::{self, SteeringFields};
 
 /// Texts to be continued, as they are. Fields that are not listed are left alone.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -80,6 +80,9 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     let top = count(&body, "logprobs", 0, MAX_TOP_LOGPROBS)?;
     let (echo, is_stream) = (flag(&body, "echo")?, flag(&body, "stream")?);
     let mut asked = asked(&app, &body).await?;
+    if echo && !asked.job.request.begin.is_empty() {
+        return Err(Error::field("echo", "`proxy.begin` is given beside it, expected one of the two"));
+    }
     if let Some(top) = top {
         asked.report(top);
     }
@@ -96,9 +99,11 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
         echoes.push(echoed);
         jobs.extend(job.repeated(n));
     }
-    let teller = Teller::new(&asked, top.is_some(), echoes, n);
+    let teller = Teller::new(&asked, top, echoes, n);
     if is_stream {
         let running = Running::start_all(&app, jobs)?;
+        let writer = asked.writer().id();
+        let running = running.into_iter().map(|text| text.listed(&teller.id, &writer)).collect();
         let include_usage = own.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
         return sse::respond(running, Chunks::new(teller, include_usage), app.settings.sse_ping).await;
     }
@@ -145,18 +150,28 @@ struct Teller {
     id: String,
     model: String,
     created: u64,
-    with_logprobs: bool,
+    /// Candidates for each token, where log-probabilities are told.
+    n_logprobs: Option<usize>,
     /// One for each prompt, of nothing where it is not told again.
     echoes: Vec<Echo>,
     /// Choices for each prompt.
     n: usize,
     explain: Explain,
+    n_pairs: usize,
 }
 
 impl Teller {
-    fn new(asked: &Asked<'_>, with_logprobs: bool, echoes: Vec<Echo>, n: usize) -> Self {
-        let explain = Explain::of(asked);
-        Self { id: id("cmpl-"), model: asked.model.id(), created: now(), with_logprobs, echoes, n, explain }
+    fn new(asked: &Asked<'_>, n_logprobs: Option<usize>, echoes: Vec<Echo>, n: usize) -> Self {
+        Self {
+            id: id("cmpl-"),
+            model: asked.model.id(),
+            created: now(),
+            n_logprobs,
+            echoes,
+            n,
+            explain: Explain::of(asked),
+            n_pairs: asked.model.served.pairs.len(),
+        }
     }
 
     fn n_choices(&self) -> usize {
@@ -182,8 +197,8 @@ impl Teller {
             let mut choice = json!({
                 "index": i, "text": format!("{}{}", echo.text, answer.text), "finish_reason": outcome.finish_reason(), "logprobs": null,
             });
-            if self.with_logprobs {
-                let mut lists = Legacy::of(echo);
+            if let Some(n_top) = self.n_logprobs {
+                let mut lists = Legacy::of(echo, n_top);
                 answer.prompt_positions.iter().chain(outcome.positions()).for_each(|position| lists.push(position));
                 choice["logprobs"] = lists.json();
             }
@@ -230,8 +245,8 @@ impl Chunks {
             return None;
         }
         let mut chunk = self.chunk(i, &echo.text, None);
-        if self.teller.with_logprobs {
-            let mut lists = Legacy::of(echo);
+        if let Some(n_top) = self.teller.n_logprobs {
+            let mut lists = Legacy::of(echo, n_top);
             self.outcomes[i].answer.prompt_positions.iter().for_each(|position| lists.push(position));
             chunk["choices"][0]["logprobs"] = lists.json();
         }
@@ -242,6 +257,11 @@ impl Chunks {
 
 impl Dialect for Chunks {
     fn event(&mut self, i: usize, event: Event) -> Vec<Frame> {
+        if let Event::Steered(steered) = &event {
+            let mut chunk = self.chunk(i, "", None);
+            chunk["choices"][0]["proxy"] = steering::changed(steered, self.teller.n_pairs);
+            return vec![Frame::data(chunk)];
+        }
         let is_last = event.is_last();
         let begins = self.n_told[i] == 0 && matches!(event, Event::Token(_) | Event::Done(_));
         let (text, new) = self.outcomes[i].grow_text(event);
@@ -250,8 +270,8 @@ impl Dialect for Chunks {
         if !text.is_empty() || !new.is_empty() {
             let mut chunk = self.chunk(i, &text, None);
             let choice = &mut chunk["choices"][0];
-            if self.teller.with_logprobs && !new.is_empty() {
-                let mut lists = Legacy::behind(self.n_told[i]);
+            if let Some(n_top) = self.teller.n_logprobs.filter(|_| !new.is_empty()) {
+                let mut lists = Legacy::behind(self.n_told[i], n_top);
                 for position in new {
                     lists.push(position);
                 }

@@ -35,7 +35,7 @@ pub fn anthropic(error: &Error) -> Value {
         K::Invalid | K::Unsupported | K::ContextLength | K::WrongMethod | K::Disabled => "invalid_request_error",
         K::Unauthorized => "authentication_error",
         K::Forbidden => "permission_error",
-        K::NoSuchModel | K::NoSuchPath => "not_found_error",
+        K::NoSuchModel | K::NoSuchPath | K::NoSuchReply => "not_found_error",
         K::TooLarge => "request_too_large",
         K::TooSlow => "timeout_error",
         K::Busy => "rate_limit_error",

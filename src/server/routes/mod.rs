@@ -16,6 +16,7 @@ mod models;
 mod native;
 mod ollama;
 mod props;
+mod proxy;
 mod responses;
 mod slots;
 mod tokenize;
@@ -47,6 +48,7 @@ fn described() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(models::one))
         .routes(routes!(chat::create))
         .routes(routes!(completions::create))
+        .routes(routes!(proxy::steer))
         .routes(routes!(completion::create))
         .routes(routes!(infill::create))
         .routes(routes!(tokenize::create))

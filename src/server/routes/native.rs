@@ -56,7 +56,7 @@ pub async fn respond(app: &Arc<App>, body: &Value, inputs: Vec<Input>) -> Result
         asked.report(top);
     }
     let jobs: Vec<Job> = inputs.into_iter().flat_map(|input| asked.with(input).repeated(n)).collect();
-    let teller = Teller::new(&asked, fields, top.is_some());
+    let teller = Teller::new(&asked, fields, top);
     if is_stream {
         let (ensemble, each) = (asked.job.ensemble, jobs.iter().step_by(n).cloned().collect::<Vec<_>>());
         let n_jobs = jobs.len();
@@ -68,14 +68,15 @@ pub async fn respond(app: &Arc<App>, body: &Value, inputs: Vec<Input>) -> Result
         let chunks = Chunks::new(teller, n_jobs, n, prompts.unwrap_or_default());
         return sse::respond(running, chunks, app.settings.sse_ping).await;
     }
-    let ensemble = asked.job.ensemble;
+    let (ensemble, n_begun) = (asked.job.ensemble, asked.job.request.begin.len());
     let outcomes = Outcome::of_all(app, jobs).await?;
     let app = app.clone();
     blocking(move || {
         let mut told = Vec::new();
         for (i, outcome) in outcomes.iter().enumerate() {
             let given = outcome.answer.started.prompts.first();
-            let prompt = given.map(|given| spell(&app, ensemble, given.role, given.tokens.clone())).transpose()?;
+            let given = given.map(|given| (given.role, given.tokens[..given.tokens.len() - n_begun].to_vec()));
+            let prompt = given.map(|(role, tokens)| spell(&app, ensemble, role, tokens)).transpose()?;
             told.push(teller.last(i, outcome, prompt.as_deref().unwrap_or_default(), false));
         }
         let told = if let [_] = told[..] { told.remove(0) } else { Value::Array(told) };
@@ -89,7 +90,8 @@ struct Teller {
     model: String,
     fields: NativeFields,
     settings: Value,
-    with_probs: bool,
+    /// Candidates for each token, where they are told.
+    n_probs: Option<usize>,
     explain: Explain,
 }
 
@@ -97,11 +99,12 @@ struct Teller {
 const ANY_SLOT: i32 = -1;
 
 impl Teller {
-    fn new(asked: &Asked<'_>, fields: NativeFields, with_probs: bool) -> Self {
+    fn new(asked: &Asked<'_>, fields: NativeFields, n_probs: Option<usize>) -> Self {
         let mut settings = settings(&asked.job.request);
         settings["stream"] = json!(fields.stream.unwrap_or(false));
+        settings["n_probs"] = json!(n_probs.unwrap_or(0));
         settings["timings_per_token"] = json!(fields.timings_per_token.unwrap_or(false));
-        Self { model: asked.model.id(), fields, settings, with_probs, explain: Explain::of(asked) }
+        Self { model: asked.model.id(), fields, settings, n_probs, explain: Explain::of(asked) }
     }
 
     /// A text that goes on.
@@ -134,8 +137,8 @@ impl Teller {
             "tokens_cached": n_prompt + n_text.saturating_sub(1), "timings": outcome.timings(),
         });
         if !is_stream {
-            if self.with_probs {
-                last["completion_probabilities"] = outcome.positions().iter().map(logprobs::content).collect();
+            if let Some(n_top) = self.n_probs {
+                last["completion_probabilities"] = logprobs::contents(outcome.positions(), n_top);
             }
             self.explain.add(&mut last, outcome.positions());
         }
@@ -188,11 +191,11 @@ impl Chunks {
         if teller.fields.timings_per_token.unwrap_or(false) {
             chunk["timings"] = outcome.timings();
         }
-        if let Some(position) = outcome.answer.positions.last() {
-            if teller.with_probs {
-                chunk["completion_probabilities"] = json!([logprobs::content(position)]);
+        if let Some(position) = outcome.answer.positions.last().map(std::slice::from_ref) {
+            if let Some(n_top) = teller.n_probs {
+                chunk["completion_probabilities"] = logprobs::contents(position, n_top);
             }
-            teller.explain.add(&mut chunk, std::slice::from_ref(position));
+            teller.explain.add(&mut chunk, position);
         }
         Frame::data(chunk)
     }

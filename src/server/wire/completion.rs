@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::limits::LimitFields;
 use super::sampling::SamplingFields;
-use super::steering::SteeringFields;
+use super::steering::{Explained, SteeringFields};
 use crate::generate::{Input, Request};
 use crate::server::app::App;
 use crate::server::body::{blocking, read};
@@ -21,7 +21,7 @@ pub struct Asked<'a> {
     pub model: Model<'a>,
     /// Without its input.
     pub job: Job,
-    pub explain: bool,
+    pub explained: Option<Explained>,
 }
 
 /// Reads the model, sampling, limits and steering. `body` has the fields of the dialect that are named as llama.cpp has them.
@@ -46,16 +46,27 @@ pub async fn asked<'a>(app: &'a Arc<App>, body: &Value) -> Result<Asked<'a>, Err
         draft: defaults.draft.clone(),
         ..Request::default()
     };
-    let explain = steering.explains();
-    request.n_probs = explain.then_some(0);
+    let explained = steering.explains()?;
+    request.n_probs = explained.map(|explained| explained.n_top.unwrap_or(0));
     let ensemble = steering.apply(model, &mut request)?;
-    Ok(Asked { model, job: Job { ensemble, request, time_limit: limits.time_limit() }, explain })
+    // Where one role writes by itself nothing leads away from it.
+    let has_pairs = !model.served.pairs.is_empty() || ensemble == model.served.guided;
+    request.divergence = explained.is_some() && request.sampled == Sampled::Steered && has_pairs;
+    Ok(Asked { model, job: Job { ensemble, request, time_limit: limits.time_limit() }, explained })
 }
 
 impl Asked<'_> {
-    /// Reports so many candidates for each token.
+    /// Reports so many candidates for each token, or as many as explanations need.
     pub fn report(&mut self, n_probs: usize) {
-        self.job.request.n_probs = Some(n_probs);
+        self.job.request.n_probs = self.job.request.n_probs.max(Some(n_probs));
+    }
+
+    /// The model that writes the text: where steering is off, the base.
+    pub fn writer(&self) -> Model<'_> {
+        match self.model.sampled {
+            Sampled::Steered => Model { sampled: self.job.request.sampled, ..self.model },
+            Sampled::Alone(_) => self.model,
+        }
     }
 
     /// The job for an input.

@@ -5,13 +5,21 @@ use serde_json::{Map, Value, json};
 use super::completion::Asked;
 use crate::generate::probs::{Logprob, Position, Sides};
 
-/// Names of the pairs, where tokens are explained.
+/// How tokens are explained, if they are.
 #[derive(Debug, Clone, Default)]
-pub struct Explain(Option<Vec<String>>);
+pub struct Explain(Option<Shown>);
+
+#[derive(Debug, Clone)]
+struct Shown {
+    /// Names of the pairs.
+    names: Vec<String>,
+    /// Candidates beside each token, where they are asked for.
+    n_top: Option<usize>,
+}
 
 impl Explain {
     pub fn of(asked: &Asked<'_>) -> Self {
-        Self(asked.explain.then(|| asked.model.served.pairs.clone()))
+        Self(asked.explained.map(|explained| Shown { names: asked.model.served.pairs.clone(), n_top: explained.n_top }))
     }
 
     pub fn is_on(&self) -> bool {
@@ -20,30 +28,37 @@ impl Explain {
 
     /// Puts `proxy` into an object, if that is asked for.
     pub fn add(&self, object: &mut Value, positions: &[Position]) {
-        if let Some(names) = &self.0 {
-            let tokens: Vec<_> = positions.iter().map(|position| explained(position, names)).collect();
+        if let Some(shown) = &self.0 {
+            let tokens: Vec<_> = positions.iter().map(|position| shown.explained(position)).collect();
             object["proxy"] = json!({"tokens": tokens});
         }
     }
 }
 
-/// A token under every role: natural logarithms, `null` for a role that does not have the token.
-fn explained(position: &Position, names: &[String]) -> Value {
-    let Position { chosen, base_top, changed, .. } = position;
-    let mut object = roles(chosen, names);
-    object["base_top"] = roles(base_top, names);
-    object["changed"] = json!(changed);
-    object
-}
+impl Shown {
+    /// A token under every role: natural logarithms, `null` for a role that does not have the token.
+    fn explained(&self, position: &Position) -> Value {
+        let Position { chosen, base_top, changed, divergence, top } = position;
+        let mut object = self.roles(chosen);
+        object["base_top"] = self.roles(base_top);
+        object["changed"] = json!(changed);
+        object["divergence"] = json!(divergence);
+        if let Some(n_top) = self.n_top {
+            object["top"] = top.iter().take(n_top).map(|token| self.roles(token)).collect();
+        }
+        object
+    }
 
-fn roles(token: &Logprob, names: &[String]) -> Value {
-    let pair = |(i, Sides { expert, antiexpert }): (usize, &Sides)| {
-        // The pair behind those of the recipe is guidance.
-        let name = names.get(i).map_or("guidance", String::as_str);
-        (name.to_owned(), json!({"expert": expert, "antiexpert": antiexpert}))
-    };
-    let pairs: Map<_, _> = token.pairs.iter().enumerate().map(pair).collect();
-    json!({
-        "id": token.id, "token": token.piece(), "steered": token.composed, "base": token.base, "pairs": pairs,
-    })
+    fn roles(&self, token: &Logprob) -> Value {
+        let pair = |(i, Sides { expert, antiexpert }): (usize, &Sides)| {
+            // The pair behind those of the recipe is guidance.
+            let name = self.names.get(i).map_or("guidance", String::as_str);
+            (name.to_owned(), json!({"expert": expert, "antiexpert": antiexpert}))
+        };
+        let pairs: Map<_, _> = token.pairs.iter().enumerate().map(pair).collect();
+        json!({
+            "id": token.id, "token": token.piece(), "bytes": token.bytes, "steered": token.composed,
+            "base": token.base, "pairs": pairs,
+        })
+    }
 }

@@ -20,10 +20,16 @@ fn entry(token: &Logprob) -> Map<String, Value> {
     entry
 }
 
-/// An entry of `logprobs.content` in chat replies, and of `completion_probabilities` in llama-server's own.
-pub fn content(position: &Position) -> Value {
+/// Entries of tokens, one after the other.
+pub fn contents(positions: &[Position], n_top: usize) -> Value {
+    positions.iter().map(|position| content(position, n_top)).collect()
+}
+
+/// An entry of `logprobs.content` in chat replies, and of `completion_probabilities` in llama-server's own, with so many
+/// candidates: more may have been looked at for an explanation.
+fn content(position: &Position, n_top: usize) -> Value {
     let mut chosen = entry(&position.chosen);
-    let top: Vec<_> = position.top.iter().map(entry).collect();
+    let top: Vec<_> = position.top.iter().take(n_top).map(entry).collect();
     chosen.insert("top_logprobs".to_owned(), json!(top));
     Value::Object(chosen)
 }
@@ -60,12 +66,14 @@ pub struct Legacy {
     n_chars: usize,
     /// Characters at the beginning that are no part of the text.
     n_hidden: usize,
+    /// Candidates of each token.
+    n_top: usize,
 }
 
 impl Legacy {
     /// Lists of a prompt that is told again, and of the text behind it.
-    pub fn of(echo: &Echo) -> Self {
-        let mut lists = Self { n_hidden: echo.n_hidden, ..Self::default() };
+    pub fn of(echo: &Echo, n_top: usize) -> Self {
+        let mut lists = Self { n_hidden: echo.n_hidden, n_top, ..Self::default() };
         if let Some(first) = &echo.first {
             lists.push_token(first);
             lists.token_logprobs.push(None);
@@ -75,8 +83,8 @@ impl Legacy {
     }
 
     /// Lists of which the first entry begins `n_chars` characters into the text.
-    pub fn behind(n_chars: usize) -> Self {
-        Self { n_chars, ..Self::default() }
+    pub fn behind(n_chars: usize, n_top: usize) -> Self {
+        Self { n_chars, n_top, ..Self::default() }
     }
 
     pub fn push(&mut self, position: &Position) {
@@ -84,11 +92,11 @@ impl Legacy {
         self.token_logprobs.push(Some(logprob(&position.chosen)));
         // Different bytes may have the same text: the more probable one stays.
         let mut top = Map::new();
-        for token in &position.top {
+        for token in position.top.iter().take(self.n_top) {
             top.entry(token.piece()).or_insert_with(|| json!(logprob(token)));
         }
         self.top_logprobs.push(Some(top));
-        self.content.push(content(position));
+        self.content.push(content(position, self.n_top));
     }
 
     fn push_token(&mut self, piece: &str) {

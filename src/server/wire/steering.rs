@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::generate::Request;
+use crate::generate::event::Steered;
+use crate::llama::Token;
 use crate::recipe::schedule::{MAX_ALPHA, check_alpha};
 use crate::recipe::{Schedule, View};
+use crate::server::body::read;
 use crate::server::catalog::Model;
-use crate::server::error::Error;
+use crate::server::error::{Error, ErrorKind};
 use crate::steer::{Plan, Role, Sampled, WeightsRequest};
 
 /// Steering of one request; what is left out is as the recipe has it.
@@ -41,20 +44,46 @@ pub struct Proxy {
     pub plausibility: Option<f32>,
     /// The base alone.
     pub off: bool,
-    /// Tell each token's log-probability under every role.
-    pub explain: bool,
+    /// Tokens that the answer begins with, by the ids of the model that is sampled from: it goes on behind them, and tells
+    /// only what is new. Positions of `schedule` count them.
+    pub begin: Option<Vec<Token>>,
+    /// Tell each token's log-probability under every role: true, or how many candidates to tell beside each.
+    #[schema(value_type = Option<Object>)]
+    pub explain: Option<Value>,
+}
+
+/// Most candidates beside each token that is explained.
+pub const MAX_EXPLAINED: usize = 256;
+
+/// How tokens are explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Explained {
+    /// Candidates beside each token, where a number is asked for.
+    pub n_top: Option<usize>,
 }
 
 impl SteeringFields {
-    /// Whether each token is to be explained.
-    pub fn explains(&self) -> bool {
-        self.proxy.as_ref().is_some_and(|proxy| proxy.explain)
+    /// How each token is to be explained, if it is.
+    pub fn explains(&self) -> Result<Option<Explained>, Error> {
+        match self.proxy.as_ref().and_then(|proxy| proxy.explain.as_ref()) {
+            None | Some(Value::Bool(false)) => Ok(None),
+            Some(Value::Bool(true)) => Ok(Some(Explained { n_top: None })),
+            Some(value) => {
+                let n = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= MAX_EXPLAINED);
+                let n = n.ok_or_else(|| {
+                    let expected = format!("expected true, false, or a number from 0 to {MAX_EXPLAINED}");
+                    Error::field("proxy.explain", format!("{value}, {expected}"))
+                })?;
+                Ok(Some(Explained { n_top: Some(n) }))
+            }
+        }
     }
 
     /// Puts what is asked for into a request; which ensemble it is for.
     pub fn apply(&self, model: Model<'_>, request: &mut Request) -> Result<usize, Error> {
         let proxy = self.proxy.clone().unwrap_or_default();
         request.weights = proxy.weights(model)?;
+        request.begin = proxy.begin.unwrap_or_default();
         if let Some(plausibility) = proxy.plausibility {
             request.sampling.plausibility = plausibility;
             request.sampling.validate().map_err(|error| Error::field("proxy.plausibility", error))?;
@@ -112,6 +141,69 @@ impl SteeringFields {
             }
         }
     }
+}
+
+/// How a text is steered otherwise while it is written: the fields of `proxy` that can change. What is left out stays as it
+/// is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = ProxyChange)]
+pub struct Change {
+    /// α of every pair: a number, or a list with one for each.
+    #[schema(value_type = Option<Object>)]
+    pub alpha: Option<Value>,
+    /// α along the whole answer, as in `1@0..0.5@64`: a text, or a list with one for each pair.
+    #[schema(value_type = Option<Object>)]
+    pub schedule: Option<Value>,
+    /// α of single pairs by their names; the others stay as they are.
+    #[schema(value_type = Option<Object>)]
+    pub pairs: Option<Map<String, Value>>,
+}
+
+impl Change {
+    /// Reads it from a body.
+    pub fn read(body: &Value) -> Result<Self, Error> {
+        const FIXED: [&str; 4] = ["plausibility", "off", "explain", "begin"];
+        if let Some(name) = FIXED.iter().find(|name| body.get(**name).is_some()) {
+            return Err(Error::unsupported(name, "it cannot change while a text is written"));
+        }
+        let change: Self = read(body)?;
+        let is_empty = change.alpha.is_none() && change.schedule.is_none();
+        if is_empty && change.pairs.as_ref().is_none_or(Map::is_empty) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "nothing is to change, expected `alpha`, `schedule` or `pairs`",
+            ));
+        }
+        Ok(change)
+    }
+
+    /// The weights of a text of this model.
+    pub fn weights(self, model: Model<'_>) -> Result<WeightsRequest, Error> {
+        if model.sampled != Sampled::Steered {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("{} is not steered, so nothing can change", model.id()),
+            ));
+        }
+        let Self { alpha, schedule, pairs } = self;
+        let proxy = Proxy { alpha, schedule, pairs, ..Proxy::default() };
+        let of_body = [("proxy.alpha", "alpha"), ("proxy.schedule", "schedule"), ("proxy.pairs", "pairs")];
+        let WeightsRequest { alpha, mut pairs, .. } = proxy.weights(model).map_err(|error| error.called(&of_body))?;
+        // By their names: a pair that is not the recipe's, as that of guidance, stays as it is.
+        for (i, name) in model.served.pairs.iter().enumerate() {
+            if let Some(alpha) = alpha.get(i).or(alpha.first()) {
+                pairs.entry(name.clone()).or_insert_with(|| alpha.clone());
+            }
+        }
+        Ok(WeightsRequest { pairs, ..WeightsRequest::default() })
+    }
+}
+
+/// What a stream tells of a change: the first position of the answer for which it holds, and α of the model's pairs.
+pub fn changed(Steered { position, alpha }: &Steered, n_pairs: usize) -> Value {
+    // Behind those of the recipe is the one of guidance.
+    json!({"position": position, "alpha": &alpha[..n_pairs.min(alpha.len())]})
 }
 
 impl Proxy {

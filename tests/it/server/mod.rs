@@ -8,6 +8,7 @@ mod faults;
 mod llama_server;
 mod load;
 mod messages;
+mod midway;
 mod models;
 mod native;
 mod ollama;

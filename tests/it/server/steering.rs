@@ -55,6 +55,8 @@ fn what_cannot_be_steered_so_is_refused_by_name() {
         (json!({"proxy": {"plausibility": 2}}), "proxy.plausibility", "0 to 1"),
         (json!({"proxy": {"alpah": 1}}), "proxy.alpah", "unknown field"),
         (json!({"proxy": {"off": true, "alpha": 1}}), "proxy", "`off`"),
+        (json!({"proxy": {"explain": 257}}), "proxy.explain", "0 to 256"),
+        (json!({"proxy": {"explain": "much"}}), "proxy.explain", "true, false, or a number"),
         (json!({"model": "several:base", "proxy": {"alpha": 1}}), "proxy", "not steered"),
         (json!({"negative_prompt": "A dog"}), "negative_prompt", "guidance_scale"),
         (json!({"model": "several:expert", "guidance_scale": 2}), "guidance_scale", "of the base"),
@@ -155,4 +157,42 @@ fn each_token_is_explained_under_every_role() {
         events.iter().filter_map(|event| event["choices"][0]["proxy"]["tokens"].as_array()).flatten().collect();
     assert_eq!(explained.len(), 8);
     assert!(explained.iter().zip(tokens).all(|(streamed, whole)| streamed["id"] == whole["id"]));
+}
+
+/// A number tells candidates too, and `logprobs` still has as many as it asks for.
+#[test]
+fn candidates_are_explained_beside_their_token() {
+    let server = Server::start(&["-R", "several", "--temp", "0", "-c", "512", "-np", "1"]);
+    let explained = |explain: Value, more: Value| {
+        let body = json!({"prompt": PROMPT, "max_tokens": 6, "proxy": {"explain": explain}});
+        let whole = server.post("/v1/completions", &with(body, more)).ok();
+        let choice = &whole["choices"][0];
+        (choice["proxy"]["tokens"].as_array().expect("tokens").clone(), choice["logprobs"].clone())
+    };
+    let (tokens, logprobs) = explained(json!(5), json!({"logprobs": 2}));
+    for (i, token) in tokens.iter().enumerate() {
+        let top = token["top"].as_array().expect("candidates");
+        assert_eq!((top.len(), logprobs["top_logprobs"][i].as_object().map(serde_json::Map::len)), (5, Some(2)));
+        assert!(top.windows(2).all(|two| two[0]["steered"].as_f64() >= two[1]["steered"].as_f64()), "{token}");
+        // Greedy: the token is the first candidate.
+        for name in ["id", "token", "bytes", "steered", "base", "pairs"] {
+            assert!(!token[name].is_null() && top[0][name] == token[name], "{name}: {token}");
+        }
+        let spelled: Vec<u8> = serde_json::from_value(token["bytes"].clone()).expect("bytes");
+        assert_eq!(String::from_utf8_lossy(&spelled), token["token"].as_str().expect("a text"));
+        assert!(token["divergence"].as_f64().is_some_and(|divergence| divergence > 0.0), "{token}");
+    }
+    let (plain, none) = explained(json!(true), json!({}));
+    assert!(none.is_null() && plain.iter().all(|token| token.get("top").is_none()), "{plain:?}");
+    assert!(plain.iter().zip(&tokens).all(|(plain, token)| plain["id"] == token["id"]));
+    let (empty, _) = explained(json!(0), json!({}));
+    assert!(empty.iter().all(|token| token["top"] == json!([])), "{empty:?}");
+    for model in ["several:base", "several:expert"] {
+        let (alone, _) = explained(json!(3), json!({"model": model}));
+        assert!(alone.iter().all(|token| token["divergence"].is_null()), "{alone:?}");
+        assert!(alone.iter().all(|token| token["top"].as_array().map(Vec::len) == Some(3)), "{alone:?}");
+    }
+    let guided = json!({"model": "several:base", "guidance_scale": 2});
+    let (guided, _) = explained(json!(true), guided);
+    assert!(guided.iter().any(|token| token["divergence"].as_f64() > Some(0.0)), "{guided:?}");
 }

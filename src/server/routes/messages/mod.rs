@@ -41,6 +41,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     conversation.tools = tools::toolbox(&translated)?;
     let teller = Teller::new(&asked);
     let running = Running::start(&app, asked.with(Input::Conversation(conversation)))?;
+    let running = running.listed(teller.id(), &asked.writer().id());
     if is_stream {
         return sse::respond(vec![running], Blocks::new(teller), app.settings.sse_ping).await;
     }

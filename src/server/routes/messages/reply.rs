@@ -27,6 +27,11 @@ impl Teller {
         Self { id: id("msg_"), model: asked.model.id(), explain: Explain::of(asked) }
     }
 
+    /// The id of the message.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     pub fn whole(&self, outcome: &Outcome) -> Value {
         let mut message = self.message(outcome);
         let said = &outcome.said;

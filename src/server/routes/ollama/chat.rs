@@ -49,7 +49,7 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     if with_logprobs {
         asked.report(top.unwrap_or(0));
     }
-    let teller = Teller::new(&asked, listed(asked.model), with_logprobs);
+    let teller = Teller::new(&asked, listed(asked.model), with_logprobs.then_some(top.unwrap_or(0)));
     let messages = messages.unwrap_or_default();
     // Clients have a model loaded so before they need it.
     if messages.is_empty() {

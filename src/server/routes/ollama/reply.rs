@@ -20,13 +20,14 @@ use crate::server::wire::logprobs;
 #[derive(Debug, Default)]
 pub struct Teller {
     model: String,
-    with_logprobs: bool,
+    /// Candidates for each token, where log-probabilities are told.
+    n_logprobs: Option<usize>,
     explain: Explain,
 }
 
 impl Teller {
-    pub fn new(asked: &Asked<'_>, model: String, with_logprobs: bool) -> Self {
-        Self { model, with_logprobs, explain: Explain::of(asked) }
+    pub fn new(asked: &Asked<'_>, model: String, n_logprobs: Option<usize>) -> Self {
+        Self { model, n_logprobs, explain: Explain::of(asked) }
     }
 
     /// What answers a request without messages.
@@ -50,8 +51,8 @@ impl Teller {
             "model": self.model, "created_at": Timestamp::now().to_string(),
             "message": {"role": "assistant", "content": text}, "done": false,
         });
-        if self.with_logprobs && !positions.is_empty() {
-            line["logprobs"] = json!(positions.iter().map(logprobs::content).collect::<Vec<_>>());
+        if let Some(n_top) = self.n_logprobs.filter(|_| !positions.is_empty()) {
+            line["logprobs"] = logprobs::contents(positions, n_top);
         }
         self.explain.add(&mut line, positions);
         line

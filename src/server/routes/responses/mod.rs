@@ -45,10 +45,13 @@ pub async fn create(State(app): State<Arc<App>>, Object(body): Object) -> Result
     if let Some(conversation) = &mut conversation {
         conversation.tools = tools::toolbox(&translated)?;
     }
-    let teller = Teller::new(&asked, &body, with_logprobs);
+    let teller = Teller::new(&asked, &body, with_logprobs.then_some(top.unwrap_or(0)));
     // Clients look with an empty input whether somebody is there.
     let running = match conversation {
-        Some(conversation) => Some(Running::start(&app, asked.with(Input::Conversation(conversation)))?),
+        Some(conversation) => {
+            let running = Running::start(&app, asked.with(Input::Conversation(conversation)))?;
+            Some(running.listed(teller.id(), &asked.writer().id()))
+        }
         None => None,
     };
     if is_stream {

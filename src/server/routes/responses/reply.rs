@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::generate::probs::Position;
 use crate::generate::said::Delta;
 use crate::generate::{Event, Finish};
 use crate::prompt::Call;
@@ -19,12 +20,13 @@ pub struct Teller {
     message_id: String,
     /// The response without what the answer decides.
     object: Value,
-    with_logprobs: bool,
+    /// Candidates for each token, where log-probabilities are told.
+    n_logprobs: Option<usize>,
     explain: Explain,
 }
 
 impl Teller {
-    pub fn new(asked: &Asked<'_>, body: &Value, with_logprobs: bool) -> Self {
+    pub fn new(asked: &Asked<'_>, body: &Value, n_logprobs: Option<usize>) -> Self {
         let sampling = &asked.job.request.sampling;
         let echoed = |name: &str| body.get(name).cloned().unwrap_or(Value::Null);
         let format = body["text"].get("format").cloned().unwrap_or_else(|| json!({"type": "text"}));
@@ -40,7 +42,12 @@ impl Teller {
             "tools": body.get("tools").cloned().unwrap_or_else(|| json!([])), "top_logprobs": body["top_logprobs"].as_u64().unwrap_or(0), "truncation": "disabled",
             "user": null,
         });
-        Self { message_id: id("msg_"), object, with_logprobs, explain: Explain::of(asked) }
+        Self { message_id: id("msg_"), object, n_logprobs, explain: Explain::of(asked) }
+    }
+
+    /// The id of the response.
+    pub fn id(&self) -> &str {
+        self.object["id"].as_str().unwrap_or_default()
     }
 
     /// The response to an input; without one nothing was to be answered.
@@ -84,9 +91,12 @@ impl Teller {
         json!({"id": self.message_id, "type": "message", "role": "assistant", "status": status, "content": content})
     }
 
+    fn logprobs(&self, positions: &[Position]) -> Value {
+        self.n_logprobs.map_or_else(|| json!([]), |n_top| logprobs::contents(positions, n_top))
+    }
+
     fn part(&self, outcome: &Outcome) -> Value {
-        let logprobs: Vec<_> =
-            if self.with_logprobs { outcome.positions().iter().map(logprobs::content).collect() } else { Vec::new() };
+        let logprobs = self.logprobs(outcome.positions());
         json!({"type": "output_text", "text": outcome.said.text, "annotations": [], "logprobs": logprobs})
     }
 }
@@ -236,8 +246,7 @@ impl Dialect for Parts {
                         frames.extend(self.open_message());
                     }
                     let new = std::mem::take(&mut new);
-                    let logprobs: Vec<_> =
-                        new.iter().filter(|_| self.teller.with_logprobs).map(logprobs::content).collect();
+                    let logprobs = self.teller.logprobs(&new);
                     let mut delta = json!({"delta": text, "logprobs": logprobs});
                     self.teller.explain.add(&mut delta, &new);
                     frames.push(self.of_part("response.output_text.delta", delta));

@@ -5,14 +5,14 @@ use crate::generate::Finish;
 use crate::generate::event::{Failure, StopReason};
 use crate::server::made_up::{done, seen, started, token, told, told_of_failure};
 
-fn lines(with_logprobs: bool) -> Lines {
-    Lines::new(Teller { model: "demo:latest".to_owned(), with_logprobs, ..Teller::default() })
+fn lines(n_logprobs: Option<usize>) -> Lines {
+    Lines::new(Teller { model: "demo:latest".to_owned(), n_logprobs, ..Teller::default() })
 }
 
 #[test]
 fn a_stream_ends_with_counts() {
     let stopped = done(Finish::Stop, Some(StopReason::Eog(1)), "");
-    let frames = told(&mut lines(false), vec![started(), token("One"), token(" day"), stopped]);
+    let frames = told(&mut lines(None), vec![started(), token("One"), token(" day"), stopped]);
     let lines: Vec<Value> = frames.iter().map(|frame| serde_json::from_str(&frame.data).expect("JSON")).collect();
     let texts: Vec<_> = lines.iter().map(|line| line["message"]["content"].as_str().expect("a text")).collect();
     assert_eq!(texts, ["One", " day", ""]);
@@ -32,7 +32,7 @@ fn a_stream_ends_with_counts() {
 
 #[test]
 fn log_probabilities_are_beside_their_pieces() {
-    let frames = told(&mut lines(true), vec![started(), seen("One"), done(Finish::Length, None, "")]);
+    let frames = told(&mut lines(Some(1)), vec![started(), seen("One"), done(Finish::Length, None, "")]);
     let line: Value = serde_json::from_str(&frames[0].data).expect("JSON");
     assert_eq!(line["logprobs"][0]["logprob"], -0.5);
     assert_eq!(line["logprobs"][0]["top_logprobs"][0]["token"], "One");
@@ -40,7 +40,7 @@ fn log_probabilities_are_beside_their_pieces() {
 
 #[test]
 fn a_failure_is_a_line() {
-    let frames = told_of_failure(&mut lines(false), vec![started(), token("One")], Failure::unavailable("it is gone"));
+    let frames = told_of_failure(&mut lines(None), vec![started(), token("One")], Failure::unavailable("it is gone"));
     let last: Value = serde_json::from_str(&frames.last().expect("lines").data).expect("JSON");
     assert_eq!(last, json!({"error": "it is gone (try again later)"}));
 }

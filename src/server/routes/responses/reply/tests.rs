@@ -6,9 +6,9 @@ use crate::generate::event::{Event, Failure, StopReason};
 use crate::server::made_up::{done, seen, started, token, told, told_of_failure};
 use crate::server::sse::Frame;
 
-fn parts(with_logprobs: bool) -> Parts {
+fn parts(n_logprobs: Option<usize>) -> Parts {
     let object = json!({"id": "resp_1", "object": "response"});
-    Parts::new(Teller { message_id: "msg_1".to_owned(), object, with_logprobs, ..Teller::default() })
+    Parts::new(Teller { message_id: "msg_1".to_owned(), object, n_logprobs, ..Teller::default() })
 }
 
 fn data(frames: &[Frame]) -> Vec<Value> {
@@ -21,7 +21,7 @@ fn stopped() -> Event {
 
 #[test]
 fn a_stream_has_numbered_events_in_order() {
-    let data = data(&told(&mut parts(false), vec![started(), token("One"), token(" day"), stopped()]));
+    let data = data(&told(&mut parts(None), vec![started(), token("One"), token(" day"), stopped()]));
     let names: Vec<_> = data.iter().map(|data| data["type"].as_str().expect("a type")).collect();
     let expected = [
         "created",
@@ -49,7 +49,7 @@ fn a_stream_has_numbered_events_in_order() {
 
 #[test]
 fn a_text_that_was_cut_is_incomplete() {
-    let data = data(&told(&mut parts(false), vec![started(), token("One"), done(Finish::Length, None, "")]));
+    let data = data(&told(&mut parts(None), vec![started(), token("One"), done(Finish::Length, None, "")]));
     let last = data.last().expect("events");
     assert_eq!(last["type"], "response.incomplete");
     assert_eq!(last["response"]["incomplete_details"], json!({"reason": "max_output_tokens"}));
@@ -58,14 +58,14 @@ fn a_text_that_was_cut_is_incomplete() {
 
 #[test]
 fn log_probabilities_are_beside_the_text() {
-    let data = data(&told(&mut parts(true), vec![started(), seen("One"), stopped()]));
+    let data = data(&told(&mut parts(Some(1)), vec![started(), seen("One"), stopped()]));
     assert_eq!(data[4]["logprobs"][0]["logprob"], -0.5);
     assert_eq!(data.last().expect("events")["response"]["output"][0]["content"][0]["logprobs"][0]["token"], "One");
 }
 
 #[test]
 fn nothing_is_the_answer_to_nothing() {
-    let data = data(&told(&mut parts(false), Vec::new()));
+    let data = data(&told(&mut parts(None), Vec::new()));
     let names: Vec<_> = data.iter().map(|data| data["type"].as_str().expect("a type")).collect();
     assert_eq!(names, ["response.created", "response.in_progress", "response.completed"]);
     assert_eq!(data[2]["response"]["output"], json!([]));
@@ -73,7 +73,7 @@ fn nothing_is_the_answer_to_nothing() {
 
 #[test]
 fn a_failure_ends_the_stream() {
-    let frames = told_of_failure(&mut parts(false), vec![started(), token("One")], Failure::busy("too much"));
+    let frames = told_of_failure(&mut parts(None), vec![started(), token("One")], Failure::busy("too much"));
     let last = data(&frames).pop().expect("events");
     assert_eq!(last["type"], "response.failed");
     assert_eq!(last["sequence_number"], 5);
