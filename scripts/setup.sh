@@ -29,19 +29,10 @@ fi
 [ -z "$missing" ] && exit 0
 
 packages="g++ cmake libclang-dev"
-if command -v apt-get >/dev/null 2>&1; then
-    as_root=""
-    if [ "$(id -u)" -ne 0 ]; then
-        if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then as_root="sudo"; else as_root="no"; fi
-    fi
-    if [ "$as_root" != "no" ]; then
-        echo "installing$missing ($packages)" >&2
-        $as_root apt-get update -qq
-        # shellcheck disable=SC2086
-        DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $packages >/dev/null
-        exit 0
-    fi
-fi
+# shellcheck source=scripts/apt.sh
+. "$(dirname "$0")/apt.sh"
+# shellcheck disable=SC2086
+install_with_apt "$missing ($packages)" $packages && exit 0
 
 cat >&2 <<TEXT
 error: the build needs$missing

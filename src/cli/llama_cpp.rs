@@ -83,7 +83,7 @@ const ACCEPTED_FOR_ONE_TEXT: [(&str, Takes); 3] =
     [("parallel", Only(&["1"])), ("kv-unified", Nothing), ("no-kv-unified", Nothing)];
 /// Options of llama-server that ask for what is done anyway.
 #[cfg(feature = "server")]
-const ACCEPTED_BY_SERVER: [(&str, Takes); 25] = [
+const ACCEPTED_BY_SERVER: [(&str, Takes); 23] = [
     // No prompt is typed, and times are told with every reply.
     ("escape", Nothing),
     ("no-escape", Nothing),
@@ -100,8 +100,6 @@ const ACCEPTED_BY_SERVER: [(&str, Takes); 25] = [
     ("slot-prompt-similarity", Any),
     ("threads-http", Any),
     ("tags", Any),
-    ("no-webui", Nothing),
-    ("no-ui", Nothing),
     ("no-agent", Nothing),
     ("no-ui-mcp-proxy", Nothing),
     ("no-webui-mcp-proxy", Nothing),
@@ -184,7 +182,7 @@ fn arg(name: &'static str, takes: Takes) -> Arg {
 }
 
 /// llama.cpp's options that proxytune does not have: why, and what to do instead.
-const REFUSED: [(&str, &str); 136] = [
+const REFUSED: [(&str, &str); 134] = [
     ("--interactive", CHAT),
     ("--interactive-first", CHAT),
     ("--conversation", CHAT),
@@ -289,8 +287,6 @@ const REFUSED: [(&str, &str); 136] = [
     ("--webui-mcp-proxy", OWN_TOOLS),
     ("--mcp-servers-config", OWN_TOOLS),
     ("--mcp-servers-json", OWN_TOOLS),
-    ("--ui", NO_PAGE),
-    ("--webui", NO_PAGE),
     ("--ui-config", NO_PAGE),
     ("--ui-config-file", NO_PAGE),
     ("--webui-config", NO_PAGE),
@@ -336,7 +332,7 @@ const ORIGINS: &str =
     "--cors-origins says whose pages may use the server: with any method and header, and without credentials";
 const NO_VECTORS: &str = "this server writes texts: it computes no embeddings, and ranks none";
 const OWN_TOOLS: &str = "the server runs no tools: its clients do";
-const NO_PAGE: &str = "the server has no page, and serves no files";
+const NO_PAGE: &str = "the page at / is the program's own, and has its settings in itself; no other files are served";
 const LOOKUP: &str = "--drafter lookup drafts from the text itself";
 const RECIPES: &str = "-R names a recipe to serve, several times for several models";
 const TLS: &str = "put a proxy that speaks TLS in front, such as nginx or Caddy";

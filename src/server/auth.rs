@@ -14,13 +14,16 @@ use super::error::{Error, ErrorKind};
 
 /// Paths that need no key, as in llama-server.
 const PUBLIC: [&str; 5] = ["/", "/health", "/v1/health", "/models", "/v1/models"];
+/// Files of the page, which asks for the key.
+const PAGE: &str = "/page/";
 
 /// Lets a request in that has a key, if keys are asked for.
 pub async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, Error> {
     let keys = &app.settings.api_keys;
     let path = request.uri().path();
     let path = path.strip_prefix(&app.settings.prefix).unwrap_or(path);
-    if keys.is_empty() || PUBLIC.contains(&path) || request.method() == Method::OPTIONS {
+    let is_public = PUBLIC.contains(&path) || path.starts_with(PAGE);
+    if keys.is_empty() || is_public || request.method() == Method::OPTIONS {
         return Ok(next.run(request).await);
     }
     let (mut is_given, mut is_known) = (false, false);

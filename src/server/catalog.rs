@@ -32,6 +32,8 @@ pub struct Defaults {
     pub stop: Vec<String>,
     pub draft: Draft,
     pub system: Option<String>,
+    /// Something to try it with.
+    pub example_prompt: Option<String>,
 }
 
 /// One of the ids: a recipe, and what of it is sampled.

@@ -30,6 +30,7 @@ mod metrics;
 mod openapi;
 mod origins;
 mod outcome;
+mod page;
 mod questions;
 mod replies;
 mod routes;

@@ -7,6 +7,7 @@ use super::origins::Origins;
 
 /// Limits and switches. The defaults are llama-server's where it has them.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "switches are switches")]
 pub struct Settings {
     /// Texts that are generated at the same time.
     pub n_slots: usize,
@@ -18,6 +19,8 @@ pub struct Settings {
     pub origins: Origins,
     /// Names under which it may be asked.
     pub hosts: Hosts,
+    /// Serve the page at `/`.
+    pub page: bool,
     /// Serve `/metrics`.
     pub metrics: bool,
     /// Serve `/slots`.
@@ -44,6 +47,7 @@ impl Default for Settings {
             prefix: String::new(),
             origins: Origins::default(),
             hosts: Hosts::default(),
+            page: true,
             metrics: false,
             slots: true,
             spm_infill: false,

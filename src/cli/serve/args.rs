@@ -54,6 +54,14 @@ pub struct ServerArgs {
     /// Connections at the same time; one more takes the place of the one that has been silent for longest
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub max_connections: u64,
+    /// Open the page in a browser
+    #[arg(long, conflicts_with = "no_webui")]
+    pub open: bool,
+    /// --no-ui: serve no page at /
+    #[arg(long, alias = "no-ui", overrides_with = "webui")]
+    pub no_webui: bool,
+    #[arg(long, alias = "ui", hide = true)]
+    pub webui: bool,
     /// Serve Prometheus metrics at /metrics
     #[arg(long)]
     pub metrics: bool,

@@ -40,6 +40,13 @@ pub async fn listen(args: &ServerArgs, mut settings: Settings, catalog: Catalog,
         let _ = ended.await;
     }));
     say!("listening on http://{address}");
+    if !args.no_webui {
+        let page = page(address, &app.settings.prefix);
+        say!("see it steer: {page}");
+        if args.open {
+            open(&page);
+        }
+    }
     tokio::select! {
         failed = attend(&engine, &ids) => return Err(failed),
         () = asked_to_end(&mut signals) => {}
@@ -55,6 +62,22 @@ pub async fn listen(args: &ServerArgs, mut settings: Settings, catalog: Catalog,
     }
     let _ = tokio::time::timeout(LAST_WORDS, serving).await;
     Ok(Done::Interrupted)
+}
+
+/// Where a browser on this machine finds the page.
+fn page(address: SocketAddr, prefix: &str) -> String {
+    let port = address.port();
+    match address.ip() {
+        ip if ip.is_unspecified() => format!("http://localhost:{port}{prefix}/"),
+        _ => format!("http://{address}{prefix}/"),
+    }
+}
+
+/// Opens it in the browser that the system prefers.
+fn open(page: &str) {
+    if let Err(error) = open::that_detached(page) {
+        say!("warning: no browser can be opened here ({error}): go to {page}");
+    }
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener> {

@@ -107,7 +107,14 @@ fn serve_one(
         guided: ensemble,
         pairs,
         has_expert,
-        defaults: Defaults { sampling, n_predict, stop, draft, system: system.filter(|text| !text.is_empty()) },
+        defaults: Defaults {
+            sampling,
+            n_predict,
+            stop,
+            draft,
+            system: system.filter(|text| !text.is_empty()),
+            example_prompt: recipe.example_prompt.clone(),
+        },
     };
     Ok((served, plan))
 }

@@ -48,6 +48,7 @@ pub fn of(args: &ServerArgs) -> Result<Settings> {
         origins: origins(args)?,
         max_connections: files::n_connections().min(args.max_connections as usize),
         drain: Duration::from_secs(args.drain),
+        page: !args.no_webui,
         metrics: args.metrics,
         slots: !args.no_slots,
         spm_infill: args.spm_infill,

@@ -39,6 +39,7 @@ use super::auth;
 use super::browser;
 use super::error::{Error, ErrorKind};
 use super::openapi;
+use super::page;
 
 /// Every route with its description.
 fn described() -> (Router<Arc<App>>, OpenApi) {
@@ -80,7 +81,8 @@ pub fn router(app: Arc<App>) -> Router {
         });
     let router = match app.settings.prefix.as_str() {
         "" => router,
-        prefix => Router::new().nest(prefix, router),
+        // `nest` has no route for the prefix with a slash behind it.
+        prefix => Router::new().nest(prefix, router).route(&format!("{prefix}/"), get(page::index)),
     };
     let router = router
         .layer(middleware::from_fn_with_state(app.clone(), auth::check))
@@ -103,7 +105,8 @@ async fn as_told(mut response: Response) -> Response {
 /// Other paths under which llama-server has what is described.
 fn aliases(router: Router<Arc<App>>) -> Router<Arc<App>> {
     router
-        .route("/", get(async || "proxytune serves APIs here: /v1/models has the models, /openapi.json the routes\n"))
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::file))
         .route("/v1/health", get(health::health))
         .route("/models", get(models::list))
         .route("/chat/completions", post(chat::create))

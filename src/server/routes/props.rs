@@ -56,7 +56,10 @@ pub async fn read(
         "endpoint_slots": app.settings.slots, "endpoint_props": false, "endpoint_metrics": app.settings.metrics,
         "chat_template": template(about, model).unwrap_or_default(), "chat_template_caps": caps,
         "bos_token": name(&about.bos), "eos_token": name(&about.eos), "build_info": crate::server::FINGERPRINT,
-        "is_sleeping": false, "proxy": {"pairs": pairs, "is_steered": model.sampled == Sampled::Steered && !pairs.is_empty()},
+        "is_sleeping": false, "proxy": {
+            "pairs": pairs, "is_steered": model.sampled == Sampled::Steered && !pairs.is_empty(),
+            "example_prompt": defaults.example_prompt,
+        },
     })))
 }
 

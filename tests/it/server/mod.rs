@@ -12,6 +12,7 @@ mod midway;
 mod models;
 mod native;
 mod ollama;
+mod page;
 mod responses;
 mod safety;
 mod start;

@@ -1,0 +1,53 @@
+// One model's answer to one prompt, as plain data that can be kept: it grows by the chunks of a stream.
+//
+// `tokens` are `proxy.tokens` of the replies; the first `n_begun` of them were there before the request, which began behind
+// them. `changes` are `{position, alphas}`: the schedule of every pair that held from a position on.
+
+/** An answer of which nothing has come yet. */
+export function empty({ model, path, body, begun = [], text = "", changes = [] }) {
+  const tokens = [...begun];
+  return { model, path, body, tokens, n_begun: tokens.length, text, changes, state: "waiting", notes: [] };
+}
+
+/** Takes a chunk of `/v1/chat/completions` or `/v1/completions`. */
+export function grow(answer, chunk) {
+  if (chunk.error) return fail(answer, chunk.error);
+  answer.id ??= chunk.id;
+  answer.timings = chunk.timings ?? answer.timings;
+  const choice = chunk.choices?.[0];
+  if (!choice) return;
+  answer.state = "writing";
+  answer.text += choice.delta?.content ?? choice.text ?? "";
+  const { tokens = [], position, alpha } = choice.proxy ?? {};
+  answer.tokens.push(...tokens);
+  if (position !== undefined) {
+    // What was set twice before a token came held for none.
+    answer.changes = [
+      ...answer.changes.filter((change) => change.position < position),
+      { position, alphas: alpha.map(String) },
+    ];
+  }
+  if (choice.notes) answer.notes = choice.notes;
+  if (choice.finish_reason) {
+    answer.finish = choice.finish_reason;
+    answer.state = "done";
+  }
+}
+
+/** It ended with an error; what was written stays. */
+export function fail(answer, { message, type }) {
+  answer.state = "failed";
+  answer.error = { message, type };
+}
+
+export const isRunning = ({ state }) => state === "waiting" || state === "writing";
+
+/** Whether there is something to go on from: it ended for want of tokens, was stopped, or failed. */
+export const canContinue = (answer) => !isRunning(answer) && answer.tokens.length > 0 && answer.finish !== "stop";
+
+/** The tokens before a position, and another candidate at it. */
+export function turned(answer, position, candidate) {
+  const here = answer.tokens[position];
+  const { id, token, bytes, steered, base, pairs } = candidate;
+  return [...answer.tokens.slice(0, position), { ...here, id, token, bytes, steered, base, pairs, isPicked: true }];
+}

@@ -1,0 +1,134 @@
+// The heads of the columns: which model each is, and how far it steers.
+
+import { freshId, h } from "./dom.js";
+import { parse } from "./schedule.js";
+import { ScheduleEditor } from "./schedule-editor.js";
+
+export const NONE = "";
+
+/** A model's part of its recipe: `demo:base` is `base` of `demo`. */
+export function describe(id) {
+  const at = id.lastIndexOf(":");
+  const part = id.slice(at + 1);
+  return at > 0 && (part === "base" || part === "expert")
+    ? { recipe: id.slice(0, at), part }
+    : { recipe: id, part: "steered" };
+}
+
+/** What a column is called. */
+export const nameOf = (id, isSteered) => (isSteered || describe(id).part !== "steered" ? describe(id).part : id);
+
+/** The columns of a new conversation: base, expert and steered of the first recipe, as far as they are there. */
+export function usual(ids) {
+  const [first] = ids;
+  const parts = [`${first}:base`, `${first}:expert`].filter((id) => ids.includes(id));
+  return [...parts, first].map((model) => ({ model, alphas: {} }));
+}
+
+/**
+ * The head of one column. `facts`: the server's for the model of the column (`/props`), once they are there. `pick(id)` is called
+ * with another model, `steer()` when α has changed, `positions()` tells how long the running answer is.
+ */
+export function head({ column, index, ids, facts, pick, steer, positions }) {
+  const id = freshId("model");
+  const options = ids.map((model) => {
+    const { recipe, part } = describe(model);
+    const isSingle = !ids.some((other) => other !== model && describe(other).recipe === recipe);
+    return h("option", { value: model, selected: model === column.model }, isSingle ? model : `${recipe} · ${part}`);
+  });
+  if (column.model !== NONE && !ids.includes(column.model)) {
+    options.push(h("option", { value: column.model, selected: true, disabled: true }, `${column.model} (not served)`));
+  }
+  const select = h(
+    "select",
+    { id, onchange: () => pick(select.value) },
+    ...options,
+    h("option", { value: NONE, selected: column.model === NONE }, "(no model)"),
+  );
+  const pairs = facts?.proxy?.is_steered ? Object.entries(facts.proxy.pairs) : [];
+  const controls = pairs.map(([name, planned]) =>
+    alphaControl({ column, name, planned: String(planned), isOnly: pairs.length === 1, steer, positions }),
+  );
+  return h(
+    "div",
+    { class: "head", "data-column": index },
+    h("label", { for: id, class: "unseen" }, `Model of column ${index + 1}`),
+    select,
+    ...controls,
+  );
+}
+
+function alphaControl({ column, name, planned, isOnly, steer, positions }) {
+  const label = isOnly ? "α" : `α ${name}`;
+  const get = () => column.alphas[name] ?? planned;
+  const [slider, number] = ["range", "number"].map((type) => {
+    const field = h("input", { type, step: 0.05, "aria-label": type === "range" ? label : `${label} as a number` });
+    field.addEventListener("input", () => {
+      if (field.value !== "" && !field.validity.badInput) set(field.value);
+    });
+    return field;
+  });
+  Object.assign(number, { min: -10, max: 10 });
+  const editor = new ScheduleEditor({ name: label, get, set: (text) => set(text, false), positions });
+  const field = h("div", { hidden: true }, editor.element);
+  const along = h(
+    "button",
+    {
+      type: "button",
+      "aria-expanded": "false",
+      onclick: () => {
+        field.hidden = !field.hidden;
+        along.setAttribute("aria-expanded", String(!field.hidden));
+        editor.draw();
+      },
+    },
+    "Schedule",
+  );
+  const reset = h(
+    "button",
+    {
+      type: "button",
+      title: `The recipe’s α: ${planned}`,
+      "aria-label": `Back to the recipe’s ${label}, ${planned}`,
+      onclick: () => {
+        column.alphas[name] = null;
+        show();
+        editor.draw();
+        steer();
+      },
+    },
+    "↺",
+  );
+  const set = (text, isFromSlider = true) => {
+    column.alphas[name] = text;
+    show();
+    if (isFromSlider) editor.draw();
+    steer();
+  };
+  const show = () => {
+    const knots = parse(get());
+    const isConstant = knots.length === 1;
+    const { alpha } = knots[0];
+    slider.min = Math.min(0, alpha);
+    slider.max = Math.max(2, alpha);
+    for (const input of [slider, number])
+      if (document.activeElement !== input || input.type === "range") input.value = alpha;
+    number.hidden = !isConstant;
+    schedule.hidden = isConstant;
+    schedule.textContent = schedule.title = get();
+    reset.disabled = (column.alphas[name] ?? null) === null;
+  };
+  const schedule = h("code", { class: "now" });
+  show();
+  return h(
+    "div",
+    { class: "alpha" },
+    h("span", { "aria-hidden": "true" }, label),
+    slider,
+    number,
+    schedule,
+    along,
+    reset,
+    field,
+  );
+}
