@@ -24,6 +24,8 @@ pub struct About {
     pub n_bytes: u64,
     /// α of each pair as planned.
     pub alphas: Vec<Schedule>,
+    /// The weights as planned, in words, where they are more than an α for each pair.
+    pub weights: Option<String>,
     pub bos: Option<Named>,
     pub eos: Option<Named>,
     pub pad: Option<Named>,
@@ -86,6 +88,7 @@ impl About {
             n_params: loaded.models().map(|model| model.n_params()).sum(),
             n_bytes: loaded.models().map(|model| model.n_bytes()).sum(),
             alphas: topology.alphas().cloned().collect(),
+            weights: Some(topology.planned()).filter(|weights| !weights.are_alphas()).map(ToString::to_string),
             bos: model.bos().map(named),
             eos: model.eos().map(named),
             pad: model.pad().map(named),

@@ -89,8 +89,14 @@ impl Weights {
         let mut sides = self.pairs.iter().flat_map(|pair| [&pair.a, &pair.b]);
         let alpha = self.pairs.first()?.a.as_constant()?;
         let is_alpha = |weight: &Schedule| weight.as_constant() == Some(alpha);
+        (self.are_alphas() && sides.all(is_alpha)).then_some(alpha)
+    }
+
+    /// Whether both sides of every pair have one α, beside a base of weight 1.
+    #[must_use]
+    pub fn are_alphas(&self) -> bool {
         let of_base = self.base.as_ref().is_none_or(|weight| weight.as_constant() == Some(1.0));
-        (of_base && sides.all(is_alpha)).then_some(alpha)
+        of_base && self.pairs.iter().all(|pair| pair.a == pair.b)
     }
 
     /// Those of the answer's first position, all along it.
@@ -211,6 +217,9 @@ mod tests {
         assert_eq!(one(Some(&all), &[[&half, &half], [&half, &half]]), Some(0.5));
         assert_eq!(one(None, &[[&half, &half], [&two, &two]]), None);
         assert_eq!((one(None, &[[&half, &two]]), one(Some(&half), &[[&half, &half]])), (None, None));
+        let are = |base, pairs: &[[&Schedule; 2]]| Weights::planned(base, pairs.iter().copied()).are_alphas();
+        assert!(are(None, &[[&half, &half], [&two, &two]]) && are(Some(&all), &[[&half, &half]]) && are(None, &[]));
+        assert!(!are(None, &[[&half, &half], [&two, &half]]) && !are(Some(&half), &[[&half, &half]]));
         assert_eq!((shown(None, &[]), shown(Some(&two), &[])), (String::new(), "base × 2".to_owned()));
     }
 

@@ -28,6 +28,12 @@ const textOf = (answer) =>
     .then((all) => all.join(""));
 const setAlpha = (page, alpha) => page.fill(".head[data-column='2'] .alpha input[type=number]", String(alpha));
 
+/** Answers go on for as long as they may, so that something can be done to them on the way. */
+const goesOn = (page) =>
+  page.route("**/v1/completions", (route) =>
+    route.continue({ postData: JSON.stringify({ ...JSON.parse(route.request().postData()), ignore_eos: true }) }),
+  );
+
 async function ready(t, options = {}) {
   const tab = await open(t, browser, server.url, options);
   await isReady(tab.page);
@@ -137,10 +143,7 @@ test("what the page shows is what `generate --n-probs` prints", async (t) => {
 test("α acts on the next token", async (t) => {
   const { page } = await ready(t);
   await set(page, { seed: 5, max_tokens: 700, temperature: 0.8 });
-  // The answer goes on for as long as it takes to move α.
-  await page.route("**/v1/completions", (route) =>
-    route.continue({ postData: JSON.stringify({ ...JSON.parse(route.request().postData()), ignore_eos: true }) }),
-  );
+  await goesOn(page);
   await page.fill("#prompt", PROMPT);
   await page.click("#send");
   await page.waitForFunction(() => document.querySelectorAll(".cell[data-column='2'] .t").length > 5);
@@ -363,6 +366,7 @@ test("the engine is killed, and comes back", async (t) => {
     const { page } = await open(t, browser, fragile.url, { allowed: [/503/] });
     await isReady(page);
     await set(page, { seed: 2, max_tokens: 800, temperature: 0 });
+    await goesOn(page);
     await page.fill("#prompt", PROMPT);
     await page.click("#send");
     await page.waitForFunction(() => document.querySelectorAll(".cell[data-column='2'] .t").length > 5);

@@ -81,7 +81,7 @@ test("nothing hides in a text", () => {
   for (const text of ["a\n\tb", "שלום\u200f!", "\u{1f469}\u200d\u{1f4bb}", "<script>&amp;"])
     assert.equal(visible(text), text);
   assert.equal(named(" saw\n"), "␣saw⏎");
-  assert.equal(named(""), "(nothing)");
+  assert.equal(named(""), "(end)");
 });
 
 test("a character that tokens share belongs to the last of them", () => {

@@ -2,11 +2,14 @@
 
 import { canContinue, isRunning } from "./answer.js";
 import * as candidates from "./candidates.js";
-import { h, onceAFrame } from "./dom.js";
+import { atMostEvery, h } from "./dom.js";
 import { along, at, parse } from "./schedule.js";
 import { Strip } from "./strip.js";
 import { shade, summarise } from "./summary.js";
 import { Decoder, factor, named, visible } from "./text.js";
+
+/** A text that grows is laid out anew each time: ten times a second is often enough, and leaves the machine to the models. */
+const DRAW_MS = 100;
 
 export class AnswerView {
   /** `actions`: what can be done with it: stop, again, more, pick(position, candidate), copy(kind), variant(step). */
@@ -43,7 +46,7 @@ export class AnswerView {
       this.notes,
       h("footer", {}, this.meta, this.variants, this.buttons),
     );
-    this.update = onceAFrame(() => this.#draw());
+    this.update = atMostEvery(DRAW_MS, () => this.#draw());
     this.#draw();
   }
 
@@ -111,8 +114,10 @@ export class AnswerView {
 
   /** Tokens behind the end of the text: of a stop string, or the one that ends it. */
   #cut() {
-    for (const { span, end } of this.spans) {
-      const isCut = end > this.answer.text.length;
+    const { text, finish, tokens } = this.answer;
+    for (const [i, { span, end }] of this.spans.entries()) {
+      const isEnd = finish === "stop" && i === this.spans.length - 1 && tokens[i].token === "";
+      const isCut = end > text.length || isEnd;
       span.classList.toggle("end", isCut);
       if (isCut) span.textContent = "■";
     }
@@ -154,12 +159,22 @@ export class AnswerView {
     );
   }
 
+  /** How far it was steered. */
+  #steering() {
+    const { weights, changes } = this.answer;
+    if (!weights) return `α ${this.alphas.join(" · ")}`;
+    const later = changes
+      .slice(1)
+      .map(({ position, alphas }) => `, α ${alphas.join(" · ")} from token ${position + 1}`);
+    return `${weights}${later.join("")}`;
+  }
+
   #meta() {
     const { answer } = this;
     const { timings, tokens, error, state, finish } = answer;
     const n = tokens.length;
     const speed = timings?.predicted_per_second ? `, ${timings.predicted_per_second.toFixed(1)} tokens/s` : "";
-    const alphas = this.isSteered && answer.changes.length ? ` · α ${this.alphas.join(" · ")}` : "";
+    const alphas = this.isSteered && answer.changes.length ? ` · ${this.#steering()}` : "";
     const ends = { length: "length reached", stop: "ended" }[finish];
     const words = {
       waiting: "waiting for the first token…",

@@ -1,12 +1,13 @@
 // One model's answer to one prompt, as plain data that can be kept: it grows by the chunks of a stream.
 //
+// `weights` are those of the recipe in words, where they are more than an α.
 // `tokens` are `proxy.tokens` of the replies; the first `n_begun` of them were there before the request, which began behind
 // them. `changes` are `{position, alphas}`: the schedule of every pair that held from a position on.
 
 /** An answer of which nothing has come yet. */
-export function empty({ model, path, body, begun = [], text = "", changes = [] }) {
+export function empty({ model, path, body, begun = [], text = "", changes = [], weights = null }) {
   const tokens = [...begun];
-  return { model, path, body, tokens, n_begun: tokens.length, text, changes, state: "waiting", notes: [] };
+  return { model, path, body, tokens, n_begun: tokens.length, text, changes, weights, state: "waiting", notes: [] };
 }
 
 /** Takes a chunk of `/v1/chat/completions` or `/v1/completions`. */

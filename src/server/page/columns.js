@@ -55,6 +55,13 @@ export function head({ column, index, ids, facts, pick, steer, positions }) {
     h("label", { for: id, class: "unseen" }, `Model of column ${index + 1}`),
     select,
     ...controls,
+    facts?.proxy?.is_steered && facts.proxy.weights
+      ? h(
+          "p",
+          { class: "fine" },
+          `The recipe has ${facts.proxy.weights}. A moved α takes the place of both sides’ weights.`,
+        )
+      : null,
   );
 }
 
@@ -62,7 +69,8 @@ function alphaControl({ column, name, planned, isOnly, steer, positions }) {
   const label = isOnly ? "α" : `α ${name}`;
   const get = () => column.alphas[name] ?? planned;
   const [slider, number] = ["range", "number"].map((type) => {
-    const field = h("input", { type, step: 0.05, "aria-label": type === "range" ? label : `${label} as a number` });
+    const step = type === "range" ? 0.01 : "any";
+    const field = h("input", { type, step, "aria-label": type === "range" ? label : `${label} as a number` });
     field.addEventListener("input", () => {
       if (field.value !== "" && !field.validity.badInput) set(field.value);
     });

@@ -31,21 +31,6 @@ export function freshId(stem) {
   return `${stem}-${nIds}`;
 }
 
-/** Calls `f` once before the next frame, however often it is asked to; in a hidden tab, where there are no frames, soon. */
-export function onceAFrame(f) {
-  let isPlanned = false;
-  return () => {
-    if (isPlanned) return;
-    isPlanned = true;
-    const run = () => {
-      isPlanned = false;
-      f();
-    };
-    if (document.hidden) setTimeout(run, 200);
-    else requestAnimationFrame(run);
-  };
-}
-
 /** Calls `f` with the latest arguments, at most once in `ms`. */
 export function atMostEvery(ms, f) {
   let timer = null;

@@ -45,6 +45,12 @@ export const isSteered = (model) => facts.get(model)?.proxy?.is_steered ?? false
 export const planned = (model) =>
   isSteered(model) ? Object.entries(facts.get(model).proxy.pairs).map(([pair, alpha]) => [pair, String(alpha)]) : [];
 
+/** The weights of a recipe in words, where they are more than an α for each pair, and no α is set by hand. */
+export function weightsOf(model, alphas) {
+  const isSet = pairsOf(model).some((pair) => (alphas[pair] ?? null) !== null);
+  return isSet ? null : (facts.get(model)?.proxy?.weights ?? null);
+}
+
 export const pairsOf = (model) => planned(model).map(([pair]) => pair);
 
 /** The schedules of a model's pairs where `alphas` are set by hand. */

@@ -15,9 +15,9 @@ export function visible(text) {
   });
 }
 
-/** A token by itself, with its spaces and line breaks to be seen. */
+/** A token by itself, with its spaces and line breaks to be seen. What is spelled by nothing ends a text. */
 export function named(token) {
-  return visible(token.replaceAll("\n", "\u23ce").replaceAll("\t", "\u21e5")).replaceAll(" ", "\u2423") || "(nothing)";
+  return visible(token.replaceAll("\n", "\u23ce").replaceAll("\t", "\u21e5")).replaceAll(" ", "\u2423") || "(end)";
 }
 
 /** The text of each token; a character that several tokens share belongs to its last one. */

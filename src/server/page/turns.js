@@ -10,7 +10,7 @@ import { copy, showCode } from "./dialogs.js";
 import { byId, h } from "./dom.js";
 import { current, request } from "./request.js";
 import { sent } from "./schedule.js";
-import { isSteered, nameFor, pairsOf, schedules } from "./served.js";
+import { isSteered, nameFor, pairsOf, schedules, weightsOf } from "./served.js";
 import { curl, python } from "./snippets.js";
 import { say } from "./status.js";
 import { summarise } from "./summary.js";
@@ -135,8 +135,8 @@ function edit(at, block) {
 function copyAs(kind, answer, view) {
   if (kind === "text") return copy(answer.text, "The answer");
   const asked = { path: answer.path, body: structuredClone(answer.body) };
-  // What was moved while it was written stands in the schedule.
-  if (answer.changes.length > 1) {
+  // What was moved while it was written stands in the schedule, which has no words for a recipe's own weights.
+  if (answer.changes.length > 1 && !answer.weights) {
     asked.body.proxy.pairs = Object.fromEntries(view.pairs.map((pair, i) => [pair, sent(view.alphas[i])]));
   }
   const code = { curl, python }[kind];
@@ -172,6 +172,7 @@ function begin(at, column, { begun = [], text, seed = freshSeed() } = {}) {
     begun,
     text: text ?? begun.map((token) => decoder.next(token)).join(""),
     changes: first.length ? [{ position: 0, alphas: first }] : [],
+    weights: weightsOf(model, alphas),
   });
   turn.answers[column] ??= { variants: [], at: 0 };
   const list = turn.answers[column];

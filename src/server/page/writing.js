@@ -6,7 +6,7 @@ import { keepSoon, shown } from "./conversation.js";
 import { askKey } from "./dialogs.js";
 import { atMostEvery } from "./dom.js";
 import { sent } from "./schedule.js";
-import { isSteered, schedules } from "./served.js";
+import { isSteered, schedules, weightsOf } from "./served.js";
 import { banner, say, whenThere } from "./status.js";
 
 /** By answer: what ends it, and its column. */
@@ -75,6 +75,8 @@ function tellOne(answer, run) {
   run.isMoved = !answer.id;
   if (!answer.id) return;
   const { alphas } = shown.columns[run.column];
+  // A recipe's own weights cannot be set again on the way.
+  if (weightsOf(answer.model, alphas)) return;
   const pairs = Object.fromEntries(schedules(answer.model, alphas).map(([pair, alpha]) => [pair, sent(alpha)]));
   post(`proxy/${answer.id}`, { pairs }).catch((error) => {
     // It may have ended on the way.

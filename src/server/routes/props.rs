@@ -58,7 +58,7 @@ pub async fn read(
         "bos_token": name(&about.bos), "eos_token": name(&about.eos), "build_info": crate::server::FINGERPRINT,
         "is_sleeping": false, "proxy": {
             "pairs": pairs, "is_steered": model.sampled == Sampled::Steered && !pairs.is_empty(),
-            "example_prompt": defaults.example_prompt,
+            "weights": about.weights, "example_prompt": defaults.example_prompt,
         },
     })))
 }
