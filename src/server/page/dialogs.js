@@ -37,12 +37,12 @@ export function askKey(message) {
           element.close();
         },
       },
-      h("p", { class: key.get() ? "error" : "" }, message),
+      key.get() ? h("p", { class: "error" }, message) : null,
       h("p", {}, h("label", { for: id }, "API key "), field),
       h("p", { class: "fine" }, "It is kept until this tab is closed."),
       h("button", { type: "submit", class: "primary" }, "Use it"),
     );
-    const element = dialog("This server wants an API key", form);
+    const element = dialog("This server asks for an API key", form);
     element.addEventListener("close", () => resolve(isGiven));
   }).finally(() => {
     asking = null;
