@@ -28,7 +28,9 @@ macro_rules! files {
 }
 
 /// What the page is made of, beside `index.html`.
-const FILES: [(&str, &str); 26] = files![
+const FILES: [(&str, &str); 28] = files![
+    "answer-summary.js",
+    "answer-text.js",
     "answer-view.js",
     "answer.js",
     "api.js",

@@ -147,9 +147,12 @@ test("α acts on the next token", async (t) => {
   await page.fill("#prompt", PROMPT);
   await page.click("#send");
   await page.waitForFunction(() => document.querySelectorAll(".cell[data-column='2'] .t").length > 5);
-  await setAlpha(page, 0);
-  await page.waitForFunction(() => document.querySelectorAll(".cell[data-column='2'] .t").length > 60);
-  await setAlpha(page, 1.5);
+  for (const alpha of [0, 1.5]) {
+    const [told] = await Promise.all([page.waitForResponse(/\/proxy\//), setAlpha(page, alpha)]);
+    assert.equal(told.status(), 200);
+    const n = await steered(page).locator(".t").count();
+    await page.waitForFunction((n_) => document.querySelectorAll(".cell[data-column='2'] .t").length > n_ + 20, n);
+  }
   await haveEnded(page);
   const { turns } = await keeps(page, (one) => one.turns[0].answers[2].variants[0].state === "done");
   const { changes, text } = turns[0].answers[2].variants[0];
@@ -449,6 +452,12 @@ test("the keyboard is enough", async (t) => {
   await page.waitForSelector(".variants");
   await haveEnded(page);
   assert.match(await steered(page).locator(".variants").textContent(), /2 of 2/);
+  const focused = steered(page).locator(".strip");
+  assert.ok(
+    await focused.evaluate((one) => one === document.activeElement),
+    "the keyboard stays where a token was picked",
+  );
+  assert.equal(Number(await focused.getAttribute("aria-valuenow")), at);
 });
 
 test("a phone shows one column at a time", async (t) => {
@@ -599,6 +608,57 @@ test("a long answer is drawn once, token by token", async (t) => {
   assert.equal(await steered(page).locator(".t").count(), 2000);
   assert.equal(await page.evaluate(() => globalThis.nAdded), 3 * 2000);
   await picture(page, "long");
+});
+
+test("an α that cannot be is said to be, and not kept", async (t) => {
+  const { page } = await ready(t);
+  await set(page, { seed: 3, max_tokens: 8 });
+  await setAlpha(page, 50);
+  await page.waitForSelector(".alpha .error:has-text('expected a number from -10 to 10')");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.inputValue(".alpha input[type=number]"), "0.75");
+  await setAlpha(page, "");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.inputValue(".alpha input[type=number]"), "0.75");
+  await ask(page, PROMPT);
+  assert.equal(await page.locator(".answer[data-state=done]").count(), 3);
+  await page.click("#open-settings");
+  await page.fill("dialog [name=temperature]", "-5");
+  await page.waitForSelector("dialog .error:has-text('expected 0 or more')");
+});
+
+test("a column without a model keeps its place", async (t) => {
+  const { page } = await ready(t);
+  await set(page, { seed: 3, max_tokens: 30 });
+  await ask(page, PROMPT);
+  const text = await textOf(steered(page));
+  const before = (await steered(page).boundingBox()).x;
+  await page.locator(".head select").nth(1).selectOption("");
+  assert.equal(await textOf(steered(page)), text);
+  assert.ok((await steered(page).boundingBox()).x < before, "the others have its room");
+  assert.ok(!(await page.locator(".cell[data-column='1'] .answer").isVisible()));
+  await picture(page, "two-columns");
+  await ask(page, PROMPT);
+  assert.equal(await page.locator(".turn:last-child .answer").count(), 2);
+});
+
+test("what steering changed is listed, the strongest first", async (t) => {
+  const { page } = await ready(t);
+  await set(page, { seed: 3, max_tokens: 60 });
+  await ask(page, PROMPT);
+  await steered(page).locator("details summary").click();
+  await steered(page).locator(".changes li").first().waitFor();
+  const entries = await steered(page).locator(".changes li").allTextContents();
+  const strengths = entries.map((entry) => Number(/KL\s([\d.]+)/.exec(entry)[1]));
+  assert.ok(
+    strengths.length > 3 && strengths.every((one, i) => i === 0 || one <= strengths[i - 1]),
+    entries.join("; "),
+  );
+  assert.match(entries[0], /^Token \d+ “.+” → “.+”/);
+  await picture(page, "changes");
+  await isAccessible(page, "with a list of changes");
+  await steered(page).locator(".changes button").first().click();
+  await page.waitForSelector("#candidates.pinned:popover-open");
 });
 
 test("a request as curl is the same request", async (t) => {

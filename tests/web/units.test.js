@@ -150,6 +150,8 @@ test("an answer grows by the chunks of both dialects", () => {
     { position: 0, alphas: ["1"] },
     { position: 1, alphas: ["0.25"] },
   ]);
+  assert.ok(!answers.canContinue(chat), "the context is full");
+  chat.body.max_tokens = 1;
   assert.ok(answers.canContinue(chat));
   const text = answers.empty({ model: "demo", path: "v1/completions", body: {} });
   answers.grow(text, { id: "cmpl-1", choices: [{ text: "a", proxy: { tokens: [token(1, "a", -1, -1)] } }] });

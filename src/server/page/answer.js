@@ -43,8 +43,13 @@ export function fail(answer, { message, type }) {
 
 export const isRunning = ({ state }) => state === "waiting" || state === "writing";
 
-/** Whether there is something to go on from: it ended for want of tokens, was stopped, or failed. */
-export const canContinue = (answer) => !isRunning(answer) && answer.tokens.length > 0 && answer.finish !== "stop";
+/** It ended before it had as many tokens as it might: nothing more fits into the context. */
+export const isFull = ({ finish, body, tokens, n_begun }) =>
+  finish === "length" && !(body.max_tokens > 0 && tokens.length - n_begun >= body.max_tokens);
+
+/** Whether there is something to go on from: it has had its tokens, was stopped, or failed. */
+export const canContinue = (answer) =>
+  !isRunning(answer) && answer.tokens.length > 0 && answer.finish !== "stop" && !isFull(answer);
 
 /** The tokens before a position, and another candidate at it. */
 export function turned(answer, position, candidate) {

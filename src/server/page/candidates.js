@@ -31,29 +31,34 @@ function element() {
 
 /**
  * Shows the candidates at a position of an answer, next to `anchor`. `isPinned`: it stays until it is closed. `pick` is called
- * with a candidate to go on with; `back` is focused when a pinned panel closes.
+ * with a candidate to go on with; when a pinned panel closes `closed` is called, and `back` is focused.
  */
-export function open({ answer, position, anchor, isPinned = false, pick, back }) {
+export function open({ answer, position, span, anchor, isPinned = false, pick, back, closed = () => {} }) {
   if (shown?.isPinned && !isPinned) return;
   const token = answer.tokens[position];
   if (!token) return;
-  shown = { answer, position, isPinned, pick, back };
+  shown = { answer, position, isPinned, pick, back, closed };
   const root = element();
   root.replaceChildren(...contents(token, position, isPinned));
   root.classList.toggle("pinned", isPinned);
   root.showPopover();
-  place(root, anchor);
+  // On a narrow screen the panel has the lower part of it: the token goes to the top.
+  if (isPinned && matchMedia("(max-width: 760px)").matches) span.scrollIntoView({ block: "start" });
+  else place(root, anchor);
 }
+
+export const isPinned = () => shown?.isPinned ?? false;
 
 /** Puts the focus on its first candidate. */
 export const focus = () => panel?.querySelector("button.candidate")?.focus();
 
 export function close(returnsFocus = false) {
   if (!shown) return;
-  const { back } = shown;
+  const { back, closed } = shown;
   const hadFocus = panel.contains(document.activeElement);
   shown = null;
   panel.hidePopover();
+  closed();
   if (returnsFocus || hadFocus) back?.focus({ preventScroll: true });
 }
 

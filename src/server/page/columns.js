@@ -1,7 +1,7 @@
 // The heads of the columns: which model each is, and how far it steers.
 
 import { freshId, h } from "./dom.js";
-import { parse } from "./schedule.js";
+import { MAX_ALPHA, parse } from "./schedule.js";
 import { ScheduleEditor } from "./schedule-editor.js";
 
 export const NONE = "";
@@ -68,75 +68,65 @@ export function head({ column, index, ids, facts, pick, steer, positions }) {
 function alphaControl({ column, name, planned, isOnly, steer, positions }) {
   const label = isOnly ? "α" : `α ${name}`;
   const get = () => column.alphas[name] ?? planned;
-  const [slider, number] = ["range", "number"].map((type) => {
-    const step = type === "range" ? 0.01 : "any";
-    const field = h("input", { type, step, "aria-label": type === "range" ? label : `${label} as a number` });
-    field.addEventListener("input", () => {
-      if (field.value !== "" && !field.validity.badInput) set(field.value);
-    });
-    return field;
+  const fault = h("p", { class: "error", role: "status" });
+  const set = (text) => {
+    try {
+      parse(text);
+    } catch (error) {
+      fault.textContent = text === "" ? "" : error.message;
+      number.setAttribute("aria-invalid", "true");
+      return;
+    }
+    column.alphas[name] = text === planned ? null : text;
+    show();
+    steer();
+  };
+  const field = (properties) => h("input", { ...properties, oninput: (event) => set(event.target.value) });
+  const slider = field({ type: "range", step: 0.01, "aria-label": label });
+  const number = field({
+    type: "number",
+    step: "any",
+    min: -MAX_ALPHA,
+    max: MAX_ALPHA,
+    "aria-label": `${label} as a number`,
   });
-  Object.assign(number, { min: -10, max: 10 });
-  const editor = new ScheduleEditor({ name: label, get, set: (text) => set(text, false), positions });
-  const field = h("div", { hidden: true }, editor.element);
-  const along = h(
-    "button",
-    {
-      type: "button",
-      "aria-expanded": "false",
-      onclick: () => {
-        field.hidden = !field.hidden;
-        along.setAttribute("aria-expanded", String(!field.hidden));
-        editor.draw();
-      },
-    },
-    "Schedule",
-  );
+  // What cannot be is not kept: the field goes back to what holds.
+  number.addEventListener("change", () => show());
+  const editor = new ScheduleEditor({ name: label, get, set, positions });
+  const along = h("div", { hidden: true }, editor.element);
+  const toggle = () => {
+    along.hidden = !along.hidden;
+    opener.setAttribute("aria-expanded", String(!along.hidden));
+    editor.draw();
+  };
+  const opener = h("button", { type: "button", "aria-expanded": "false", onclick: toggle }, "Schedule");
+  const schedule = h("code", { class: "now" });
   const reset = h(
     "button",
     {
       type: "button",
       title: `The recipe’s α: ${planned}`,
       "aria-label": `Back to the recipe’s ${label}, ${planned}`,
-      onclick: () => {
-        column.alphas[name] = null;
-        show();
-        editor.draw();
-        steer();
-      },
+      onclick: () => set(planned),
     },
     "↺",
   );
-  const set = (text, isFromSlider = true) => {
-    column.alphas[name] = text;
-    show();
-    if (isFromSlider) editor.draw();
-    steer();
-  };
   const show = () => {
     const knots = parse(get());
     const isConstant = knots.length === 1;
     const { alpha } = knots[0];
-    slider.min = Math.min(0, alpha);
-    slider.max = Math.max(2, alpha);
-    for (const input of [slider, number])
-      if (document.activeElement !== input || input.type === "range") input.value = alpha;
-    number.hidden = !isConstant;
+    Object.assign(slider, { min: Math.min(0, alpha), max: Math.max(2, alpha), value: alpha });
+    const isTyped = document.activeElement === number && Number(number.value) === alpha;
+    if (!isTyped) number.value = alpha;
+    number.removeAttribute("aria-invalid");
+    fault.textContent = "";
+    slider.hidden = number.hidden = !isConstant;
     schedule.hidden = isConstant;
     schedule.textContent = schedule.title = get();
     reset.disabled = (column.alphas[name] ?? null) === null;
+    editor.draw();
   };
-  const schedule = h("code", { class: "now" });
   show();
-  return h(
-    "div",
-    { class: "alpha" },
-    h("span", { "aria-hidden": "true" }, label),
-    slider,
-    number,
-    schedule,
-    along,
-    reset,
-    field,
-  );
+  const sign = h("span", { "aria-hidden": "true" }, label);
+  return h("div", { class: "alpha" }, sign, slider, number, schedule, opener, reset, fault, along);
 }

@@ -11,8 +11,8 @@ import { factsOf, ids } from "./served.js";
 import { banner } from "./status.js";
 import * as store from "./store.js";
 
-/** Tokens of an answer, where nothing else is asked for: three models that ramble are three times too long. */
-const MAX_TOKENS = 256;
+/** What is set where nobody sets anything: three models that ramble are three times too long. */
+export const SETTINGS = { max_tokens: 256 };
 
 export let shown = null;
 
@@ -26,7 +26,7 @@ export function fresh(like = {}) {
     title: "",
     mode: mode ?? (factsOf(ids[0])?.chat_template ? "chat" : "text"),
     columns: columns ?? usual(ids),
-    settings: settings ?? { max_tokens: MAX_TOKENS },
+    settings: settings ?? { ...SETTINGS },
     system: system ?? "",
     turns: [],
     updated: Date.now(),
@@ -36,7 +36,9 @@ export function fresh(like = {}) {
 /** One of its own, with the turns before one: nothing of the old one is lost. */
 export function fork(at) {
   const copied = structuredClone(shown);
-  return { ...copied, id: freshId(), turns: copied.turns.slice(0, at) };
+  // One without turns is called by its first prompt.
+  const title = at > 0 ? `${copied.title} (copy)` : "";
+  return { ...copied, id: freshId(), title, turns: copied.turns.slice(0, at) };
 }
 
 /** Makes one the shown one. */

@@ -24,10 +24,13 @@ function drawMode() {
   const { mode, turns: list } = conversation.shown;
   const prompt = byId("prompt");
   const isChat = mode === "chat";
-  prompt.placeholder = isChat ? "A message (Enter to send)" : "A text to go on with (Ctrl+Enter to generate)";
+  prompt.placeholder = isChat
+    ? "A message (Enter to send)"
+    : "A text to go on with; each one is asked by itself (Ctrl+Enter to generate)";
   byId("send").textContent = isChat ? "Send" : "Generate";
   const example = served.factsOf(served.ids[0])?.proxy?.example_prompt;
-  if (!isChat && !prompt.value && !list.length && example) prompt.value = example;
+  const last = list.at(-1)?.prompt;
+  if (!isChat && !prompt.value) prompt.value = last ?? example ?? "";
 }
 
 function drawHeads() {
@@ -46,10 +49,10 @@ function drawHeads() {
       positions: () => writing.nWritten(index),
     }),
   );
-  for (const [i, one] of heads.entries()) one.classList.toggle("none", columns[i].model === NONE);
   byId("columns").replaceChildren(...heads);
-  const n = columns.filter(({ model }) => model !== NONE).length || 1;
-  document.documentElement.style.setProperty("--n-columns", String(n));
+  // A column without a model keeps its place, and little of the width.
+  const widths = columns.map(({ model }) => (model === NONE ? "8rem" : "minmax(0, 1fr)"));
+  document.documentElement.style.setProperty("--columns", widths.join(" "));
   drawShown(columns);
 }
 
@@ -92,7 +95,8 @@ function drawRunning() {
 function send() {
   const prompt = byId("prompt");
   const text = prompt.value;
-  if (!text.trim() || writing.isAnyRunning()) return;
+  if (writing.isAnyRunning()) return;
+  if (!text.trim()) return prompt.focus();
   if (conversation.shown.mode === "chat") prompt.value = "";
   turns.ask(text);
   conversation.address();
@@ -121,10 +125,13 @@ function listenToComposer() {
 }
 
 function listenToTop() {
-  byId("mode").addEventListener("change", (event) => {
-    conversation.shown.mode = event.target.value;
+  byId("mode").addEventListener("change", async (event) => {
+    const mode = event.target.value;
+    await conversation.keep();
+    // What was asked as a text is no turn of a chat.
+    if (conversation.shown.turns.length) await show(conversation.fresh({ ...conversation.shown, mode }));
+    else Object.assign(conversation.shown, { mode });
     drawMode();
-    conversation.keepSoon();
   });
   byId("new").addEventListener("click", async () => {
     await conversation.keep();
@@ -156,6 +163,11 @@ async function start() {
   listenToComposer();
   listenToTop();
   addEventListener("pagehide", conversation.keep);
+  // What is scrolled to is not hidden behind the heads of the columns.
+  const heads = byId("heads");
+  new ResizeObserver(() => document.documentElement.style.setProperty("--heads", `${heads.offsetHeight}px`)).observe(
+    heads,
+  );
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", turns.repaint);
   await show((await conversation.addressed()) ?? conversation.fresh());
   byId("prompt").focus({ preventScroll: true });

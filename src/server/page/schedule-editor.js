@@ -34,7 +34,11 @@ export class ScheduleEditor {
       "div",
       { class: "schedule-editor" },
       this.picture,
-      h("p", { class: "fine" }, "Draw α along the answer, or write it: 1@0..0.5@64 is a line, 1@0,0.5@64 a step."),
+      h(
+        "p",
+        { class: "fine" },
+        "Drag to draw a line, click for a step, or write it: 1@0..0.5@64 is a line, 1@0,0.5@64 a step.",
+      ),
       h("label", { for: id }, "Schedule "),
       this.field,
       this.fault,

@@ -1,5 +1,6 @@
 // The dialog for everything that a request can set. What is left empty is as the server has it.
 
+import { SETTINGS } from "./conversation.js";
 import { dialog } from "./dialogs.js";
 import { freshId, h } from "./dom.js";
 import { GROUPS, read, shown } from "./parameters.js";
@@ -28,7 +29,7 @@ export function openSettings({ conversation, defaults, changed }) {
     {
       type: "button",
       onclick: () => {
-        conversation.settings = {};
+        conversation.settings = { ...SETTINGS };
         conversation.system = "";
         changed();
         element.close();
@@ -40,7 +41,7 @@ export function openSettings({ conversation, defaults, changed }) {
   const element = dialog("Settings", h("div", { class: "settings" }, system, ...groups), reset);
 }
 
-function parameter([name, step, about], settings, defaults, changed) {
+function parameter([name, step, about, [least, most] = []], settings, defaults, changed) {
   const id = freshId(name);
   const [help, fault] = [`${id}-help`, `${id}-fault`];
   const place = shown(name, defaults[name]);
@@ -63,7 +64,7 @@ function parameter([name, step, about], settings, defaults, changed) {
       const isBad = field.validity?.badInput;
       if (isBad) throw new Error("expected a number");
       if (field.value.trim() === "") delete settings[name];
-      else settings[name] = read(name, field.value);
+      else settings[name] = within(read(name, field.value), least, most);
     } catch (error) {
       said.textContent = error.message;
     }
@@ -84,6 +85,12 @@ function parameter([name, step, about], settings, defaults, changed) {
         };
   if (nudge) field.addEventListener("keydown", nudge);
   return h("div", { class: "parameter" }, h("label", { for: id }, name), field, h("small", { id: help }, about), said);
+}
+
+/** Refuses a number out of bounds; the server would too. */
+function within(value, least = Number.NEGATIVE_INFINITY, most = Number.POSITIVE_INFINITY) {
+  if (typeof value !== "number" || (least <= value && value <= most)) return value;
+  throw new Error(most === Number.POSITIVE_INFINITY ? `expected ${least} or more` : `expected ${least} to ${most}`);
 }
 
 function area(label, value, set, about) {

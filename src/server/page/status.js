@@ -17,6 +17,12 @@ export function banner(text, isGood = false) {
   line.classList.toggle("good", isGood);
 }
 
+/** A line that goes by itself. */
+export function notice(text) {
+  banner(text, true);
+  setTimeout(() => byId("banner").textContent === text && banner(""), 6000);
+}
+
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 let waiting = null;
@@ -43,6 +49,5 @@ async function wait(why) {
     await pause(hasWaited ? 700 : 100);
   }
   if (!hasWaited) return banner("");
-  banner("The server is ready.", true);
-  setTimeout(() => byId("banner").classList.contains("good") && banner(""), 4000);
+  notice("The server is ready.");
 }

@@ -37,7 +37,7 @@ export async function all() {
 }
 
 /** The text of a file for `conversations`. */
-export const exported = (conversations) => JSON.stringify({ format: FORMAT, conversations }, null, 1);
+export const exported = (conversations) => JSON.stringify({ format: FORMAT, conversations });
 
 /** The conversations of such a file; throws what is wrong with it. */
 export function imported(text) {

@@ -29,6 +29,16 @@ export function summarise(tokens, nPromoted = 5) {
   return { n: tokens.length, nChanged, divergence: tokens.length ? divergence / tokens.length : 0, promoted };
 }
 
+/** Where the top token changed, the strongest first: from which to which, and what was written. */
+export function changedMost(tokens, n = 20) {
+  return tokens
+    .flatMap(({ changed, base_top: base, top, token, divergence }, position) =>
+      changed ? [{ position, from: base.token, to: top?.[0]?.token ?? token, token, divergence: divergence ?? 0 }] : [],
+    )
+    .sort((a, b) => b.divergence - a.divergence)
+    .slice(0, n);
+}
+
 /** How strongly a token is shaded, from 0 to 4, by its divergence in nats. */
 export function shade(divergence) {
   return [0.05, 0.25, 0.8, 2].filter((bound) => (divergence ?? 0) >= bound).length;

@@ -12,7 +12,7 @@ import { current, request } from "./request.js";
 import { sent } from "./schedule.js";
 import { isSteered, nameFor, pairsOf, schedules, weightsOf } from "./served.js";
 import { curl, python } from "./snippets.js";
-import { say } from "./status.js";
+import { notice, say } from "./status.js";
 import { summarise } from "./summary.js";
 import { Decoder, visible } from "./text.js";
 import { stop, write } from "./writing.js";
@@ -54,7 +54,7 @@ function drawCell(at, column) {
   const list = shown.turns[at].answers[column];
   const answer = list?.variants[list.at];
   const { model } = shown.columns[column];
-  const cell = h("div", { class: `cell${model === NONE && !answer ? " none" : ""}`, "data-column": column });
+  const cell = h("div", { class: `cell${model === NONE ? " none" : ""}`, "data-column": column });
   if (!answer) return cell;
   const view = new AnswerView(answer, {
     name: nameFor(answer.model),
@@ -92,6 +92,7 @@ function actions(at, column, list, answer) {
     pick: onLast((position, candidate) => {
       stop(answer);
       begin(at, column, { begun: answers.turned(answer, position, candidate), seed });
+      cells[at][column].focus(position);
     }),
     copy: (kind, view) => copyAs(kind, answer, view),
     variant: (step) => {
@@ -119,6 +120,7 @@ function edit(at, block) {
     if (!prompt.trim()) return;
     await branch(at);
     ask(prompt);
+    notice("The earlier conversation is kept: Conversations has it.");
   };
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape") back();
@@ -157,7 +159,8 @@ export function ask(prompt) {
   const begun = columns.flatMap(({ model }, column) => (model === NONE ? [] : [begin(at, column, { seed })]));
   say("Writing.");
   Promise.all(begun).then(() => tell(turn));
-  byId("turns").lastElementChild.scrollIntoView({ block: "nearest" });
+  // Behind others it goes to the top, where its answers are seen as they are written.
+  if (at > 0) byId("turns").lastElementChild.scrollIntoView({ block: "start" });
 }
 
 /** One more answer of a column to a turn. `begun`: tokens that it begins with; `text`: what they spell, where that is known. */
@@ -179,7 +182,7 @@ function begin(at, column, { begun = [], text, seed = freshSeed() } = {}) {
   list.at = list.variants.push(answer) - 1;
   redraw(at, column);
   const view = cells[at][column];
-  return write(answer, column, () => view.update());
+  return write(answer, column, (isOver) => (isOver ? view.draw() : view.update()));
 }
 
 /** What has come of a turn, for those who do not see it. */

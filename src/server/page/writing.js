@@ -27,7 +27,7 @@ export const stop = (answer) => running.get(answer)?.controller.abort();
 
 export const stopAll = () => [...running.keys()].forEach(stop);
 
-/** Asks for an answer, and lets it grow until it ends; `update` is called whenever it has. */
+/** Asks for an answer, and lets it grow until it ends; `update(isOver)` is called whenever it has. */
 export async function write(answer, column, update) {
   const run = { controller: new AbortController(), column, isMoved: false };
   running.set(answer, run);
@@ -36,7 +36,7 @@ export async function write(answer, column, update) {
     for await (const chunk of stream(answer.path, answer.body, run.controller.signal)) {
       answers.grow(answer, chunk);
       if (run.isMoved) steer(column);
-      update();
+      update(false);
       keepSoon();
     }
   } catch (error) {
@@ -44,7 +44,7 @@ export async function write(answer, column, update) {
     else failed(answer, error);
   }
   running.delete(answer);
-  update();
+  update(true);
   changed();
   keepSoon();
 }
