@@ -8,6 +8,7 @@ mod activations;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod exact;
 pub mod ggml;
 mod half;
 mod isa;

@@ -57,6 +57,12 @@ pub unsafe fn install(attention: Option<Attention>) -> Option<Isa> {
     })
 }
 
+/// Products of the kernels that are in use round no columns from now on, or round them again: slowly, with floats, as a yardstick
+/// for the rounding. Between steps, and for the whole process.
+pub fn set_exact(is_exact: bool) {
+    product::IS_EXACT.store(is_exact, Ordering::Relaxed);
+}
+
 /// One of the CPU backend's, if it looks as we think.
 fn extra_buffer_type() -> Option<*mut BufferType> {
     type GetExtra = unsafe extern "C" fn(*mut c_void) -> *mut *mut BufferType;

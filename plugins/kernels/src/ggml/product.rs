@@ -2,15 +2,20 @@
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Traits;
 use super::abi::{
     ComputeParams, HINT, HINT_NONE, MUL_MAT, NONE, Tensor, USAGE_COMPUTE, ggml_backend_buffer_get_type,
     ggml_backend_buffer_get_usage, ggml_backend_buft_is_host,
 };
+use crate::exact::{self, Columns};
 use crate::{Activations, Isa, Kind, Matrix, Output, multiply};
 
 pub(super) static ISA: OnceLock<Isa> = OnceLock::new();
+
+/// Columns are not rounded.
+pub(super) static IS_EXACT: AtomicBool = AtomicBool::new(false);
 
 const FLOAT: usize = size_of::<f32>();
 
@@ -82,15 +87,14 @@ pub(super) unsafe extern "C" fn compute(_: *const Traits, params: *const Compute
         let stride = columns.nb[1] / FLOAT;
         let values = std::slice::from_raw_parts(columns.data.cast::<f32>(), stride * (n_columns - 1) + n);
         let to = Output { at: op.data.cast(), stride: op.nb[1] / FLOAT };
+        let (matrix, rows) = (Matrix { kind, data, stride: row_bytes, n_rows }, until(ith)..until(ith + 1));
+        if IS_EXACT.load(Ordering::Relaxed) {
+            exact::multiply(matrix, rows, Columns { values, n, stride, n_columns }, to);
+            return true;
+        }
         ACTIVATIONS.with_borrow_mut(|activations| {
             activations.quantise(kind, values, n, stride, n_columns);
-            multiply(
-                Some(isa),
-                Matrix { kind, data, stride: row_bytes, n_rows },
-                until(ith)..until(ith + 1),
-                activations,
-                to,
-            );
+            multiply(Some(isa), matrix, rows, activations, to);
         });
         true
     }

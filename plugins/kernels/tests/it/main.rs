@@ -4,6 +4,7 @@ use std::ffi::c_void;
 
 use llama_cpp_sys_2 as sys;
 use proptest::prelude::*;
+use proxytune_kernels::exact::{self, Columns};
 use proxytune_kernels::{Activations, Isa, Kind, Matrix, Output, ggml, multiply};
 
 /// Numbers between −3 and 3, of which some blocks are zero or tiny.
@@ -109,6 +110,42 @@ proptest! {
                     prop_assert_eq!(scales[i].to_le_bytes(), [expected[0], expected[1], expected[2], expected[3]]);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn rows_are_decoded_as_by_ggml_and_multiplied_without_rounding_columns(
+        seed in any::<u64>(),
+        kind in prop::sample::select(&Kind::ALL[..]),
+        n_blocks in 1_usize..4,
+    ) {
+        let (n, n_columns) = (256 * n_blocks, 3);
+        let number = kind.to_ggml() as sys::ggml_type;
+        let data = if kind == Kind::F32 {
+            values(n, seed).iter().flat_map(|v| v.to_le_bytes()).collect()
+        } else {
+            stored(number, &values(n, seed))
+        };
+        let (mut ours, mut theirs) = (vec![f32::NAN; n], vec![f32::NAN; n]);
+        exact::decode(kind, &data, &mut ours);
+        // SAFETY: ggml knows the type, and both have a row of it. Floats of 32 bits need no decoding.
+        unsafe {
+            match (*sys::ggml_get_type_traits(number)).to_float {
+                Some(to_float) => to_float(data.as_ptr().cast(), theirs.as_mut_ptr(), n as i64),
+                None => exact::decode(kind, &data, &mut theirs),
+            }
+        }
+        prop_assert_eq!(&ours, &theirs);
+        let x = values(n * n_columns, seed.wrapping_add(1));
+        let mut results = vec![f32::NAN; n_columns];
+        let matrix = Matrix { kind, data: &data, stride: data.len(), n_rows: 1 };
+        let to = Output { at: results.as_mut_ptr(), stride: 1 };
+        // SAFETY: room for a row of every column.
+        unsafe { exact::multiply(matrix, 0..1, Columns { values: &x, n, stride: n, n_columns }, to) };
+        for (result, x) in results.iter().zip(x.chunks_exact(n)) {
+            let products = || ours.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x));
+            let (sum, size) = (products().sum::<f64>(), products().map(f64::abs).sum::<f64>());
+            prop_assert!((f64::from(*result) - sum).abs() <= 1e-6 * size, "{result} for {sum}");
         }
     }
 
