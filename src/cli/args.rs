@@ -204,6 +204,10 @@ pub struct Perplexity {
     /// Read at most N windows of --ctx-size tokens, or N documents; -1 for all
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     pub chunks: i64,
+    /// Measure what rounding to 8 bits does to each role and to the offset, as the recipe steers: the text is read once more
+    /// without it, which takes long
+    #[arg(long, conflicts_with = "alpha")]
+    pub quant_noise: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

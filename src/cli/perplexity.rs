@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args;
 use super::resolve::Resolved;
 use super::scoring::{self, Given};
-use super::{Done, interrupt, progress, roles};
+use super::{Done, interrupt, noise, progress, roles};
 use crate::eval::perplexity::{Losses, Predictor, PredictorLoss, measure_texts};
 use crate::eval::texts::Group;
 use crate::parameter::OutOfRange;
@@ -30,6 +30,9 @@ pub fn run(args: &args::Perplexity) -> Result<Done> {
     let mut ensemble = resolved.ensemble()?;
     let texts = given.texts(&ensemble, &resolved.recipe, &args.file, usize::try_from(args.chunks).ok())?;
 
+    if args.quant_noise {
+        return noise::run(&mut ensemble, &texts, args.json);
+    }
     let bar = progress::tokens(texts.n_tokens());
     let report = measure_texts(&mut ensemble, &texts, &predictors, |done, _| {
         bar.set_position(done as u64);

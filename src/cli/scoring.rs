@@ -10,9 +10,12 @@ use super::resolve::{self, Resolved};
 use super::terminal::say;
 use super::text::read_text;
 use crate::arithmetic::statistics::GroupedMean;
+use crate::arithmetic::units;
 use crate::eval::documents::{self, Document};
 use crate::eval::figures::Figures;
+use crate::eval::kept::Store;
 use crate::eval::texts::{Group, Texts};
+use crate::inspect::main_memory::main_memory;
 use crate::parameter::OutOfRange;
 use crate::recipe::{Recipe, View};
 use crate::steer::Ensemble;
@@ -101,6 +104,18 @@ impl Given {
         }
         Ok(texts)
     }
+}
+
+/// Room for so many bytes of rows: in memory where they take no more than half of what is free. `no_room` says what to do where there is none.
+pub fn store(n_bytes: u64, no_room: &'static str) -> Result<Store> {
+    let size = units::bytes(n_bytes);
+    if n_bytes <= main_memory().available / 2 {
+        say!("note: keeps {size} of logits in memory");
+        return Ok(Store::memory());
+    }
+    say!("note: keeps {size} of logits in a temporary file");
+    let file = tempfile::tempfile().map_err(|error| anyhow!("there is no temporary file: {error}"));
+    file.map(Store::file).hint(no_room)
 }
 
 /// Refuses weights that change along the answer, where a text is predicted.

@@ -108,6 +108,30 @@ pub fn best_expert(topology: &Topology, figures: &[Figures]) -> Option<usize> {
     (0..topology.lanes().len()).filter(is_expert).min_by(|a, b| loss(a).total_cmp(&loss(b)))
 }
 
+/// What a subject predicts with, by the base's ids `[n_vocab]`: −∞ for a token that a lane by itself lacks.
+pub(super) fn fill<'a>(
+    topology: &'a Topology,
+    subject: &Subject,
+    position: usize,
+    row: impl Fn(usize) -> Result<Row<'a>, Error>,
+    dense: &mut Vec<f32>,
+) -> Result<(), Error> {
+    let base = row(0)?.logits();
+    dense.clear();
+    match subject {
+        Subject::Alone(lane) => {
+            let row = row(*lane)?;
+            dense.extend((0..base.len()).map(|id| row.get(id).unwrap_or(f32::NEG_INFINITY)));
+        }
+        Subject::Sum(weights) => {
+            dense.extend_from_slice(base);
+            let terms = topology.terms(weights, position, row)?;
+            add_dense(dense, &terms)?;
+        }
+    }
+    Ok(())
+}
+
 /// Scores one token for every subject: a point each. `row` has the lanes' rows, by the base's ids, at that position of the
 /// answer.
 pub fn score<'a>(
@@ -123,22 +147,11 @@ pub fn score<'a>(
     let (top, base_sum) = (softmax::argmax(base), softmax::log_sum_exp(base));
     let mut dense = Vec::with_capacity(base.len());
     for subject in subjects {
-        dense.clear();
-        match subject {
-            Subject::Alone(0) => {
-                points.push(Point { loss: base_sum - f64::from(base[id]), changed: 0.0, divergence: 0.0 });
-                continue;
-            }
-            Subject::Alone(lane) => {
-                let row = row(*lane)?;
-                dense.extend((0..base.len()).map(|id| row.get(id).unwrap_or(f32::NEG_INFINITY)));
-            }
-            Subject::Sum(weights) => {
-                dense.extend_from_slice(base);
-                let terms = topology.terms(weights, position, &row)?;
-                add_dense(&mut dense, &terms)?;
-            }
+        if *subject == Subject::Alone(0) {
+            points.push(Point { loss: base_sum - f64::from(base[id]), changed: 0.0, divergence: 0.0 });
+            continue;
         }
+        fill(topology, subject, position, &row, &mut dense)?;
         let (mut sum, divergence) = softmax::divergence(&dense, base, base_sum);
         if let Subject::Alone(lane) = subject {
             let (row, role) = (row(*lane)?, topology.lanes()[*lane].role);

@@ -1,5 +1,6 @@
 //! Every lane's rows at every token that is scored, kept for a search that goes over them many times.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,6 +112,22 @@ impl Kept {
     #[must_use]
     pub fn places(&self) -> &[Place] {
         &self.places
+    }
+
+    /// What was kept of a token; `None` for one that was not read.
+    pub fn find(&self, text: usize, position: usize) -> std::io::Result<Option<Cow<'_, Rows>>> {
+        let Ok(i) = self.places.binary_search_by_key(&(text, position), |place| (place.text, place.position)) else {
+            return Ok(None);
+        };
+        let place = &self.places[i];
+        match &self.store {
+            Store::Memory(rows) => Ok(Some(Cow::Borrowed(&rows[place.at]))),
+            Store::File(file) => {
+                let mut rows = Rows::default();
+                self.load(file, place, &mut rows)?;
+                Ok(Some(Cow::Owned(rows)))
+            }
+        }
     }
 
     /// Goes over the places that are wanted, a share of them on each thread: what each thread made of its share, in order.

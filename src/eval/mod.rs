@@ -25,6 +25,7 @@ pub mod fit;
 #[cfg(feature = "eval")]
 pub mod items;
 pub mod kept;
+pub mod noise;
 pub mod perplexity;
 pub mod reading;
 #[cfg(feature = "eval")]

@@ -36,6 +36,27 @@ impl Kernels {
     }
 }
 
+/// While it lives, the kernels that are in use round no column of a product: slow, and a yardstick for what the rounding does.
+/// For the whole process, so there is one at a time, and none begins while a step runs.
+#[derive(Debug)]
+pub struct Unrounded(());
+
+impl Unrounded {
+    /// `None` where no kernels of ours fit this machine or llama.cpp's build.
+    #[must_use]
+    pub fn begin() -> Option<Self> {
+        install()?;
+        ggml::set_exact(true);
+        Some(Self(()))
+    }
+}
+
+impl Drop for Unrounded {
+    fn drop(&mut self) {
+        ggml::set_exact(false);
+    }
+}
+
 /// Whether there are kernels for a type of matrices, by its name.
 #[must_use]
 pub fn knows(name: &str) -> bool {

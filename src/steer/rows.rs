@@ -12,7 +12,7 @@ use crate::arithmetic::row::Row;
 use crate::llama::{self, stage};
 
 /// One position's rows of every lane, copied out of the contexts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Rows {
     pub logits: Vec<Vec<f32>>,
     pub position: usize,

@@ -44,6 +44,7 @@ mod layering;
 mod limits;
 mod llama_cpp_options;
 mod midway;
+mod noise;
 mod notices;
 mod perplexity;
 mod probe;

@@ -408,6 +408,23 @@ test("the server is gone, and the page says so", async (t) => {
   assert.equal(await page.locator(".answer[data-state=failed]").count(), 3);
 });
 
+test("a prefix stands in front of everything", async (t) => {
+  const prefixed = await serve("--api-prefix", "/llm");
+  try {
+    const { page } = await open(t, browser, prefixed.url);
+    await isReady(page);
+    await set(page, { seed: 3, max_tokens: 4 });
+    await ask(page, PROMPT);
+    assert.equal(await page.locator(".answer[data-state=done]").count(), 3);
+    assert.match(page.url(), /\/llm\/#/);
+    await page.reload();
+    await isReady(page);
+    assert.equal(await page.locator(".answer[data-state=done]").count(), 3);
+  } finally {
+    prefixed.stop();
+  }
+});
+
 test("a refused request shows the server's words", async (t) => {
   const { page } = await ready(t, { allowed: [/400/] });
   await set(page, { grammar: "root ::= missing" });

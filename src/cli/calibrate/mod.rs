@@ -3,19 +3,16 @@
 mod report;
 mod written;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use self::report::Found;
 use super::progress;
 use super::report::{BadUsage, Hinted, hinted};
 use super::resolve::Resolved;
 use super::scoring::{self, Given};
-use super::terminal::say;
 use super::{Done, args, interrupt, roles, there};
-use crate::arithmetic::units;
 use crate::eval::calibrate::calibrate;
-use crate::eval::kept::{self, Kept, Store};
-use crate::inspect::main_memory::main_memory;
+use crate::eval::kept::{self, Kept};
 
 const NO_ROOM: &str = "TMPDIR names the folder for it, --tokens N takes fewer tokens";
 
@@ -44,7 +41,7 @@ pub fn run(args: &args::Calibrate) -> Result<Done> {
     texts.truncate(args.tokens as usize);
 
     let bar = progress::tokens(texts.n_tokens());
-    let store = store(kept::n_bytes(&ensemble, texts.n_tokens()))?;
+    let store = scoring::store(kept::n_bytes(&ensemble, texts.n_tokens()), NO_ROOM)?;
     let kept = Kept::read(&mut ensemble, &texts, store, |done, _| {
         bar.set_position(done as u64);
         !interrupt::stopped()
@@ -70,18 +67,6 @@ pub fn run(args: &args::Calibrate) -> Result<Done> {
     let printed = if args.json { found.print_json() } else { found.print(args.output.as_deref(), &tuned) };
     printed?;
     Ok(Done::Fine)
-}
-
-/// Room for so many bytes of rows: in memory where they take no more than half of what is free.
-fn store(n_bytes: u64) -> Result<Store> {
-    let size = units::bytes(n_bytes);
-    if n_bytes <= main_memory().available / 2 {
-        say!("note: keeps {size} of logits in memory");
-        return Ok(Store::memory());
-    }
-    say!("note: keeps {size} of logits in a temporary file");
-    let file = tempfile::tempfile().map_err(|error| anyhow!("there is no temporary file: {error}"));
-    file.map(Store::file).hint(NO_ROOM)
 }
 
 /// An error with the next step of its own.

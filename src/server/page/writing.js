@@ -2,7 +2,7 @@
 
 import * as answers from "./answer.js";
 import { ApiError, key, post, stream } from "./api.js";
-import { keepSoon, shown } from "./conversation.js";
+import { keep, keepSoon, shown } from "./conversation.js";
 import { askKey } from "./dialogs.js";
 import { atMostEvery } from "./dom.js";
 import { sent } from "./schedule.js";
@@ -45,8 +45,8 @@ export async function write(answer, column, update) {
   }
   running.delete(answer);
   update(true);
+  await keep();
   changed();
-  keepSoon();
 }
 
 function failed(answer, error) {
