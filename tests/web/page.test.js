@@ -254,6 +254,7 @@ test("another candidate is picked, and the answer goes on from there", async (t)
 test("an answer is stopped, kept, continued and answered anew", async (t) => {
   const { page } = await ready(t);
   await set(page, { seed: 2, max_tokens: 600, temperature: 0 });
+  await goesOn(page);
   await page.fill("#prompt", PROMPT);
   await page.click("#send");
   await page.waitForFunction(() => document.querySelectorAll(".cell[data-column='2'] .t").length > 10);
@@ -267,7 +268,21 @@ test("an answer is stopped, kept, continued and answered anew", async (t) => {
   assert.equal(await page.textContent(".prompt"), PROMPT);
   await steered(page).getByRole("button", { name: "Continue" }).click();
   await haveEnded(page);
-  const printed = proxytune("generate", "-R", "demo", "-p", PROMPT, "-n", "600", "--temp", "0", "--json", "-t", "1");
+  const printed = proxytune(
+    "generate",
+    "-R",
+    "demo",
+    "-p",
+    PROMPT,
+    "-n",
+    "600",
+    "--ignore-eos",
+    "--temp",
+    "0",
+    "--json",
+    "-t",
+    "1",
+  );
   const continued = await textOf(steered(page));
   assert.ok(continued.startsWith(stopped) && continued.length > stopped.length);
   assert.ok(
