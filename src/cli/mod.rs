@@ -24,6 +24,7 @@ mod hashes;
 mod interrupt;
 mod llama_cpp;
 mod models;
+mod new_file;
 mod pace;
 mod perplexity;
 mod probe;
