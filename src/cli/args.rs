@@ -11,6 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use super::alpha::{Alpha, Parts};
 use super::draft::DraftArgs;
 use super::eval::Eval;
+use super::inspect::conflicts;
 #[cfg(feature = "server")]
 use super::llama_cpp::AcceptedByServer;
 use super::llama_cpp::{Accepted, ForOneAnswer, ForOneText, InAConversation};
@@ -41,6 +42,7 @@ impl Args {
             Command::Chat(args) => args.models.verbose,
             Command::Compare(args) => args.models.verbose,
             Command::Perplexity(args) => args.models.verbose,
+            Command::Inspect(args) => args.run.models.verbose,
             Command::Eval(args) => args.models.verbose,
             Command::Calibrate(args) => args.models.verbose,
             Command::Bench(args) => args.models.verbose,
@@ -63,6 +65,11 @@ pub enum Command {
     Compare(Run),
     /// How well each role, and the steered model at several α, predict a text.
     Perplexity(Perplexity),
+    /// What steering changes, token by token, in a text that is generated or given, or in a file.
+    ///
+    /// Shows how probable each token is to the base, the expert, the antiexpert and steered, how far steering moved the
+    /// probabilities there (KL), and over all positions which tokens it made more and less probable.
+    Inspect(Box<Inspect>),
     /// How many items of a task base, expert and the steered model answer right, each alone.
     ///
     /// Answers are greedy unless --recipe-sampling is given: the most likely token, no penalty, and of the recipe's sampling
@@ -213,6 +220,41 @@ pub struct Perplexity {
     pub json: bool,
     #[command(flatten)]
     pub models: Models,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(mut_arg("file", conflicts::corpus), mut_arg("prompt", conflicts::prompt))]
+pub struct Inspect {
+    #[command(flatten)]
+    pub run: Run,
+    /// Look at this text behind the prompt, in place of one that is generated
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Prompt",
+          conflicts_with_all = conflicts::only_for_generating())]
+    pub text: Option<String>,
+    /// Read at most N windows of --ctx-size tokens of the file, or N documents; -1 for all
+    #[arg(long, value_name = "N", requires = "file", allow_negative_numbers = true, help_heading = "Prompt")]
+    pub chunks: Option<i64>,
+    /// Show the N tokens that steering moved furthest
+    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Output")]
+    pub rows: usize,
+    /// With --json and a file: every token, and not the sums alone
+    #[arg(long, requires_all = ["json", "file"], help_heading = "Output")]
+    pub tokens: bool,
+    /// Write a page for a browser: the text shaded by how far steering moved the probabilities, with each role's
+    /// probabilities at every token. It needs no network and no server
+    #[arg(long, value_name = "FNAME", help_heading = "Output")]
+    pub html: Option<PathBuf>,
+    /// Write the steered model's most probable tokens at every position, with their log-probabilities, to train another
+    /// model from (safetensors)
+    #[arg(long, value_name = "FNAME", help_heading = "Output")]
+    pub dump_targets: Option<PathBuf>,
+    /// How many tokens of each position to write
+    #[arg(long, value_name = "K", default_value_t = 64, requires = "dump_targets", help_heading = "Output",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub dump_top_k: u32,
+    /// Replace the files of --html and --dump-targets if they are there
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
 }
 
 #[derive(Debug, ClapArgs)]

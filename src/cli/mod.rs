@@ -21,9 +21,11 @@ mod eval;
 mod fit;
 mod generate;
 mod hashes;
+mod inspect;
 mod interrupt;
 mod llama_cpp;
 mod models;
+mod new_file;
 mod noise;
 mod pace;
 mod perplexity;
@@ -69,6 +71,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Perplexity(args) => perplexity::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Bench(args) => bench::run(args),

@@ -18,7 +18,7 @@ use crate::eval::texts::{Group, Texts};
 use crate::inspect::main_memory::main_memory;
 use crate::parameter::OutOfRange;
 use crate::recipe::{Recipe, View};
-use crate::steer::Ensemble;
+use crate::steer::{Ensemble, Facts, Plan};
 
 /// llama-perplexity's window.
 const DEFAULT_WINDOW: usize = 512;
@@ -50,13 +50,18 @@ impl Given {
         matches!(self, Self::Text(_))
     }
 
-    /// Tells what of a recipe is left out.
+    /// Tells what of a recipe is left out where figures are of the whole distribution.
     pub fn note_left_out(&self, recipe: &Recipe) {
-        if self.is_text() && recipe.models().any(|spec| spec.view != View::default()) {
-            say!("note: every role is given the text as it is; templates and prompts of the roles are left out");
-        }
+        self.note_views(recipe);
         if recipe.sampling.plausibility > 0.0 {
             say!("note: the plausibility cut is left out: it gives some tokens no probability at all");
+        }
+    }
+
+    /// Tells that a text as it is leaves out what roles see otherwise.
+    pub fn note_views(&self, recipe: &Recipe) {
+        if self.is_text() && recipe.models().any(|spec| spec.view != View::default()) {
+            say!("note: every role is given the text as it is; templates and prompts of the roles are left out");
         }
     }
 
@@ -65,9 +70,7 @@ impl Given {
         let unless_asked = if self.is_text() { DEFAULT_WINDOW } else { DEFAULT_DOCUMENT };
         let facts = resolve::set_ctx(&mut resolved.plan, ctx_size, unless_asked)?;
         let plan = &mut resolved.plan;
-        for context in plan.contexts_mut() {
-            context.n_outputs_max = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, context.n_batch);
-        }
+        make_room_for_rows(plan, &facts);
         let n_at_once = plan.contexts_mut().map(|context| context.n_batch / context.n_ctx.max(1)).min().unwrap_or(1);
         plan.texts = crate::steer::Texts::apart(n_at_once.clamp(1, MAX_TEXTS));
         Ok(())
@@ -116,6 +119,14 @@ pub fn store(n_bytes: u64, no_room: &'static str) -> Result<Store> {
     say!("note: keeps {size} of logits in a temporary file");
     let file = tempfile::tempfile().map_err(|error| anyhow!("there is no temporary file: {error}"));
     file.map(Store::file).hint(no_room)
+}
+
+/// Gives every context of a plan room for the rows of many tokens at once.
+pub fn make_room_for_rows(plan: &mut Plan, facts: &Facts) {
+    for context in plan.contexts_mut() {
+        let n_rows = (ROWS_BYTES / (size_of::<f32>() * facts.n_vocab)).clamp(1, context.n_batch);
+        context.n_outputs_max = context.n_outputs_max.max(n_rows);
+    }
 }
 
 /// Refuses weights that change along the answer, where a text is predicted.

@@ -5,7 +5,8 @@
 //! ```text
 //! text ─ windows ───┐
 //!                   ├─► texts ─ read: many sequences at once ─► every lane's rows ─┬─► figures (perplexity)
-//! JSONL ─ documents ┘                                                              └─► kept ─ search, figures (calibrate)
+//! JSONL ─ documents ┤                                                              ├─► kept ─ search, figures (calibrate)
+//! one answer ───────┘                                                              └─► influence, targets (inspect)
 //!
 //! task (TOML) + data (JSONL) ─► items: prompt, reference ─► runner: many at once, contender by contender ─► exact match
 //!                                                              ▲                                                │
@@ -22,6 +23,7 @@ pub mod figures;
 #[cfg(feature = "eval")]
 pub mod fingerprint;
 pub mod fit;
+pub mod influence;
 #[cfg(feature = "eval")]
 pub mod items;
 pub mod kept;
@@ -34,6 +36,7 @@ pub mod results;
 pub mod runner;
 #[cfg(feature = "eval")]
 pub mod standing;
+pub mod targets;
 #[cfg(feature = "eval")]
 pub mod task;
 #[cfg(feature = "eval")]

@@ -1,4 +1,4 @@
-//! What is scored: windows of a text, or the answers of documents.
+//! What is scored: windows of a text, the answers of documents, or one answer.
 //!
 //! A text is cut into windows that do not overlap. A window holds as many tokens as the context, the model's BOS in front
 //! where it has one, and every token behind the first of the window is scored given those before it. Of a document the
@@ -69,15 +69,37 @@ impl Texts {
             }
             let prompts = ensemble.prompts(Sampled::Steered, &conversation, &[])?;
             let answer = continuation(ensemble, conversation, prompts.sampled(), answer)?;
-            match ensemble.check_room(&prompts, Sampled::Steered) {
-                Err(Error::PromptTooLong { .. }) => texts.n_too_long += 1,
-                Err(error) => return Err(error),
-                // The last token is predicted and never read.
-                Ok(()) if prompts.longest() + answer.len() - 1 > ensemble.n_ctx() => texts.n_too_long += 1,
-                Ok(()) => texts.all.push(Text { prompts, answer }),
-            }
+            texts.add(ensemble, prompts, answer)?;
         }
         Ok(texts)
+    }
+
+    /// An answer to a conversation as a text; none where that has no token.
+    pub fn given(ensemble: &Ensemble, conversation: &Conversation, answer: &str) -> Result<Self, Error> {
+        let prompts = ensemble.prompts(Sampled::Steered, conversation, &[])?;
+        let answer = continuation(ensemble, conversation.clone(), prompts.sampled(), answer)?;
+        Self::answer(ensemble, prompts, answer)
+    }
+
+    /// An answer as its tokens, by the base's ids, behind what each lane was given; none where there is no token.
+    pub fn answer(ensemble: &Ensemble, prompts: Prompts, answer: Vec<Token>) -> Result<Self, Error> {
+        let mut texts = Self { all: Vec::new(), group: Group::Document, n_too_long: 0 };
+        if !answer.is_empty() {
+            texts.add(ensemble, prompts, answer)?;
+        }
+        Ok(texts)
+    }
+
+    /// Adds an answer behind its prompts, or counts it where there is no room for it.
+    fn add(&mut self, ensemble: &Ensemble, prompts: Prompts, answer: Vec<Token>) -> Result<(), Error> {
+        match ensemble.check_room(&prompts, Sampled::Steered) {
+            Err(Error::PromptTooLong { .. }) => self.n_too_long += 1,
+            Err(error) => return Err(error),
+            // The last token is predicted and never read.
+            Ok(()) if prompts.longest() + answer.len() - 1 > ensemble.n_ctx() => self.n_too_long += 1,
+            Ok(()) => self.all.push(Text { prompts, answer }),
+        }
+        Ok(())
     }
 
     #[must_use]
@@ -94,6 +116,12 @@ impl Texts {
     #[must_use]
     pub fn n_tokens(&self) -> usize {
         self.all.iter().map(|text| text.answer.len()).sum()
+    }
+
+    /// What the base reads in front of a text, by its own ids.
+    #[must_use]
+    pub fn prompt(&self, text: usize) -> &[Token] {
+        self.all.get(text).map_or(&[], |text| text.prompts.lane(0))
     }
 
     /// Leaves out what comes behind `n_tokens` tokens; the last text is there to its end.
@@ -117,7 +145,7 @@ fn continuation(
     prompt: &[Token],
     answer: &str,
 ) -> Result<Vec<Token>, Error> {
-    let conversation = Conversation { prefix: answer.to_owned(), ..conversation };
+    let conversation = Conversation { prefix: format!("{}{answer}", conversation.prefix), ..conversation };
     let both = ensemble.prompts(Sampled::Alone(Role::Base), &conversation, &[])?;
     match both.sampled().strip_prefix(prompt) {
         Some(gained) if !gained.is_empty() => Ok(gained.to_vec()),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::arithmetic::row::Row;
+use crate::arithmetic::logprobs::Logprobs;
 use crate::arithmetic::softmax;
 use crate::llama::Token;
 use crate::steer::{Ensemble, Error, Role, Sequence};
@@ -73,8 +73,8 @@ impl Position {
         }
         let n_pairs = if sequence.is_steered() { ensemble.topology().n_pairs() } else { 0 };
         let of = |role: Role, id: usize| lanes[ensemble.lane(role)?].get(id);
-        let composed = Logprobs::of(scratch.as_slice().into());
-        let base = Logprobs::of(base_row.into());
+        let composed = Logprobs::of(scratch.as_slice());
+        let base = Logprobs::of(base_row);
         let model = ensemble.model(sequence.sampled());
         let look = |id: usize| {
             let mut bytes = Vec::new();
@@ -105,21 +105,5 @@ impl Position {
     pub(super) fn with_divergence(self, composed: &[f32], base: &[f32]) -> Self {
         let (_, divergence) = softmax::divergence(composed, base, softmax::log_sum_exp(base));
         Self { divergence: Some(divergence), ..self }
-    }
-}
-
-/// A row with its normaliser.
-struct Logprobs<'a> {
-    row: Row<'a>,
-    log_sum_exp: f64,
-}
-
-impl<'a> Logprobs<'a> {
-    fn of(row: Row<'a>) -> Self {
-        Self { row, log_sum_exp: softmax::log_sum_exp(row.logits()) }
-    }
-
-    fn get(&self, id: usize) -> Option<f64> {
-        self.row.get(id).map(|logit| f64::from(logit) - self.log_sum_exp)
     }
 }

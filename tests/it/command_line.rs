@@ -15,7 +15,7 @@ pub fn proxytune(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxytune"));
     // One thread, since tests run beside one another; no terminal, so nothing waits for input.
     command.args(args).stdin(Stdio::null()).env_remove("PROXYTUNE_MODELS");
-    let runs_models = ["generate", "compare", "eval", "perplexity", "calibrate"];
+    let runs_models = ["generate", "compare", "eval", "perplexity", "inspect", "calibrate"];
     if args.first().is_some_and(|command| runs_models.contains(command)) {
         command.args(["-t", "1"]);
     }

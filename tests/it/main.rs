@@ -39,6 +39,7 @@ mod guidance;
 mod handle;
 mod hostile;
 mod hub;
+mod inspect_command;
 mod invariance;
 mod layering;
 mod limits;

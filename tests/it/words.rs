@@ -56,6 +56,8 @@ fn nothing_out_of_a_file_or_an_argument_reaches_a_terminal_raw() {
         &["generate", "-R", &whole, "-n", "1", "-t", "1", "-c", "64"],
         &["generate", "-R", &whole, "-n", "1", "-t", "1", "-c", "64", "--display-prompt", "--response-prefix", HOSTILE],
         &["generate", "-R", &lacking, "-n", "1", "-t", "1"],
+        &["inspect", "-R", &whole, "-n", "2", "-t", "1", "-c", "64", "--response-prefix", HOSTILE],
+        &["inspect", "-R", &whole, "--text", HOSTILE, "-t", "1", "-c", "64"],
         &["generate", "-p", "x", "-m", &missing, "-me", "base", "-ma", "none"],
         &["generate", "-p", "x", "--expert-template", &missing],
         &["generate", "-f", &missing],

@@ -10,7 +10,7 @@ use super::progress;
 use super::report::{BadUsage, Hinted, hinted};
 use super::resolve::Resolved;
 use super::scoring::{self, Given};
-use super::{Done, args, interrupt, roles, there};
+use super::{Done, args, interrupt, new_file, roles, there};
 use crate::eval::calibrate::calibrate;
 use crate::eval::kept::{self, Kept};
 
@@ -25,7 +25,7 @@ pub fn run(args: &args::Calibrate) -> Result<Done> {
         );
     }
     if let Some(path) = &args.output {
-        written::check(path, args.overwrite)?;
+        new_file::check(path, args.overwrite)?;
     }
     there::check(&recipe)?;
     let given = Given::read(&args.file)?;

@@ -3,20 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 
-use crate::cli::report::Hinted;
+use crate::cli::new_file::NewFile;
 use crate::eval::calibrate::Calibration;
 use crate::recipe::{Recipe, Schedule};
-
-/// Refuses a file that is there, unless it is to be replaced.
-pub fn check(path: &Path, overwrite: bool) -> Result<()> {
-    if path.exists() && !overwrite {
-        return Err(anyhow!("{} is there already", path.display()))
-            .hint("take another name, or replace it with --overwrite");
-    }
-    Ok(())
-}
 
 /// A recipe with the weights that were found, and with the cut where one is recommended.
 pub fn tuned(recipe: &Recipe, found: &Calibration) -> Recipe {
@@ -51,17 +42,14 @@ pub fn lines(tuned: &Recipe, found: &Calibration) -> String {
 
 /// Writes a recipe, whole or not at all. Files beneath its folder are named from there, others from the root.
 pub fn write(path: &Path, recipe: &Recipe, overwrite: bool) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let cannot = || format!("cannot write {}", path.display());
-    let home = folder.canonicalize().with_context(cannot)?;
+    let new = NewFile::create(path, overwrite)?;
+    let home = new.folder().canonicalize().map_err(|error| new.failed(&error))?;
     let mut recipe = recipe.clone();
     for file in recipe.files_mut() {
         let absolute = file.canonicalize().or_else(|_| std::path::absolute(&*file))?;
         *file = absolute.strip_prefix(&home).map(Path::to_path_buf).unwrap_or(absolute);
     }
     let text = toml::to_string_pretty(&recipe)?;
-    let mut part = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
-    part.write_all(text.as_bytes()).with_context(cannot)?;
-    let kept = if overwrite { part.persist(path) } else { part.persist_noclobber(path) };
-    kept.map(drop).map_err(|error| error.error).with_context(cannot)
+    new.file().write_all(text.as_bytes()).map_err(|error| new.failed(&error))?;
+    new.keep()
 }
