@@ -82,7 +82,7 @@ fn print_json(ensemble: &Ensemble, noise: &Noise) -> std::io::Result<()> {
     let mean = |mean: &GroupedMean| json!({"mean": mean.mean(), "standard_error": mean.standard_error()});
     let row = |row: &Rounded| {
         json!({
-            "role": match &row.subject { Subject::Sum(_) => "steered".to_owned(), alone => name(ensemble, alone) },
+            "role": match &row.subject { Subject::Sum(_) => "steered".to_owned(), alone @ Subject::Alone(_) => name(ensemble, alone) },
             "noise": row.noise(), "top_moved": row.changed.mean(), "kl": row.divergence.mean(), "loss": mean(&row.loss),
             "largest": row.largest,
         })
