@@ -2,7 +2,7 @@
 //!
 //! Items are taken as independent draws: correct or not, nats, seconds, or differences of two of these on the same item
 //! (paired). A resample draws as many items as there are, with replacement; the interval is the middle 95 % of the
-//! resamples' means. For right and wrong answers a resample's sum is binomial, which the tests hold it against.
+//! resamples' means, or of their ratios of two sums. For right and wrong answers a resample's sum is binomial, which the tests hold it against.
 
 use serde::Serialize;
 
@@ -32,17 +32,22 @@ impl Estimate {
     /// The mean of `values`, one for each item. The same values and seed have the same interval on every machine.
     #[must_use]
     pub fn of(values: &[f64], seed: u64) -> Self {
-        let n = values.len();
-        let mean = values.iter().sum::<f64>() / n as f64;
-        Self { mean, interval: (n > 1).then(|| interval(values, seed)), n }
+        let parts: Vec<_> = values.iter().map(|&value| (value, 1.0)).collect();
+        Self::of_ratio(&parts, seed)
     }
 
-    /// The mean of `a − b`, item by item: `pairs` are the values of the items that both have.
+    /// The sum of the first of each item's two numbers over the sum of the second: nats a token, of texts of several lengths.
     #[must_use]
-    pub fn of_difference(pairs: impl IntoIterator<Item = (f64, f64)>, seed: u64) -> Self {
-        let differences: Vec<_> = pairs.into_iter().map(|(a, b)| a - b).collect();
-        let n_different = differences.iter().filter(|&&difference| difference != 0.0).count();
-        let estimate = Self::of(&differences, seed);
+    pub fn of_ratio(parts: &[(f64, f64)], seed: u64) -> Self {
+        let (sum, whole) = parts.iter().fold((0.0, 0.0), |(sum, whole), (a, b)| (sum + a, whole + b));
+        Self { mean: sum / whole, interval: (parts.len() > 1).then(|| interval(parts, seed)), n: parts.len() }
+    }
+
+    /// The same of what differs between two contenders, which few items do not decide.
+    #[must_use]
+    pub fn of_difference(parts: &[(f64, f64)], seed: u64) -> Self {
+        let n_different = parts.iter().filter(|(difference, _)| *difference != 0.0).count();
+        let estimate = Self::of_ratio(parts, seed);
         Self { interval: estimate.interval.filter(|_| n_different == 0 || n_different >= MIN_DIFFERENT), ..estimate }
     }
 
@@ -60,13 +65,17 @@ impl Estimate {
     }
 }
 
-fn interval(values: &[f64], seed: u64) -> (f64, f64) {
+fn interval(parts: &[(f64, f64)], seed: u64) -> (f64, f64) {
     let mut random = SplitMix(seed);
-    let n = values.len();
-    let mut resample = || (0..n).map(|_| values[random.below(n)]).sum::<f64>() / n as f64;
-    let mut means: Vec<f64> = (0..N_RESAMPLES).map(|_| resample()).collect();
-    means.sort_by(f64::total_cmp);
-    (quantile(&means, TAIL), quantile(&means, 1.0 - TAIL))
+    let n = parts.len();
+    let mut resample = || {
+        let drawn = (0..n).map(|_| parts[random.below(n)]);
+        let (sum, whole) = drawn.fold((0.0, 0.0), |(sum, whole), (a, b)| (sum + a, whole + b));
+        sum / whole
+    };
+    let mut ratios: Vec<f64> = (0..N_RESAMPLES).map(|_| resample()).collect();
+    ratios.sort_by(f64::total_cmp);
+    (quantile(&ratios, TAIL), quantile(&ratios, 1.0 - TAIL))
 }
 
 /// `SplitMix64` (Steele, Lea and Flood 2014): a draw takes a nanosecond, and an interval some ten million draws.
@@ -95,10 +104,10 @@ mod tests {
 
     #[test]
     fn a_handful_of_differences_decides_nothing() {
-        let better = |n: usize| (0..20).map(move |i| (f64::from(u8::from(i < n)), 0.0));
-        assert_eq!(Estimate::of_difference(better(5), 1).sign(), None);
-        assert_eq!(Estimate::of_difference(better(6), 1).sign(), Some(Ordering::Greater));
-        assert_eq!(Estimate::of_difference(better(5), 1).mean, 0.25);
+        let better = |n: usize| (0..20).map(|i| (f64::from(u8::from(i < n)), 1.0)).collect::<Vec<_>>();
+        assert_eq!(Estimate::of_difference(&better(5), 1).sign(), None);
+        assert_eq!(Estimate::of_difference(&better(6), 1).sign(), Some(Ordering::Greater));
+        assert_eq!(Estimate::of_difference(&better(5), 1).mean, 0.25);
     }
 
     /// From the reference implementation, seed 1234567.
@@ -153,14 +162,36 @@ mod tests {
             let hard = f64::from(i % 17);
             (hard + if i % 2 == 0 { 0.1 } else { 0.3 }, hard)
         };
-        let difference = Estimate::of_difference((0..400).map(pair), 3);
+        let differences: Vec<_> = (0..400).map(pair).map(|(a, b)| (a - b, 1.0)).collect();
+        let difference = Estimate::of_difference(&differences, 3);
         let (low, high) = difference.interval.expect("an interval");
         assert!((difference.mean - 0.2).abs() < 1e-12);
         // The differences deviate by 0.1.
         assert!((high - low - 2.0 * 1.96 * 0.1 / 20.0).abs() < 0.001, "{low} to {high}");
         assert_eq!(difference.sign(), Some(Ordering::Greater));
-        let reversed = Estimate::of_difference((0..400).map(pair).map(|(a, b)| (b, a)), 3);
+        let reversed: Vec<_> = differences.iter().map(|(difference, weight)| (-difference, *weight)).collect();
+        let reversed = Estimate::of_difference(&reversed, 3);
         assert_eq!(reversed.sign(), Some(Ordering::Less));
+    }
+
+    /// The delta method's interval of a ratio.
+    #[test]
+    fn ratios_weigh_items() {
+        let parts: Vec<(f64, f64)> = (0..2000)
+            .map(|i| {
+                let weight = f64::from(1 + i % 13);
+                (weight * (2.0 + (f64::from(i) * 0.618).sin()), weight)
+            })
+            .collect();
+        let whole: f64 = parts.iter().map(|part| part.1).sum();
+        let ratio = parts.iter().map(|part| part.0).sum::<f64>() / whole;
+        let variance = parts.iter().map(|(a, b)| (a - ratio * b).powi(2)).sum::<f64>() / whole.powi(2);
+        let estimate = Estimate::of_ratio(&parts, 5);
+        let (low, high) = estimate.interval.expect("an interval");
+        let half = 1.96 * variance.sqrt();
+        assert!((estimate.mean - ratio).abs() < 1e-12);
+        assert!((high - low - 2.0 * half).abs() < 0.1 * half, "{low} to {high}, {ratio} ± {half}");
+        assert!((f64::midpoint(low, high) - ratio).abs() < 0.1 * half);
     }
 
     #[test]

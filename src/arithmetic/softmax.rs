@@ -12,6 +12,13 @@ pub fn log_sum_exp(row: &[f32]) -> f64 {
     f64::from(max) + sum.ln()
 }
 
+/// `ln Σ exp(values)`: the log of a sum of probabilities, from their logs. `-inf` for none.
+#[must_use]
+pub fn log_sum(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let max = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    if max == f64::NEG_INFINITY { max } else { max + values.map(|value| (value - max).exp()).sum::<f64>().ln() }
+}
+
 /// The natural log of the probability that the softmax of `row` gives `id`.
 #[must_use]
 pub fn logprob(row: &[f32], id: usize) -> f64 {

@@ -52,15 +52,21 @@ impl FieldTemplate {
         Ok(Self(Source::Jinja(Box::new(environment), names)))
     }
 
+    /// The first name that it uses and an object lacks, as an error.
+    pub(super) fn missing(&self, fields: &Map<String, Value>) -> Option<FieldError> {
+        let names = match &self.0 {
+            Source::Field(name) => std::slice::from_ref(name),
+            Source::Jinja(_, names) => names,
+        };
+        let name = names.iter().find(|name| !fields.contains_key(name.as_str()))?.clone();
+        Some(FieldError::Missing { name, known: fields.keys().cloned().collect() })
+    }
+
     /// The text that an object makes.
     pub fn render(&self, fields: &Map<String, Value>) -> Result<String, FieldError> {
-        let missing = |name: &str| {
-            let known = fields.keys().cloned().collect();
-            FieldError::Missing { name: name.to_owned(), known }
-        };
-        let (environment, names) = match &self.0 {
-            Source::Field(name) => return text_of(name, fields.get(name).ok_or_else(|| missing(name))?),
-            Source::Jinja(environment, names) => (environment, names),
+        let environment = match &self.0 {
+            Source::Field(name) => return self.missing(fields).map_or_else(|| text_of(name, &fields[name]), Err),
+            Source::Jinja(environment, _) => environment,
         };
         let mut environment = environment.as_ref().clone();
         let mut spoken = Spoken::default();
@@ -69,11 +75,8 @@ impl FieldTemplate {
         let rendered = contained(|| environment.get_template(NAME).and_then(|template| template.render(values)))
             .map_err(panicked)?;
         rendered.map_err(|error| {
-            let lacking = names.iter().find(|name| !fields.contains_key(name.as_str()));
-            match lacking.filter(|_| error.kind() == ErrorKind::UndefinedError) {
-                Some(name) => missing(name),
-                None => render_error(&error).into(),
-            }
+            let missing = self.missing(fields).filter(|_| error.kind() == ErrorKind::UndefinedError);
+            missing.unwrap_or_else(|| render_error(&error).into())
         })
     }
 }

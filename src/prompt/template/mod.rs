@@ -2,9 +2,11 @@
 //!
 //! `gate` reads the source before the engine does (`lexer`, `words`) and writes parts of it anew (`expressions`), `python`
 //! and `json` add what the templates expect of Python, `bounds` keeps values small, `render` finds the messages again in
-//! what was written. `fields` is the same engine for the prompts of a task.
+//! what was written. `fields` and `expression` are the same engine for the items of a task.
 
 mod bounds;
+#[cfg(feature = "eval")]
+pub mod expression;
 mod expressions;
 #[cfg(feature = "eval")]
 pub mod fields;
