@@ -89,13 +89,13 @@ impl ExactMatch {
         find(pattern, *take, text)
     }
 
-    /// What each filter makes of an answer, in order.
+    /// What each filter makes of an answer, in order; it is right if it comes to any of the references.
     #[must_use]
-    pub fn score(&self, answer: &str, reference: &str) -> Vec<Scored> {
-        let reference = self.normalised(reference);
+    pub fn score(&self, answer: &str, references: &[String]) -> Vec<Scored> {
+        let references: Vec<_> = references.iter().map(|reference| self.normalised(reference)).collect();
         let scored = |(_, pattern, take): &(String, Regex, Take)| {
             let extracted = find(pattern, *take, answer);
-            let is_correct = extracted.as_ref().is_some_and(|extracted| self.normalised(extracted) == reference);
+            let is_correct = extracted.as_ref().is_some_and(|found| references.contains(&self.normalised(found)));
             Scored { extracted, is_correct }
         };
         self.filters.iter().map(scored).collect()
@@ -168,7 +168,7 @@ mod tests {
             ("5 apples, then...", "5", None, some("..."), [false, false]),
             ("Total: 3 , 4 .", "4", None, some("4"), [false, true]),
         ] {
-            let got = gsm8k().score(answer, reference);
+            let got = gsm8k().score(answer, &[reference.to_owned()]);
             let extracted: Vec<_> = got.iter().map(|scored| scored.extracted.clone()).collect();
             assert_eq!(extracted, [strict, flexible], "{answer:?}");
             assert_eq!(got.iter().map(|scored| scored.is_correct).collect::<Vec<_>>(), correct, "{answer:?}");

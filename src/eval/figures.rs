@@ -132,6 +132,29 @@ pub(super) fn fill<'a>(
     Ok(())
 }
 
+/// The loss of one token alone, in nats; `dense` is scratch.
+pub(super) fn loss<'a>(
+    topology: &'a Topology,
+    subject: &Subject,
+    position: usize,
+    token: Token,
+    row: impl Fn(usize) -> Result<Row<'a>, Error>,
+    dense: &mut Vec<f32>,
+) -> Result<f64, Error> {
+    let id = token as usize;
+    let (logits, logit) = match subject {
+        Subject::Alone(lane) => {
+            let (row, role) = (row(*lane)?, topology.lanes()[*lane].role);
+            (row.logits(), row.get(id).ok_or(Error::Lacking { role, token })?)
+        }
+        Subject::Sum(_) => {
+            fill(topology, subject, position, row, dense)?;
+            (&dense[..], dense[id])
+        }
+    };
+    Ok(softmax::log_sum_exp(logits) - f64::from(logit))
+}
+
 /// Scores one token for every subject: a point each. `row` has the lanes' rows, by the base's ids, at that position of the
 /// answer.
 pub fn score<'a>(

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
-use super::results::FORMAT;
+use super::results::{FORMAT, VERSION};
 use super::task::Task;
 use crate::recipe::View;
 use crate::sampling::Sampling;
@@ -32,7 +32,7 @@ pub fn of(
         }
     }
     Ok(json!({
-        FORMAT: 1,
+        FORMAT: VERSION,
         "task": serde_json::to_value(&task.spec)?,
         "data": {"sha256": sha256(data)},
         "models": models,

@@ -83,7 +83,7 @@ impl Kept {
         let mut kept = Self { topology: ensemble.topology().clone(), places: Vec::new(), store, lens: lens(ensemble) };
         let mut failed = None;
         let each = |predicted: &Predicted<'_>| {
-            let Predicted { ensemble, sequence, text, position, token } = *predicted;
+            let Predicted { ensemble, sequence, text, position, token, .. } = *predicted;
             ensemble.check_finite(sequence, position)?;
             let logits =
                 (0..kept.lens.len()).map(|lane| ensemble.logits(sequence, lane, position).map(<[f32]>::to_vec));

@@ -16,6 +16,12 @@
 //! ```
 
 pub mod calibrate;
+#[cfg(feature = "eval")]
+pub mod choice;
+#[cfg(feature = "eval")]
+pub mod contender;
+#[cfg(feature = "eval")]
+pub mod data;
 pub mod documents;
 #[cfg(feature = "eval")]
 pub mod exact;
@@ -25,15 +31,23 @@ pub mod fingerprint;
 pub mod fit;
 pub mod influence;
 #[cfg(feature = "eval")]
+pub mod item;
+#[cfg(feature = "eval")]
 pub mod items;
 pub mod kept;
 pub mod noise;
 pub mod perplexity;
+#[cfg(feature = "eval")]
+pub mod questions;
 pub mod reading;
 #[cfg(feature = "eval")]
 pub mod results;
 #[cfg(feature = "eval")]
 pub mod runner;
+#[cfg(feature = "eval")]
+pub mod scored;
+#[cfg(feature = "eval")]
+pub mod spec;
 #[cfg(feature = "eval")]
 pub mod standing;
 pub mod targets;

@@ -137,7 +137,7 @@ pub fn measure(
     let mut points: Vec<Vec<Point>> = vec![Vec::new(); texts.len()];
     let mut failed = None;
     let each = |predicted: &Predicted<'_>| {
-        let Predicted { ensemble, sequence, text, position, token } = *predicted;
+        let Predicted { ensemble, sequence, text, position, token, .. } = *predicted;
         let rounded = match rounded.find(text, position) {
             Ok(Some(rows)) => rows,
             Ok(None) => return Ok(()),

@@ -72,7 +72,7 @@ pub fn measure_texts(
 
     let mut points = vec![Vec::new(); texts.len()];
     let each = |predicted: &Predicted<'_>| {
-        let Predicted { ensemble, sequence, text, position, token } = *predicted;
+        let Predicted { ensemble, sequence, text, position, token, .. } = *predicted;
         ensemble.check_finite(sequence, position)?;
         let row = |lane| ensemble.lane_row(sequence, lane, position);
         figures::score(ensemble.topology(), &subjects, position, token, row, &mut points[text])

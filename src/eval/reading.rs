@@ -1,16 +1,23 @@
 //! Reads texts on all lanes, many at once, and shows every row that predicts a token which is scored.
+//!
+//! A sequence takes one text after the other, and keeps what the next one's prompts have in common with what it holds. What
+//! all prompts begin with, the examples of a task, is read once and given to every sequence.
 
 use super::texts::{Text, Texts};
 use crate::llama::Token;
 use crate::llama::context::Outputs;
 use crate::steer::{Ensemble, Error, Sampled, Sequence, Work};
 
+/// A beginning of fewer tokens is read by every sequence for itself.
+const MIN_SHARED: usize = 32;
+
 /// A token that is predicted: the ensemble has its rows at `position` of `sequence` until the next step.
 pub struct Predicted<'a> {
     pub ensemble: &'a Ensemble,
     pub sequence: &'a Sequence,
-    /// Which of the texts, and which token of its answer.
+    /// Which of the texts, which of its answers, and which token of that.
     pub text: usize,
+    pub answer: usize,
     pub position: usize,
     pub token: Token,
 }
@@ -20,13 +27,28 @@ struct Reading<'a> {
     index: usize,
     text: &'a Text,
     sequence: Sequence,
-    /// The prompt is read, or read along with the answer.
-    is_in_answer: bool,
-    n_scored: usize,
+    phase: Phase,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The prompt is read; behind it comes this answer.
+    Prompt {
+        next: usize,
+    },
+    /// An answer is read; so many of its tokens were shown.
+    Answer {
+        index: usize,
+        n_shown: usize,
+    },
+    Done,
+}
+
+/// Whoever is shown the tokens.
+type Each<'a> = dyn FnMut(&Predicted<'_>) -> Result<(), Error> + 'a;
+
 /// Reads texts in their order, as many at once as the ensemble has room for. `each` is shown every token that is
-/// predicted, in order within a text; `progress` hears how many there were before each step, and answers whether to go
+/// predicted, in order within an answer; `progress` hears how many there were before each step, and answers whether to go
 /// on. Whether nobody broke it off.
 pub fn read(
     ensemble: &mut Ensemble,
@@ -34,54 +56,87 @@ pub fn read(
     mut each: impl FnMut(&Predicted<'_>) -> Result<(), Error>,
     mut progress: impl FnMut(usize) -> bool,
 ) -> Result<bool, Error> {
-    let mut open = Vec::new();
-    let read = read_all(ensemble, &texts.all, &mut open, &mut each, &mut progress);
-    for Reading { sequence, .. } in open {
+    let (mut open, mut free) = (Vec::new(), Vec::new());
+    let read = begin_all(ensemble, texts, &mut free)
+        .and_then(|()| read_all(ensemble, &texts.all, &mut open, &mut free, &mut each, &mut progress));
+    for sequence in open.into_iter().map(|reading| reading.sequence).chain(free) {
         ensemble.close(sequence);
     }
     read
+}
+
+/// A sequence for every text that is read at the same time, each of which holds what all prompts begin with.
+fn begin_all(ensemble: &mut Ensemble, texts: &Texts, free: &mut Vec<Sequence>) -> Result<(), Error> {
+    let n_at_once = ensemble.n_texts().min(texts.len());
+    let shared = texts.beginning();
+    let is_shared = n_at_once > 1 && shared.longest() >= MIN_SHARED;
+    while free.len() < n_at_once && ensemble.has_free() {
+        let sequence = match free.first() {
+            Some(first) if is_shared => ensemble.fork(first)?,
+            _ => ensemble.open()?,
+        };
+        free.push(sequence);
+        if let ([first], true) = (&mut free[..], is_shared) {
+            ensemble.begin(first, Sampled::Steered, &shared)?;
+            ensemble.read(first, || true)?;
+        }
+    }
+    Ok(())
 }
 
 fn read_all<'a>(
     ensemble: &mut Ensemble,
     texts: &'a [Text],
     open: &mut Vec<Reading<'a>>,
-    each: &mut dyn FnMut(&Predicted<'_>) -> Result<(), Error>,
+    free: &mut Vec<Sequence>,
+    each: &mut Each<'_>,
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<bool, Error> {
-    let mut waiting = texts.iter().enumerate();
-    let mut n_scored = 0;
+    let mut waiting = texts.iter().enumerate().peekable();
+    let mut n_shown = 0;
     loop {
-        while ensemble.has_free() {
-            let Some((index, text)) = waiting.next() else { break };
-            let sequence = ensemble.open()?;
-            open.push(Reading { index, text, sequence, is_in_answer: false, n_scored: 0 });
-            let Some(reading) = open.last_mut() else { break };
-            reading.begin(ensemble)?;
+        while waiting.peek().is_some()
+            && let Some(sequence) = free.pop()
+            && let Some((index, text)) = waiting.next()
+        {
+            open.push(Reading { index, text, sequence, phase: Phase::Prompt { next: 0 } });
+            open.last_mut().map_or(Ok(()), |reading| reading.begin(ensemble))?;
         }
         if open.is_empty() {
             return Ok(true);
         }
-        if !progress(n_scored) {
+        if !progress(n_shown) {
             return Ok(false);
         }
-        let (n_batch, n_rows) = (ensemble.n_batch(), ensemble.n_rows_max().min(ensemble.n_batch()));
-        let n_open = open.len();
-        let mut works = Vec::with_capacity(n_open);
-        for Reading { sequence, is_in_answer, .. } in open.iter_mut() {
-            let (most, outputs) = if *is_in_answer { (n_rows, Outputs::All) } else { (n_batch, Outputs::Last) };
-            works.push(Work { sequence, n_tokens: (most / n_open).max(1), outputs, ahead: None });
-        }
-        ensemble.step(&mut works).into_iter().collect::<Result<(), _>>()?;
+        step(ensemble, open)?;
         for reading in open.iter_mut() {
-            n_scored += reading.take_in(ensemble, each)?;
+            n_shown += reading.take_in(ensemble, each)?;
         }
         for i in (0..open.len()).rev() {
-            if open[i].n_scored == open[i].text.answer.len() {
-                ensemble.close(open.remove(i).sequence);
+            if open[i].phase == Phase::Done {
+                free.push(open.remove(i).sequence);
             }
         }
     }
+}
+
+/// One batch of what the readings lack, the oldest first.
+fn step(ensemble: &mut Ensemble, open: &mut [Reading<'_>]) -> Result<(), Error> {
+    let mut n_left = ensemble.n_batch();
+    let mut n_rows_left = ensemble.n_rows_max().min(n_left);
+    let mut works = Vec::with_capacity(open.len());
+    for Reading { sequence, phase, .. } in open {
+        let n = sequence.n_missing().min(n_left);
+        let (n_tokens, n_rows, outputs) = match phase {
+            Phase::Answer { .. } => (n.min(n_rows_left), n.min(n_rows_left), Outputs::All),
+            _ => (n, 1, Outputs::Last),
+        };
+        if n_tokens > 0 && n_rows <= n_rows_left {
+            (n_left, n_rows_left) = (n_left - n_tokens, n_rows_left - n_rows);
+            works.push(Work { sequence, n_tokens, outputs, ahead: None });
+        }
+    }
+    ensemble.step(&mut works).into_iter().collect()
 }
 
 impl Reading<'_> {
@@ -89,37 +144,76 @@ impl Reading<'_> {
         let Text { prompts, .. } = self.text;
         ensemble.begin(&mut self.sequence, Sampled::Steered, prompts)?;
         // A token in front of the text is read along with it.
-        if prompts.longest() == 1 { self.enter_answer(ensemble) } else { Ok(()) }
+        if prompts.longest() == 1 { self.want(ensemble, 0, 0) } else { Ok(()) }
     }
 
-    /// Wants the answer but for its last token, behind which nothing is known.
-    fn enter_answer(&mut self, ensemble: &Ensemble) -> Result<(), Error> {
-        self.is_in_answer = true;
-        let answer = &self.text.answer;
+    /// Wants an answer but for its last token, behind which nothing is known.
+    fn want(&mut self, ensemble: &Ensemble, index: usize, n_shown: usize) -> Result<(), Error> {
+        self.phase = Phase::Answer { index, n_shown };
+        let answer = &self.text.answers[index];
         answer[..answer.len() - 1].iter().try_for_each(|&token| ensemble.push(&mut self.sequence, token))
     }
 
     /// Shows the tokens whose rows the last step put out; how many.
-    fn take_in(
-        &mut self,
-        ensemble: &Ensemble,
-        each: &mut dyn FnMut(&Predicted<'_>) -> Result<(), Error>,
-    ) -> Result<usize, Error> {
-        let n_prompt = self.text.prompts.lane(0).len();
-        let is_read = self.is_in_answer || self.sequence.n_missing() == 0;
-        if !is_read {
-            return Ok(0);
+    fn take_in(&mut self, ensemble: &mut Ensemble, each: &mut Each<'_>) -> Result<usize, Error> {
+        let (answers, mut n) = (&self.text.answers, 0);
+        match self.phase {
+            Phase::Prompt { next } if self.sequence.n_missing() == 0 => {
+                // The prompt's last row predicts how every answer begins.
+                if next == 0 {
+                    for answer in 0..answers.len() {
+                        self.show(ensemble, answer, 0, each)?;
+                    }
+                    n = answers.len();
+                }
+                self.go_on(ensemble, next)?;
+            }
+            Phase::Prompt { .. } | Phase::Done => {}
+            Phase::Answer { index, n_shown } => {
+                let n_prompt = self.text.prompts.lane(0).len();
+                let n_known = (self.sequence.n_held(0) + 1).saturating_sub(n_prompt).min(answers[index].len());
+                for position in n_shown..n_known {
+                    self.show(ensemble, index, position, each)?;
+                }
+                n = n_known.saturating_sub(n_shown);
+                self.phase = Phase::Answer { index, n_shown: n_shown + n };
+                if n_known == answers[index].len() {
+                    self.take_back(ensemble, index + 1)?;
+                }
+            }
         }
-        let n_before = self.n_scored;
-        let n_rows = (self.sequence.n_held(0) + 1).saturating_sub(n_prompt);
-        while self.n_scored < self.text.answer.len().min(n_rows) {
-            let (sequence, position, text) = (&self.sequence, self.n_scored, self.index);
-            each(&Predicted { ensemble, sequence, text, position, token: self.text.answer[position] })?;
-            self.n_scored += 1;
+        Ok(n)
+    }
+
+    /// Behind the prompt, the first answer from `next` on that is longer than the token that was shown of it.
+    fn go_on(&mut self, ensemble: &Ensemble, next: usize) -> Result<(), Error> {
+        if let Some(index) = self.longer(next) {
+            return self.want(ensemble, index, 1);
         }
-        if !self.is_in_answer {
-            self.enter_answer(ensemble)?;
+        self.phase = Phase::Done;
+        Ok(())
+    }
+
+    /// Back to the prompt, if there is an answer from `next` on to be read.
+    fn take_back(&mut self, ensemble: &mut Ensemble, next: usize) -> Result<(), Error> {
+        if self.longer(next).is_none() {
+            self.phase = Phase::Done;
+        } else if ensemble.can_roll_back() {
+            ensemble.keep(&mut self.sequence, 0);
+            self.go_on(ensemble, next)?;
+        } else {
+            ensemble.begin(&mut self.sequence, Sampled::Steered, &self.text.prompts)?;
+            self.phase = Phase::Prompt { next };
         }
-        Ok(self.n_scored - n_before)
+        Ok(())
+    }
+
+    fn longer(&self, next: usize) -> Option<usize> {
+        (next..self.text.answers.len()).find(|&index| self.text.answers[index].len() > 1)
+    }
+
+    fn show(&self, ensemble: &Ensemble, answer: usize, position: usize, each: &mut Each<'_>) -> Result<(), Error> {
+        let token = self.text.answers[answer][position];
+        each(&Predicted { ensemble, sequence: &self.sequence, text: self.index, answer, position, token })
     }
 }

@@ -20,16 +20,28 @@ pub struct Record {
     /// By its place in the data, from 0.
     pub item: usize,
     pub contender: String,
-    pub text: String,
-    /// What each filter found, by its name.
-    pub extracted: BTreeMap<String, Option<String>>,
-    pub correct: BTreeMap<String, bool>,
+    /// What it is worth, by the names of the task's scores.
+    pub scores: BTreeMap<String, f64>,
+    /// Tokens that were written, or whose probability was looked at.
     pub n_tokens: usize,
-    pub finish_reason: String,
-    /// From its slot to its end, beside others that ran at the same time.
-    pub seconds: f64,
     /// Since the contender's last answer, or its start: summed up, how long the contender took.
     pub wall_seconds: f64,
+    pub answer: Answered,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answered {
+    Written {
+        text: String,
+        /// What each filter found, by its name.
+        extracted: BTreeMap<String, Option<String>>,
+        finish_reason: String,
+        /// From its slot to its end, beside others that ran at the same time.
+        seconds: f64,
+    },
+    /// The log-probability of each choice, or of a text, in nats; and the bytes of the tokens that were looked at.
+    Scored { logprobs: Vec<f64>, n_bytes: usize },
 }
 
 /// Every answer that there is, by contender and item.
@@ -119,6 +131,8 @@ impl Results {
 
 /// The key by which the first line is known.
 pub const FORMAT: &str = "proxytune_eval";
+/// What the lines behind it look like.
+pub const VERSION: u32 = 2;
 
 /// A value in an error is cut behind so many characters.
 const MAX_SHOWN: usize = 60;
@@ -149,17 +163,23 @@ mod tests {
     use super::*;
 
     fn record(contender: &str, item: usize) -> Record {
-        let (extracted, correct) = ([("strict".to_owned(), None)].into(), [("strict".to_owned(), false)].into());
+        let answer = if item.is_multiple_of(2) {
+            Answered::Written {
+                text: "ein Wörtchen\n".to_owned(),
+                extracted: [("strict".to_owned(), None)].into(),
+                finish_reason: "stop".to_owned(),
+                seconds: 0.1,
+            }
+        } else {
+            Answered::Scored { logprobs: vec![-0.1, -1e-300, f64::MIN], n_bytes: 7 }
+        };
         Record {
             item,
             contender: contender.to_owned(),
-            text: "ein Wörtchen\n".to_owned(),
-            extracted,
-            correct,
+            scores: [("strict".to_owned(), 1.0 / 3.0)].into(),
             n_tokens: 3,
-            finish_reason: "stop".to_owned(),
-            seconds: 0.1,
             wall_seconds: 0.3,
+            answer,
         }
     }
 

@@ -1,98 +1,44 @@
-//! A task's items through an engine: contender by contender, many items at once.
+//! Items whose answers are written, through an engine: contender by contender, many items at once.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::TaskError;
-use super::items::Item;
-use super::results::{Record, Results};
-use super::task::Task;
+use super::contender::Contender;
+use super::exact::Scored;
+use super::item::{Item, Wanted};
+use super::questions::{Pace, Questions, RunError};
+use super::results::{Answered, Record, Results};
 use crate::engine::{Engine, Id};
-use crate::generate::{Answer, Draft, Failure, Finish, Request};
-use crate::prompt::{Conversation, Message, Speaker};
-use crate::sampling::Sampling;
-use crate::steer::{Sampled, WeightsRequest};
+use crate::generate::{Answer, Draft, Finish, Request};
 
-/// Who answers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Contender {
-    /// By which results know it: α included, so that it says all that a fingerprint of the run does not.
-    pub name: String,
-    pub kind: Kind,
-    pub sampled: Sampled,
-    /// How far the pairs steer, where it is not as planned.
-    pub weights: WeightsRequest,
-}
-
-/// What a contender is to the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Base,
-    Expert,
-    Antiexpert,
-    Steered,
-    /// A model that was tuned itself, in an engine of its own.
-    Tuned,
-}
-
-/// What is asked of every contender.
-#[derive(Debug, Clone, Copy)]
-pub struct Questions<'a> {
-    pub task: &'a Task,
-    pub items: &'a [Item],
-    pub system: Option<&'a str>,
-    pub sampling: &'a Sampling,
-}
-
-/// Why a run ended before its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    #[error("{contender}, item {item}: {failure}")]
-    Item { contender: String, item: usize, failure: Failure },
-
-    #[error(transparent)]
-    Results(#[from] TaskError),
-}
-
-/// How far a contender is.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Pace {
-    /// Items that were answered, and tokens that were written, since it began.
-    pub n_items: usize,
-    pub n_tokens: usize,
-}
-
-impl Questions<'_> {
-    /// What a contender is given of an item.
-    #[must_use]
-    pub fn conversation(&self, item: &Item) -> Conversation {
-        let system = self.system.map(|text| Message::new(Speaker::System, text));
-        let messages = system.into_iter().chain([Message::new(Speaker::User, item.prompt.as_str())]).collect();
-        Conversation { messages, ..Conversation::default() }
+/// What an engine is asked.
+fn request(questions: &Questions<'_>, contender: &Contender, item: &Item) -> Request {
+    let Contender { sampled, weights, .. } = contender.clone();
+    Request {
+        sampled,
+        weights,
+        sampling: questions.sampling.clone(),
+        n_predict: questions.task.n_written(),
+        stop: questions.task.spec.stop.clone(),
+        // Drafts pay where one text runs by itself, and change what a batch holds.
+        draft: Draft::off(),
+        ..Request::of(questions.conversation(item))
     }
+}
 
-    fn request(&self, contender: &Contender, item: &Item) -> Request {
-        let Contender { sampled, weights, .. } = contender.clone();
-        Request {
-            sampled,
-            weights,
-            sampling: self.sampling.clone(),
-            n_predict: Some(self.task.spec.max_tokens),
-            stop: self.task.spec.stop.clone(),
-            // Drafts pay where one text runs by itself, and change what a batch holds.
-            draft: Draft::off(),
-            ..Request::of(self.conversation(item))
-        }
-    }
-
-    /// What each filter finds in an answer, and whether that is right, by the filters' names.
-    fn score(&self, item: usize, text: &str) -> (BTreeMap<String, Option<String>>, BTreeMap<String, bool>) {
-        let exact = &self.task.exact;
-        let scored = exact.names().map(str::to_owned).zip(exact.score(text, &self.items[item].reference));
-        scored.map(|(name, scored)| ((name.clone(), scored.extracted), (name, scored.is_correct))).unzip()
-    }
+/// What each filter finds in an answer, and 1 where that is right, else 0; by the filters' names.
+fn score(
+    questions: &Questions<'_>,
+    item: &Item,
+    text: &str,
+) -> (BTreeMap<String, Option<String>>, BTreeMap<String, f64>) {
+    let (Some(exact), Wanted::References(references)) = (questions.task.exact(), &item.wanted) else {
+        return (BTreeMap::new(), BTreeMap::new());
+    };
+    let scored = exact.names().map(str::to_owned).zip(exact.score(text, references));
+    let points = |scored: &Scored| if scored.is_correct { 1.0 } else { 0.0 };
+    scored.map(|(name, scored)| ((name.clone(), scored.extracted.clone()), (name, points(&scored)))).unzip()
 }
 
 /// Asks a contender every item that the results lack, as many at once as the engine has slots, and adds its answers to the
@@ -133,7 +79,7 @@ fn ask(
     let (mut pace, mut since) = (Pace::default(), Instant::now());
     while !cancel.load(Ordering::Relaxed) {
         for item in waiting.by_ref().take(n_slots.saturating_sub(running.len())) {
-            let request = questions.request(contender, &questions.items[item]);
+            let request = request(questions, contender, &questions.items[item]);
             let id = engine.submit(&request).map_err(|failure| failed(item, failure))?;
             running.insert(id, (item, Answer::default()));
         }
@@ -154,17 +100,19 @@ fn ask(
             if let Some(failure) = answer.failure {
                 return Err(failed(item, failure));
             }
-            let (extracted, correct) = questions.score(item, &answer.text);
+            let (extracted, scores) = score(questions, &questions.items[item], &answer.text);
             results.add(Record {
                 item,
                 contender: contender.name.clone(),
-                extracted,
-                correct,
+                scores,
                 n_tokens: answer.tokens.len(),
-                finish_reason: answer.finish.map_or("", Finish::name).to_owned(),
-                seconds: answer.prompt_seconds + answer.seconds,
                 wall_seconds: since.elapsed().as_secs_f64(),
-                text: answer.text,
+                answer: Answered::Written {
+                    text: answer.text,
+                    extracted,
+                    finish_reason: answer.finish.map_or("", Finish::name).to_owned(),
+                    seconds: answer.prompt_seconds + answer.seconds,
+                },
             })?;
             since = Instant::now();
             pace.n_items += 1;

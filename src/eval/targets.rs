@@ -67,7 +67,7 @@ impl Targets {
         let mut n_rows = 0;
         for text in &texts.all {
             spans.push(Span { start: n_rows, n_rows: 0, prompt: text.prompts.lane(0).to_vec() });
-            n_rows += text.answer.len();
+            n_rows += text.n_tokens();
         }
         let about = [("format", FORMAT.to_owned()), ("top_k", k.to_string())].into_iter().chain(about.iter().cloned());
         let about = about.map(|(key, value)| (key.to_owned(), json!(value))).collect();
@@ -189,7 +189,7 @@ mod tests {
 
     /// Texts of so many tokens, with nothing in front of them.
     fn texts(lengths: &[usize]) -> Texts {
-        let text = |&n: &usize| Text { prompts: Prompts::default(), answer: vec![7; n] };
+        let text = |&n: &usize| Text { prompts: Prompts::default(), answers: vec![vec![7; n]] };
         Texts { all: lengths.iter().map(text).collect(), group: Group::Document, n_too_long: 0 }
     }
 

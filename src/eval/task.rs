@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::TaskError;
-use super::exact::{ExactMatch, FilterSpec, Normalise};
+use super::choice::{self, Choices};
+use super::exact::ExactMatch;
+use super::item::{Item, Wanted};
+use super::spec::{Metric, Spec};
 use crate::prompt;
+use crate::prompt::template::expression::FieldExpression;
 use crate::prompt::template::fields::{FieldError, FieldTemplate};
 use crate::recipe::file::{TASKS, find, folders};
 use crate::text_file;
@@ -18,43 +21,13 @@ const MAX_BYTES: u64 = 1 << 20;
 /// An answer of more tokens is a mistake.
 const MAX_TOKENS: usize = 1 << 16;
 
-/// Between an example's prompt and its answer, and between an example and what follows, as in lm-evaluation-harness.
-const BEFORE_ANSWER: &str = " ";
+/// Between a prompt and its answer, and between an example and what follows, as in lm-evaluation-harness.
+pub(super) const BEFORE_ANSWER: &str = " ";
 const BEHIND_EXAMPLE: &str = "\n\n";
 
-/// The file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spec {
-    pub description: Option<String>,
-    /// Jinja over the fields of an item, or the name of a field.
-    pub prompt: String,
-    /// The same for the answer as the data has it: what examples show, and where the reference is.
-    pub answer: String,
-    /// Texts that end an answer.
-    #[serde(default)]
-    pub stop: Vec<String>,
-    pub max_tokens: usize,
-    pub metric: Metric,
-    /// The filter that finds the reference in the answer of the data; without one all of it is the reference.
-    pub reference: Option<String>,
-    /// The filter by which contenders are compared; without one the last.
-    pub compare: Option<String>,
-    #[serde(default)]
-    pub normalise: Normalise,
-    #[serde(rename = "filter")]
-    pub filters: Vec<FilterSpec>,
-    /// Items with answers that stand in front of every prompt.
-    #[serde(default, rename = "example")]
-    pub examples: Vec<Map<String, Value>>,
-}
-
-/// How answers are scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    ExactMatch,
-}
+/// The scores of a loss.
+pub(super) const BITS_PER_BYTE: &str = "bits_per_byte";
+pub(super) const NATS_PER_TOKEN: &str = "nats_per_token";
 
 /// A task that can be run.
 #[derive(Debug)]
@@ -62,11 +35,43 @@ pub struct Task {
     /// The file's name without its end.
     pub name: String,
     pub spec: Spec,
-    pub exact: ExactMatch,
     prompt: FieldTemplate,
-    answer: FieldTemplate,
+    scoring: Scoring,
     /// The examples as they stand in front of every prompt.
     shown: String,
+}
+
+/// What a metric is made of.
+#[derive(Debug)]
+enum Scoring {
+    Exact { exact: ExactMatch, answer: FieldTemplate, references: Option<FieldExpression> },
+    Choice { choices: FieldExpression, labels: Option<FieldExpression>, answer: FieldExpression },
+    Loss { text: FieldTemplate },
+    Completion { id: FieldTemplate },
+}
+
+/// A number by which contenders are held against one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Score<'a> {
+    pub name: &'a str,
+    pub unit: Unit,
+}
+
+/// What a score counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A share of the items, from 0 to 1.
+    Share,
+    Nats,
+    Bits,
+}
+
+impl Unit {
+    /// 1 where more is better, −1 where less is.
+    #[must_use]
+    pub fn sign(self) -> f64 {
+        if self == Self::Share { 1.0 } else { -1.0 }
+    }
 }
 
 impl Task {
@@ -86,60 +91,250 @@ impl Task {
 
     /// Compiles a task; the error says what could not be run.
     pub fn new(name: String, spec: Spec) -> Result<Self, String> {
-        if !(1..=MAX_TOKENS).contains(&spec.max_tokens) {
-            return Err(format!("max_tokens is {}, expected 1 to {MAX_TOKENS}", spec.max_tokens));
+        if let Some((key, metrics)) = spec.special().find(|(_, metrics)| !metrics.contains(&spec.metric)) {
+            let metrics: Vec<_> = metrics.iter().map(|metric| metric.name()).collect();
+            let (metric, of) = (spec.metric.name(), metrics.join(" or "));
+            return Err(format!("{key} is a key of the metric {of}, and this is one of {metric}"));
         }
-        let names: BTreeSet<_> = spec.filters.iter().map(|filter| filter.name.as_str()).collect();
-        if names.is_empty() || names.len() < spec.filters.len() {
-            return Err("expected one [[filter]] or more, each with a name of its own".to_owned());
-        }
-        for (key, named) in [("reference", &spec.reference), ("compare", &spec.compare)] {
-            if let Some(named) = named.as_ref().filter(|named| !names.contains(named.as_str())) {
-                let known = names.iter().copied().collect::<Vec<_>>().join(", ");
-                return Err(format!("{key} is {named:?}, expected the name of a filter: {known}"));
-            }
-        }
-        let template = |key: &str, text: &str| {
-            FieldTemplate::new(text).map_err(|error| match error {
-                prompt::Error::Syntax { line, reason } => format!("{key} is no template: line {line}: {reason}"),
-                error => format!("{key} is no template: {error}"),
-            })
-        };
-        let (prompt, answer) = (template("prompt", &spec.prompt)?, template("answer", &spec.answer)?);
-        let exact = ExactMatch::new(&spec.filters, &spec.normalise)?;
+        let prompt = template("prompt", &spec.prompt)?;
+        let scoring = Scoring::new(&spec)?;
+        let mut task = Self { name, spec, prompt, scoring, shown: String::new() };
+        task.check_scores()?;
         let mut shown = String::new();
-        for (i, example) in spec.examples.iter().enumerate() {
-            let of = |template: &FieldTemplate| {
-                template.render(example).map_err(|error| format!("example {}: {}", i + 1, words(&error)))
-            };
-            shown.extend([&of(&prompt)?, BEFORE_ANSWER, &of(&answer)?, BEHIND_EXAMPLE]);
+        for (i, example) in task.spec.examples.iter().enumerate() {
+            let parts = task.prompt(example).and_then(|prompt| Ok((prompt, task.scoring.shown(example)?)));
+            let (prompt, answer) = parts.map_err(|reason| format!("example {}: {reason}", i + 1))?;
+            shown.extend([&prompt, BEFORE_ANSWER, &answer, BEHIND_EXAMPLE]);
         }
-        Ok(Self { name, spec, exact, prompt, answer, shown })
+        task.shown = shown;
+        Ok(task)
     }
 
-    /// What is asked of an item.
-    pub fn prompt(&self, item: &Map<String, Value>) -> Result<String, String> {
-        let prompt = self.prompt.render(item).map_err(|error| words(&error))?;
+    /// An item as this task asks it.
+    pub fn item(&self, fields: &Map<String, Value>) -> Result<Item, String> {
+        Ok(Item { prompt: self.prompt(fields)?, wanted: self.scoring.wanted(&self.spec, fields)? })
+    }
+
+    fn prompt(&self, fields: &Map<String, Value>) -> Result<String, String> {
+        if self.spec.prompt.is_empty() {
+            return Ok(self.shown.clone());
+        }
+        let prompt = self.prompt.render(fields).map_err(|error| words(&error))?;
         Ok(self.shown.clone() + &prompt)
     }
 
-    /// What a right answer to an item comes to.
-    pub fn reference(&self, item: &Map<String, Value>) -> Result<String, String> {
-        let answer = self.answer.render(item).map_err(|error| words(&error))?;
-        match &self.spec.reference {
-            None => Ok(answer),
-            Some(filter) => self.exact.extract(filter, &answer).ok_or_else(|| {
-                format!("the filter {filter:?}, which finds the reference, finds nothing in its answer")
-            }),
+    /// The filters of an exact match.
+    #[must_use]
+    pub fn exact(&self) -> Option<&ExactMatch> {
+        if let Scoring::Exact { exact, .. } = &self.scoring { Some(exact) } else { None }
+    }
+
+    /// Tokens of an answer at most, where answers are written and not given.
+    #[must_use]
+    pub fn n_written(&self) -> Option<usize> {
+        matches!(self.scoring, Scoring::Exact { .. } | Scoring::Completion { .. }).then_some(self.spec.max_tokens?)
+    }
+
+    /// What it measures, in order; nothing of completions.
+    #[must_use]
+    pub fn scores(&self) -> Vec<Score<'_>> {
+        let share = |name| Score { name, unit: Unit::Share };
+        match &self.scoring {
+            Scoring::Exact { exact, .. } => exact.names().map(share).collect(),
+            Scoring::Choice { .. } => choice::SCORES.map(share).to_vec(),
+            Scoring::Loss { .. } => {
+                let nats = Score { name: NATS_PER_TOKEN, unit: Unit::Nats };
+                vec![nats, Score { name: BITS_PER_BYTE, unit: Unit::Bits }]
+            }
+            Scoring::Completion { .. } => Vec::new(),
         }
     }
 
-    /// The filter by which contenders are compared.
+    /// The score by which contenders are compared, if there is one.
     #[must_use]
-    pub fn compared_by(&self) -> &str {
-        let last = self.spec.filters.last().map(|filter| filter.name.as_str());
-        self.spec.compare.as_deref().or(last).unwrap_or_default()
+    pub fn compared_by(&self) -> Option<Score<'_>> {
+        let scores = self.scores();
+        let first_or_last = if matches!(self.scoring, Scoring::Choice { .. }) { scores.first() } else { scores.last() };
+        match &self.spec.compare {
+            Some(name) => scores.iter().find(|score| score.name == name).copied(),
+            None => first_or_last.copied(),
+        }
     }
+
+    fn check_scores(&self) -> Result<(), String> {
+        let names: Vec<_> = self.scores().iter().map(|score| score.name).collect();
+        for (key, named) in [("reference", &self.spec.reference), ("compare", &self.spec.compare)] {
+            if let Some(named) = named.as_ref().filter(|named| !names.contains(&named.as_str())) {
+                let what = if self.exact().is_some() { "a filter" } else { "a score" };
+                return Err(format!("{key} is {named:?}, expected the name of {what}: {}", names.join(", ")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Scoring {
+    fn new(spec: &Spec) -> Result<Self, String> {
+        let missing = |key: &str| format!("there is no {key}, which the metric {} needs", spec.metric.name());
+        let answer = || spec.answer.as_deref().ok_or_else(|| missing("answer"));
+        let max_tokens = || match spec.max_tokens {
+            None => Err(missing("max_tokens")),
+            Some(n) if (1..=MAX_TOKENS).contains(&n) => Ok(()),
+            Some(n) => Err(format!("max_tokens is {n}, expected 1 to {MAX_TOKENS}")),
+        };
+        Ok(match spec.metric {
+            Metric::ExactMatch => {
+                max_tokens()?;
+                let names: BTreeSet<_> = spec.filters.iter().map(|filter| filter.name.as_str()).collect();
+                if names.is_empty() || names.len() < spec.filters.len() {
+                    return Err("expected one [[filter]] or more, each with a name of its own".to_owned());
+                }
+                if spec.references.is_some() && spec.reference.is_some() {
+                    return Err("expected references or reference, and not both".to_owned());
+                }
+                Self::Exact {
+                    exact: ExactMatch::new(&spec.filters, &spec.normalise.clone().unwrap_or_default())?,
+                    answer: template("answer", answer()?)?,
+                    references: spec.references.as_deref().map(|text| expression("references", text)).transpose()?,
+                }
+            }
+            Metric::MultipleChoice => Self::Choice {
+                choices: expression("choices", spec.choices.as_deref().ok_or_else(|| missing("choices"))?)?,
+                labels: spec.labels.as_deref().map(|text| expression("labels", text)).transpose()?,
+                answer: expression("answer", answer()?)?,
+            },
+            Metric::Loss => Self::Loss { text: template("answer", answer()?)? },
+            Metric::Completion => {
+                max_tokens()?;
+                Self::Completion { id: template("id", spec.id.as_deref().ok_or_else(|| missing("id"))?)? }
+            }
+        })
+    }
+
+    /// The right answer as an example shows it.
+    fn shown(&self, fields: &Map<String, Value>) -> Result<String, String> {
+        match self {
+            Self::Exact { answer, .. } => answer.render(fields).map_err(|error| words(&error)),
+            Self::Choice { choices, labels, answer } => {
+                let Choices { texts, right } = chosen(choices, labels.as_ref(), answer, fields)?;
+                let right = texts.into_iter().zip(right).find_map(|(text, is_right)| is_right.then_some(text));
+                Ok(right.unwrap_or_default())
+            }
+            Self::Loss { .. } | Self::Completion { .. } => Ok(String::new()),
+        }
+    }
+
+    fn wanted(&self, spec: &Spec, fields: &Map<String, Value>) -> Result<Wanted, String> {
+        Ok(match self {
+            Self::Exact { references: Some(references), .. } => {
+                let references = texts("references", &evaluate(references, fields)?)?;
+                if references.is_empty() {
+                    return Err("references is an empty list, expected one right answer or more".to_owned());
+                }
+                Wanted::References(references)
+            }
+            Self::Exact { exact, answer, references: None } => {
+                let answer = answer.render(fields).map_err(|error| words(&error))?;
+                let reference = match &spec.reference {
+                    None => answer,
+                    Some(filter) => exact.extract(filter, &answer).ok_or_else(|| {
+                        format!("the filter {filter:?}, which finds the reference, finds nothing in its answer")
+                    })?,
+                };
+                Wanted::References(vec![reference])
+            }
+            Self::Choice { choices, labels, answer } => {
+                Wanted::Choice(chosen(choices, labels.as_ref(), answer, fields)?)
+            }
+            Self::Loss { text } => {
+                let text = text.render(fields).map_err(|error| words(&error))?;
+                if text.is_empty() {
+                    return Err("the answer is empty, expected a text to predict".to_owned());
+                }
+                Wanted::Text(text)
+            }
+            Self::Completion { id } => Wanted::Completion { id: id.render(fields).map_err(|error| words(&error))? },
+        })
+    }
+}
+
+/// The choices of an item. Its answer is a label, one of the choices, an index from 0, or a list that says of each choice
+/// whether it is right.
+fn chosen(
+    choices: &FieldExpression,
+    labels: Option<&FieldExpression>,
+    answer: &FieldExpression,
+    fields: &Map<String, Value>,
+) -> Result<Choices, String> {
+    let texts = self::texts("choices", &evaluate(choices, fields)?)?;
+    if texts.len() < 2 || texts.iter().any(String::is_empty) {
+        return Err(format!("choices is {}, expected two texts or more, none of them empty", Value::from(texts)));
+    }
+    let labels = labels.map(|labels| self::texts("labels", &evaluate(labels, fields)?)).transpose()?;
+    let known = labels.as_ref().unwrap_or(&texts);
+    if known.len() != texts.len() {
+        return Err(format!("there are {} labels for {} choices", known.len(), texts.len()));
+    }
+    let answer = evaluate(answer, fields)?;
+    let named = |name: &str| known.iter().map(|known| known == name).collect::<Vec<_>>();
+    let right = match &answer {
+        Value::Array(right) => right.iter().map(is_right).collect::<Option<Vec<_>>>().unwrap_or_default(),
+        Value::String(name) => named(name),
+        Value::Number(number) if labels.is_some() => named(&number.to_string()),
+        Value::Number(number) => (0..texts.len()).map(|i| number.as_u64() == Some(i as u64)).collect(),
+        _ => Vec::new(),
+    };
+    if right.len() != texts.len() || !right.contains(&true) {
+        let what = match (&answer, &labels) {
+            (Value::Array(_), _) => {
+                format!("{} numbers, one for each choice, each 0 or 1 and one of them 1", texts.len())
+            }
+            (_, Some(labels)) => format!("one of the labels {}", labels.join(", ")),
+            (_, None) => format!("one of the choices, or an index from 0 to {}", texts.len() - 1),
+        };
+        return Err(format!("answer is {answer}, expected {what}"));
+    }
+    Ok(Choices { texts, right })
+}
+
+fn is_right(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(is_right) => Some(*is_right),
+        Value::Number(number) => [(Some(0), false), (Some(1), true)]
+            .into_iter()
+            .find_map(|(n, is_right)| (number.as_u64() == n).then_some(is_right)),
+        _ => None,
+    }
+}
+
+/// A list of texts or numbers.
+fn texts(key: &str, value: &Value) -> Result<Vec<String>, String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let texts = value.as_array().and_then(|values| values.iter().map(text).collect::<Option<Vec<_>>>());
+    texts.ok_or_else(|| format!("{key} is {value}, expected a list of texts"))
+}
+
+fn template(key: &str, text: &str) -> Result<FieldTemplate, String> {
+    FieldTemplate::new(text).map_err(|error| not_jinja(key, "template", error))
+}
+
+fn expression(key: &str, text: &str) -> Result<FieldExpression, String> {
+    FieldExpression::new(text).map_err(|error| not_jinja(key, "expression", error))
+}
+
+fn not_jinja(key: &str, what: &str, error: prompt::Error) -> String {
+    match error {
+        prompt::Error::Syntax { line, reason } => format!("{key} is no {what}: line {line}: {reason}"),
+        error => format!("{key} is no {what}: {error}"),
+    }
+}
+
+fn evaluate(expression: &FieldExpression, fields: &Map<String, Value>) -> Result<Value, String> {
+    expression.evaluate(fields).map_err(|error| words(&error))
 }
 
 /// A template's fault without calling it one of a chat.
@@ -194,20 +389,28 @@ mod tests {
         serde_json::from_str(json).expect("an object")
     }
 
+    fn references(task: &Task, json: &str) -> Result<Vec<String>, String> {
+        match task.item(&item(json))?.wanted {
+            Wanted::References(references) => Ok(references),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn items_become_prompts_behind_the_examples() {
         let examples = "[[example]]\na = 1\nb = 2\nsum = '3'\n[[example]]\na = 'x'\nb = 'y'\nsum = 5\n";
         let task = task(&format!("{SUMS}{examples}")).expect("valid");
-        let item = item(r#"{"a": 20, "b": 22, "sum": "42"}"#);
-        assert_eq!(task.prompt(&item).as_deref(), Ok("Sum: 1 + 2 = 3\n\nSum: x + y = 5\n\nSum: 20 + 22 ="));
-        assert_eq!((task.reference(&item).as_deref(), task.compared_by()), (Ok("42"), "number"));
+        let json = r#"{"a": 20, "b": 22, "sum": "42"}"#;
+        assert_eq!(task.prompt(&item(json)).as_deref(), Ok("Sum: 1 + 2 = 3\n\nSum: x + y = 5\n\nSum: 20 + 22 ="));
+        assert_eq!(references(&task, json), Ok(vec!["42".to_owned()]));
+        assert_eq!(task.compared_by(), Some(Score { name: "number", unit: Unit::Share }));
     }
 
     #[test]
     fn the_reference_is_what_its_filter_finds() {
         let task = task(&format!("reference = 'number'\n{SUMS}")).expect("valid");
-        assert_eq!(task.reference(&item(r#"{"sum": "that is 42."}"#)).as_deref(), Ok("42"));
-        let error = task.reference(&item(r#"{"sum": "none"}"#)).expect_err("no number");
+        assert_eq!(references(&task, r#"{"a": 1, "b": 2, "sum": "that is 42."}"#), Ok(vec!["42".to_owned()]));
+        let error = references(&task, r#"{"a": 1, "b": 2, "sum": "none"}"#).expect_err("no number");
         assert!(error.contains("finds nothing in its answer"), "{error}");
         let error = task.prompt(&item(r#"{"a": 1, "c": 2}"#)).expect_err("no b");
         assert_eq!(error, "there is no field \"b\", expected one of a, c");
@@ -229,11 +432,74 @@ mod tests {
             ),
             (SUMS.replace("exact_match", "bleu"), "unknown variant `bleu`"),
             (SUMS.replace("answer", "anser"), "unknown field `anser`"),
+            (SUMS.replace("answer = \"sum\"", ""), "there is no answer, which the metric exact_match needs"),
+            (SUMS.replace("exact_match", "loss"), "max_tokens is a key of"),
+            (
+                SUMS.replace("exact_match", "multiple_choice"),
+                "max_tokens is a key of the metric exact_match or completion",
+            ),
             (format!("{SUMS}[[filter]]\nname = 'number'\npattern = 'x'\ntake = 'last'\n"), "a name of its own"),
         ] {
             let error = task(&text).expect_err(words);
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    fn choices(task: &str, json: &str) -> Result<(Vec<String>, Vec<bool>), String> {
+        let spec: Spec = toml::from_str(&format!("metric = 'multiple_choice'\n{task}")).expect("a task");
+        match Task::new("choice".to_owned(), spec)?.item(&item(json))?.wanted {
+            Wanted::Choice(Choices { texts, right }) => Ok((texts, right)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn right_choices_go_by_label_text_index_or_list() {
+        let texts = |all: &[&str]| all.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        for (task, json, right) in [
+            (
+                "choices = 'q.choices | map(attribute=\"text\")'\nlabels = 'q.choices | map(attribute=\"label\")'\nanswer = 'key'",
+                r#"{"q": {"choices": [{"text": "a", "label": "1"}, {"text": "b", "label": "2"}]}, "key": "2"}"#,
+                [false, true],
+            ),
+            ("choices = 'c'\nlabels = '[1, 2]'\nanswer = 'key'", r#"{"c": ["a", "b"], "key": 2}"#, [false, true]),
+            ("choices = 'c'\nanswer = 'key'", r#"{"c": ["a", "b"], "key": 0}"#, [true, false]),
+            ("choices = 'c'\nanswer = 'key'", r#"{"c": ["a", "b"], "key": "b"}"#, [false, true]),
+            ("choices = 'mc.c'\nanswer = 'mc.l'", r#"{"mc": {"c": ["a", "b"], "l": [1, 1]}}"#, [true, true]),
+            (
+                "choices = 'mc.keys() | list'\nanswer = 'mc.values() | list'",
+                r#"{"mc": {"a": 0, "b": 1}}"#,
+                [false, true],
+            ),
+        ] {
+            assert_eq!(choices(task, json), Ok((texts(&["a", "b"]), right.to_vec())), "{task}");
+        }
+        for (json, words) in [
+            (r#"{"c": ["a", "b"], "key": 2}"#, "answer is 2, expected one of the choices, or an index from 0 to 1"),
+            (r#"{"c": ["a", "b"], "key": [0, 0]}"#, "answer is [0,0], expected 2 numbers, one for each choice"),
+            (r#"{"c": ["a", "b"], "key": [1]}"#, "answer is [1], expected 2 numbers"),
+            (r#"{"c": ["a"], "key": 0}"#, "choices is [\"a\"], expected two texts or more"),
+            (r#"{"c": "ab", "key": 0}"#, "choices is \"ab\", expected a list of texts"),
+            (r#"{"key": 0}"#, "there is no field \"c\", expected one of key"),
+        ] {
+            let error = choices("choices = 'c'\nanswer = 'key'", json).expect_err(words);
+            assert!(error.contains(words), "{error}");
+        }
+        let spec = "choices = 'c'\nanswer = 'key'\nprompt = '{{q}}:'\n[[example]]\nq = 'Q'\nc = ['x', 'y']\nkey = 1";
+        let spec: Spec = toml::from_str(&format!("metric = 'multiple_choice'\n{spec}")).expect("a task");
+        let task = Task::new("choice".to_owned(), spec).expect("valid");
+        let item = task.item(&item(r#"{"q": "R", "c": ["a", "b"], "key": 0}"#)).expect("an item");
+        assert_eq!(item.prompt, "Q: y\n\nR:");
+        assert_eq!(task.compared_by().map(|score| score.name), Some("acc"));
+    }
+
+    #[test]
+    fn several_references_may_be_right() {
+        let text = SUMS.replace("answer = \"sum\"", "answer = 'sum.value'\nreferences = 'sum.aliases'");
+        let text = text.replace("'sum.value'", "'{{ sum.value }}'");
+        let task = task(&text).expect("valid");
+        let found = references(&task, r#"{"a": 1, "b": 2, "sum": {"value": "3", "aliases": ["3", "three"]}}"#);
+        assert_eq!(found, Ok(vec!["3".to_owned(), "three".to_owned()]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::data::Place;
 use crate::text_file;
 
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +21,8 @@ pub enum TaskError {
     #[error("the task {} is not valid: {reason}", path.display())]
     Invalid { path: PathBuf, reason: String },
 
-    #[error("{data}, line {line}: {reason}")]
-    Line { data: String, line: usize, reason: String },
+    #[error("{data}, {place}: {reason}")]
+    Data { data: String, place: Place, reason: String },
 
     #[error("{data} holds no item")]
     NoItem { data: String },
@@ -57,9 +58,10 @@ impl TaskError {
             Self::Unknown { known, .. } => {
                 Some(format!("bundled tasks: {}; the name of a task's file ends in .toml", known.join(", ")))
             }
-            Self::Line { .. } | Self::NoItem { .. } => {
-                Some("the data is JSONL: one object a line, with the fields that the task names".to_owned())
-            }
+            Self::Data { .. } | Self::NoItem { .. } => Some(
+                "the data is JSONL: one object a line, with the fields that the task names; or as its `format` says"
+                    .to_owned(),
+            ),
             Self::NotResults { .. } => Some("name a new file with --results".to_owned()),
             Self::NotARecord { .. } => Some("take the line out: its item is then asked again".to_owned()),
             Self::OtherRun { .. } => {

@@ -9,13 +9,55 @@ use super::Document;
 use crate::llama::Token;
 use crate::prompt::{Conversation, Message, Speaker};
 use crate::steer::error::in_lane;
-use crate::steer::{Ensemble, Error, Prompts, Role, Sampled};
+use crate::steer::{Ensemble, Error, Loaded, Prompts, Role, Sampled};
 
-/// What each lane reads, and the tokens behind that which are scored, by the base's ids.
+/// What each lane reads, and the tokens behind that which are scored, by the base's ids: one answer, or several that are
+/// held against one another. None is empty.
 #[derive(Debug, Clone)]
 pub struct Text {
     pub(super) prompts: Prompts,
-    pub(super) answer: Vec<Token>,
+    pub(super) answers: Vec<Vec<Token>>,
+}
+
+impl Text {
+    /// Several answers to a conversation.
+    pub fn answers(loaded: &Loaded, conversation: &Conversation, answers: &[String]) -> Result<Self, Error> {
+        let prompts = loaded.prompts(Sampled::Steered, conversation, &[])?;
+        let of = |answer: &String| continuation(loaded, conversation.clone(), prompts.sampled(), answer);
+        let answers = answers.iter().map(of).collect::<Result<_, _>>()?;
+        Ok(Self { prompts, answers })
+    }
+
+    /// A text with nothing in front of it but the model's BOS. Where it has none, nothing predicts the first token; `None` if
+    /// that is all.
+    pub fn by_itself(loaded: &Loaded, text: &str) -> Result<Option<Self>, Error> {
+        let model = loaded.model(0);
+        let mut tokens = model.tokenize_text(text, false, false).map_err(in_lane(Role::Base))?;
+        let first = match model.leading_bos() {
+            Some(bos) => bos,
+            None if tokens.is_empty() => return Ok(None),
+            None => tokens.remove(0),
+        };
+        let prompts = loaded.same(Sampled::Steered, &[first])?;
+        Ok((!tokens.is_empty()).then(|| Self::one(prompts, tokens)))
+    }
+
+    fn one(prompts: Prompts, answer: Vec<Token>) -> Self {
+        Self { prompts, answers: vec![answer] }
+    }
+
+    /// Tokens that are scored.
+    #[must_use]
+    pub fn n_tokens(&self) -> usize {
+        self.answers.iter().map(Vec::len).sum()
+    }
+
+    /// Tokens that a lane reads at most: the last of an answer is predicted and never read.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        let longest = self.answers.iter().map(Vec::len).max().unwrap_or(0);
+        self.prompts.longest() + longest.saturating_sub(1)
+    }
 }
 
 /// What groups the tokens of a text.
@@ -52,7 +94,7 @@ impl Texts {
             };
             if !answer.is_empty() {
                 let prompts = ensemble.same(Sampled::Steered, &[first])?;
-                texts.push(Text { prompts, answer: answer.to_vec() });
+                texts.push(Text::one(prompts, answer.to_vec()));
             }
         }
         Ok(Self { all: texts, group: Group::Window, n_too_long: 0 })
@@ -68,8 +110,8 @@ impl Texts {
                 conversation.messages.insert(0, Message::new(Speaker::System, system));
             }
             let prompts = ensemble.prompts(Sampled::Steered, &conversation, &[])?;
-            let answer = continuation(ensemble, conversation, prompts.sampled(), answer)?;
-            texts.add(ensemble, prompts, answer)?;
+            let answer = continuation(ensemble.loaded(), conversation, prompts.sampled(), answer)?;
+            texts.add(ensemble, Text::one(prompts, answer))?;
         }
         Ok(texts)
     }
@@ -77,7 +119,7 @@ impl Texts {
     /// An answer to a conversation as a text; none where that has no token.
     pub fn given(ensemble: &Ensemble, conversation: &Conversation, answer: &str) -> Result<Self, Error> {
         let prompts = ensemble.prompts(Sampled::Steered, conversation, &[])?;
-        let answer = continuation(ensemble, conversation.clone(), prompts.sampled(), answer)?;
+        let answer = continuation(ensemble.loaded(), conversation.clone(), prompts.sampled(), answer)?;
         Self::answer(ensemble, prompts, answer)
     }
 
@@ -85,19 +127,18 @@ impl Texts {
     pub fn answer(ensemble: &Ensemble, prompts: Prompts, answer: Vec<Token>) -> Result<Self, Error> {
         let mut texts = Self { all: Vec::new(), group: Group::Document, n_too_long: 0 };
         if !answer.is_empty() {
-            texts.add(ensemble, prompts, answer)?;
+            texts.add(ensemble, Text::one(prompts, answer))?;
         }
         Ok(texts)
     }
 
-    /// Adds an answer behind its prompts, or counts it where there is no room for it.
-    fn add(&mut self, ensemble: &Ensemble, prompts: Prompts, answer: Vec<Token>) -> Result<(), Error> {
-        match ensemble.check_room(&prompts, Sampled::Steered) {
+    /// Adds a text, or counts it where there is no room for it.
+    fn add(&mut self, ensemble: &Ensemble, text: Text) -> Result<(), Error> {
+        match ensemble.check_room(&text.prompts, Sampled::Steered) {
             Err(Error::PromptTooLong { .. }) => self.n_too_long += 1,
             Err(error) => return Err(error),
-            // The last token is predicted and never read.
-            Ok(()) if prompts.longest() + answer.len() - 1 > ensemble.n_ctx() => self.n_too_long += 1,
-            Ok(()) => self.all.push(Text { prompts, answer }),
+            Ok(()) if text.longest() > ensemble.n_ctx() => self.n_too_long += 1,
+            Ok(()) => self.all.push(text),
         }
         Ok(())
     }
@@ -115,7 +156,16 @@ impl Texts {
     /// Tokens that are scored.
     #[must_use]
     pub fn n_tokens(&self) -> usize {
-        self.all.iter().map(|text| text.answer.len()).sum()
+        self.all.iter().map(Text::n_tokens).sum()
+    }
+
+    /// What every lane reads at the beginning of all texts.
+    #[must_use]
+    pub fn beginning(&self) -> Prompts {
+        let mut prompts = self.all.iter().map(|text| &text.prompts);
+        let mut beginning = prompts.next().cloned().unwrap_or_default();
+        prompts.for_each(|other| beginning.keep_common(other));
+        beginning
     }
 
     /// What the base reads in front of a text, by its own ids.
@@ -129,7 +179,7 @@ impl Texts {
         let mut n = 0;
         let is_within = |text: &Text| {
             let is_within = n < n_tokens;
-            n += text.answer.len();
+            n += text.n_tokens();
             is_within
         };
         let n_texts = self.all.iter().map(is_within).take_while(|is_within| *is_within).count();
@@ -140,15 +190,15 @@ impl Texts {
 /// An answer's tokens as they follow a prompt: those that the base's prompt gains by it, or where the two run into one
 /// token, those of the answer by itself.
 fn continuation(
-    ensemble: &Ensemble,
+    loaded: &Loaded,
     conversation: Conversation,
     prompt: &[Token],
     answer: &str,
 ) -> Result<Vec<Token>, Error> {
     let conversation = Conversation { prefix: format!("{}{answer}", conversation.prefix), ..conversation };
-    let both = ensemble.prompts(Sampled::Alone(Role::Base), &conversation, &[])?;
+    let both = loaded.prompts(Sampled::Alone(Role::Base), &conversation, &[])?;
     match both.sampled().strip_prefix(prompt) {
         Some(gained) if !gained.is_empty() => Ok(gained.to_vec()),
-        _ => ensemble.model(0).tokenize_text(answer, false, false).map_err(in_lane(Role::Base)),
+        _ => loaded.model(0).tokenize_text(answer, false, false).map_err(in_lane(Role::Base)),
     }
 }

@@ -174,6 +174,13 @@ impl Ensemble {
         self.contexts.iter().map(Context::busy).sum()
     }
 
+    /// What decoding of a lane took so far; of lanes that share a context each has its part.
+    #[must_use]
+    pub fn busy_on(&self, lane: usize) -> Duration {
+        let n_lanes = self.lanes().iter().filter(|other| other.context == self.lanes()[lane].context).count();
+        self.context(lane).busy() / n_lanes.max(1) as u32
+    }
+
     /// Tokens that still fit behind a sequence on the lane with the least room, unless others take that where texts share
     /// cells.
     #[must_use]

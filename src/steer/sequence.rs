@@ -65,6 +65,14 @@ impl Prompts {
         self.lanes.iter().map(Vec::len).sum()
     }
 
+    /// Keeps what each lane has at the beginning of both.
+    pub fn keep_common(&mut self, other: &Self) {
+        for (lane, other) in self.lanes.iter_mut().zip(&other.lanes) {
+            let n_common = lane.iter().zip(other).take_while(|(a, b)| a == b).count();
+            lane.truncate(n_common);
+        }
+    }
+
     /// What a lane is given.
     #[must_use]
     pub fn lane(&self, lane: usize) -> &[Token] {

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use proxytune::engine::{Engine, Settings};
-use proxytune::eval::results::{FORMAT, Record, Results};
-use proxytune::eval::runner::{self, Contender, Kind, Questions};
+use proxytune::eval::contender::{Contender, Kind};
+use proxytune::eval::questions::Questions;
+use proxytune::eval::results::{Answered, FORMAT, Record, Results};
 use proxytune::eval::task::Task;
-use proxytune::eval::{items, standing};
+use proxytune::eval::{items, runner, standing};
 use proxytune::llama::context::FlashAttention;
 use proxytune::recipe::placement::CacheType;
 use proxytune::sampling::Sampling;
@@ -108,7 +109,13 @@ fn records(path: &Path) -> BTreeMap<(String, usize), Record> {
     let mut found = BTreeMap::new();
     for line in text.lines().skip(1) {
         let record: Record = serde_json::from_str(line).expect(line);
-        let record = Record { seconds: 0.0, wall_seconds: 0.0, ..record };
+        let answer = match record.answer {
+            Answered::Written { text, extracted, finish_reason, .. } => {
+                Answered::Written { text, extracted, finish_reason, seconds: 0.0 }
+            }
+            scored @ Answered::Scored { .. } => scored,
+        };
+        let record = Record { answer, wall_seconds: 0.0, ..record };
         let twice = found.insert((record.contender.clone(), record.item), record);
         assert!(twice.is_none(), "{twice:?} is there twice");
     }
@@ -140,16 +147,20 @@ fn an_interrupted_run_goes_on_to_the_same_table() {
         }
         let mut rows = standing::of(&task, &contenders(), &results, items.len());
         for row in &mut rows {
-            row.seconds = 0.0;
+            (row.seconds, row.cost) = (0.0, None);
         }
         rows
     };
     let whole = desk.path("whole.jsonl");
     let expected = run(&whole, usize::MAX);
     assert_eq!(records(&whole).len(), contenders().len() * DATA.len());
-    let texts: std::collections::BTreeSet<_> = records(&whole).into_values().map(|record| record.text).collect();
+    let text = |record: Record| match record.answer {
+        Answered::Written { text, .. } => text,
+        scored @ Answered::Scored { .. } => panic!("{scored:?}"),
+    };
+    let texts: std::collections::BTreeSet<_> = records(&whole).into_values().map(text).collect();
     assert!(texts.len() > 2 * DATA.len(), "contenders answer each in its own way: {}", texts.len());
-    let rights: Vec<_> = expected.iter().map(|row| row.shares[1].mean).collect();
+    let rights: Vec<_> = expected.iter().map(|row| row.scores[1].mean).collect();
     assert!(rights.iter().any(|share| *share > 0.0 && *share < 1.0), "{rights:?}");
 
     // In the first contender, between two, and in the last but one.
@@ -190,6 +201,7 @@ fn a_role_by_itself_leaves_the_others_alone() {
 fn without_speed(mut object: Value) -> Value {
     for row in object["results"].as_array_mut().expect("rows") {
         assert!(row["tokens_per_second"].take().as_f64().is_some_and(|speed| speed > 0.0));
+        row["cost"].take();
     }
     object
 }
@@ -204,7 +216,11 @@ fn the_program_prints_a_table_or_an_object() {
     let object = json(&[&with_tuned[..], &["--json"]].concat());
     let rows = object["results"].as_array().expect("rows");
     let names: Vec<_> = rows.iter().map(|row| row["contender"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["base", "expert", "antiexpert", "steered α = 0", "steered α = 1", "tuned expert-plays.gguf"]);
+    let chosen = standing::CHOSEN;
+    assert_eq!(
+        names,
+        ["base", "expert", "antiexpert", "steered α = 0", "steered α = 1", chosen, "tuned expert-plays.gguf"]
+    );
     // At α = 0 the steered text is the base's.
     assert_eq!(rows[3]["scores"], rows[0]["scores"]);
     assert_eq!(rows[3]["tokens_per_item"], rows[0]["tokens_per_item"]);
@@ -376,7 +392,9 @@ fn what_is_wrong_with_a_task_or_its_data_is_told_with_its_line() {
     }
     let said = refused(&["eval", "no-such-task", "--data", &data], 2);
     assert!(
-        said.contains("no task is called \"no-such-task\"") && said.contains("hint: bundled tasks: gsm8k"),
+        said.contains("no task is called \"no-such-task\"")
+            && said.contains("hint: bundled tasks: ")
+            && said.contains(" gsm8k, "),
         "{said}"
     );
     let said = refused(&["eval", &task, "--data", &data, "-c", "32"], 2);

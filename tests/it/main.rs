@@ -25,6 +25,7 @@ mod cells;
 mod chain;
 mod chat;
 mod check;
+mod choices;
 mod command_line;
 mod demo;
 mod desk;
