@@ -28,6 +28,7 @@ mod models;
 mod new_file;
 mod noise;
 mod pace;
+mod page;
 mod perplexity;
 mod probe;
 mod progress;

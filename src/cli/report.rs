@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::terminal::say;
 use super::{llama_cpp, spelling};
 use crate::eval::TaskError;
-use crate::eval::runner::RunError;
+use crate::eval::questions::RunError;
 use crate::generate::Failure;
 use crate::inspect::probe::Refused;
 use crate::parameter::OutOfRange;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::args::{Eval, Who};
 use crate::cli::report::{BadUsage, Hinted};
 use crate::cli::roles;
-use crate::eval::runner::{Contender, Kind};
+use crate::eval::contender::{Contender, Kind};
 use crate::recipe::model_spec::Lora;
 use crate::recipe::view::TemplateName;
 use crate::recipe::{ModelSpec, Recipe, Schedule};

@@ -1,42 +1,44 @@
-//! What comes of it, as a table with a verdict and as JSON.
+//! What comes of it, as tables with verdicts.
 
 use std::io::Write;
 
 use anyhow::Result;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use serde_json::{Map, Value, json};
 
 use super::args::Eval;
+use super::outcome::Outcome;
 use crate::arithmetic::bootstrap::Estimate;
 use crate::cli::terminal::shown;
-use crate::eval::runner::Kind;
-use crate::eval::standing::{Row, Verdict};
-use crate::eval::task::Task;
+use crate::eval::standing::Row;
+use crate::eval::task::{Score, Task, Unit};
 use crate::sampling::Sampling;
 
-pub fn print(args: &Eval, task: &Task, sampling: &Sampling, n_items: usize, rows: &[Row]) -> Result<()> {
+pub fn print(args: &Eval, outcomes: &[Outcome]) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", json(args, task, sampling, n_items, rows)?)?;
-        return Ok(());
-    }
-    let items = if n_items == 1 { "item" } else { "items" };
-    writeln!(out, "{}, {n_items} {items}, {}\n", shown(&task.name), in_words(args, sampling))?;
-    writeln!(out, "{}", shown(&table(task, n_items, rows).to_string()))?;
-    let verdicts: Vec<_> = rows.iter().filter_map(|row| Some((row, row.verdict()?))).collect();
-    if !verdicts.is_empty() {
-        writeln!(out)?;
-    }
-    for (row, verdict) in verdicts {
-        writeln!(
-            out,
-            "{} beats base and expert alone: {}, by the paired 95 % intervals",
-            shown(&row.contender),
-            verdict.name()
-        )?;
+    for (i, outcome) in outcomes.iter().enumerate() {
+        if i > 0 {
+            writeln!(out)?;
+        }
+        let Outcome { task, n_items, rows, .. } = outcome;
+        writeln!(out, "{}\n", shown(&title(args, outcome)))?;
+        writeln!(out, "{}", shown(&table(task, *n_items, rows).to_string()))?;
+        let sentences: Vec<_> = rows.iter().flat_map(sentences).collect();
+        if !sentences.is_empty() {
+            writeln!(out)?;
+        }
+        for sentence in sentences {
+            writeln!(out, "{}", shown(&sentence))?;
+        }
     }
     Ok(())
+}
+
+/// The task, how many items, and how they were answered.
+pub fn title(args: &Eval, Outcome { task, n_items, sampling, .. }: &Outcome) -> String {
+    let items = if *n_items == 1 { "item" } else { "items" };
+    let how = if task.n_written().is_some() { in_words(args, sampling) } else { "by log-likelihood".to_owned() };
+    format!("{}, {n_items} {items}, {how}", task.name)
 }
 
 /// How answers were sampled, in words.
@@ -53,27 +55,28 @@ fn in_words(args: &Eval, sampling: &Sampling) -> String {
     }
 }
 
+/// What a row comes to.
+pub fn sentences(row: &Row) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Some([even, odd]) = &row.chosen {
+        let chosen = if even == odd { format!("{even} on both") } else { format!("{even} and {odd}") };
+        all.push(format!("best on the halves: {chosen}"));
+    }
+    if let Some(verdict) = row.verdict {
+        let (name, verdict) = (&row.contender, verdict.name());
+        all.push(format!("{name} beats base and expert alone: {verdict}, by the paired 95 % intervals"));
+    }
+    if let Some(gap) = &row.gap {
+        all.push(format!("{} closes {} of the gap to the tuned model", row.contender, share_between(gap)));
+    }
+    all
+}
+
 fn table(task: &Task, n_items: usize, rows: &[Row]) -> Table {
-    let by = task.compared_by();
     let mut table = Table::new();
-    let filters = task.exact.names().flat_map(|name| [name.to_owned(), "95 %".to_owned()]);
-    let against = ["base", "expert"].map(|other| format!("against {other} ({by})"));
-    let heads = [String::new()].into_iter().chain(filters);
-    let heads = heads.chain(["cut off", "tokens", "tok/s"].map(str::to_owned)).chain(against);
-    table.load_preset(NOTHING).set_header(heads.collect::<Vec<_>>());
+    table.load_preset(NOTHING).set_header(heads(task));
     for row in rows {
-        // A contender that was broken off has fewer.
-        let n = if row.n_items < n_items { format!(" ({} items)", row.n_items) } else { String::new() };
-        let shares = row.shares.iter().flat_map(|share| [percent(share.mean), between(share)]);
-        let pace = [
-            row.n_cut.to_string(),
-            per_item(row).map_or("–".to_owned(), |n| format!("{n:.0}")),
-            format!("{:.1}", per_second(row)),
-        ];
-        let against = [&row.against_base, &row.against_expert];
-        let against = against.map(|difference| difference.as_ref().map_or("–".to_owned(), points));
-        let cells = [format!("{}{n}", row.contender)].into_iter().chain(shares).chain(pace).chain(against);
-        table.add_row(cells.collect::<Vec<_>>());
+        table.add_row(cells(task, n_items, row));
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -81,57 +84,64 @@ fn table(task: &Task, n_items: usize, rows: &[Row]) -> Table {
     table
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+pub fn heads(task: &Task) -> Vec<String> {
+    let mut heads = vec![String::new()];
+    heads.extend(task.scores().iter().flat_map(|score| [score.name.to_owned(), "95 %".to_owned()]));
+    heads.extend(task.n_written().map(|_| "cut off".to_owned()));
+    heads.extend(["tokens", "tok/s", "cost"].map(str::to_owned));
+    let compared = task.compared_by();
+    heads.extend(compared.iter().flat_map(|by| ["base", "expert"].map(|of| format!("against {of} ({})", by.name))));
+    heads
 }
 
-/// The interval of a share.
-fn between(share: &Estimate) -> String {
-    share.interval.map_or("–".to_owned(), |(low, high)| format!("{:.1} to {:.1}", low * 100.0, high * 100.0))
+/// A row below the heads.
+pub fn cells(task: &Task, n_items: usize, row: &Row) -> Vec<String> {
+    const NONE: &str = "–";
+    // A contender that was broken off has fewer.
+    let n = if row.n_items < n_items { format!(" ({} items)", row.n_items) } else { String::new() };
+    let mut cells = vec![format!("{}{n}", row.contender)];
+    let scores = task.scores().into_iter().zip(&row.scores);
+    cells.extend(scores.flat_map(|(score, of)| [value(score, of.mean), between(score, of)]));
+    cells.extend(task.n_written().map(|_| row.n_cut.to_string()));
+    cells.push(row.tokens_per_item().map_or(NONE.to_owned(), |n| format!("{n:.0}")));
+    cells.push(format!("{:.1}", row.tokens_per_second()));
+    cells.push(row.cost.map_or(NONE.to_owned(), |cost| format!("{cost:.2} ×")));
+    let against = [&row.against_base, &row.against_expert];
+    cells.extend(
+        task.compared_by()
+            .iter()
+            .flat_map(|by| against.map(|difference| difference.as_ref().map_or(NONE.to_owned(), |of| points(*by, of)))),
+    );
+    cells
 }
 
-/// A difference of two shares, in percentage points.
-fn points(difference: &Estimate) -> String {
-    let interval = difference.interval.map(|(low, high)| format!(" ({:+.1} to {:+.1})", low * 100.0, high * 100.0));
-    format!("{:+.1}{}", difference.mean * 100.0, interval.unwrap_or_default())
-}
-
-/// Tokens of an answer, on average.
-fn per_item(row: &Row) -> Option<f64> {
-    (row.n_items > 0).then(|| row.n_tokens as f64 / row.n_items as f64)
-}
-
-fn per_second(row: &Row) -> f64 {
-    row.n_tokens as f64 / row.seconds.max(f64::MIN_POSITIVE)
-}
-
-fn json(args: &Eval, task: &Task, sampling: &Sampling, n_items: usize, rows: &[Row]) -> serde_json::Result<Value> {
-    let estimate = |estimate: &Estimate| {
-        let (low, high) = estimate.interval.unzip();
-        json!({"mean": estimate.mean, "low": low, "high": high, "n": estimate.n})
-    };
-    let row = |row: &Row| {
-        let scores: Map<_, _> = task.exact.names().map(str::to_owned).zip(row.shares.iter().map(estimate)).collect();
-        json!({
-            "contender": row.contender, "kind": kind(row.kind), "n_items": row.n_items, "scores": scores,
-            "n_cut_off": row.n_cut, "tokens_per_item": per_item(row), "tokens_per_second": per_second(row),
-            "against_base": row.against_base.as_ref().map(estimate),
-            "against_expert": row.against_expert.as_ref().map(estimate),
-            "beats_base_and_expert": row.verdict().map(Verdict::name),
-        })
-    };
-    Ok(json!({
-        "task": task.name, "n_items": n_items, "compared_by": task.compared_by(), "greedy": !args.recipe_sampling,
-        "sampling": serde_json::to_value(sampling)?, "results": rows.iter().map(row).collect::<Vec<_>>(),
-    }))
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Base => "base",
-        Kind::Expert => "expert",
-        Kind::Antiexpert => "antiexpert",
-        Kind::Steered => "steered",
-        Kind::Tuned => "tuned",
+/// A score as people read it: a share in per cent.
+fn value(score: Score<'_>, value: f64) -> String {
+    match score.unit {
+        Unit::Share => format!("{:.1} %", value * 100.0),
+        Unit::Nats | Unit::Bits => format!("{value:.4}"),
     }
+}
+
+/// The interval of a score.
+fn between(score: Score<'_>, of: &Estimate) -> String {
+    of.interval.map_or("–".to_owned(), |(low, high)| match score.unit {
+        Unit::Share => format!("{:.1} to {:.1}", low * 100.0, high * 100.0),
+        Unit::Nats | Unit::Bits => format!("{low:.4} to {high:.4}"),
+    })
+}
+
+/// A difference of two scores; of shares in percentage points.
+fn points(score: Score<'_>, of: &Estimate) -> String {
+    let number = |x: f64| match score.unit {
+        Unit::Share => format!("{:+.1}", x * 100.0),
+        Unit::Nats | Unit::Bits => format!("{x:+.4}"),
+    };
+    let interval = of.interval.map(|(low, high)| format!(" ({} to {})", number(low), number(high)));
+    number(of.mean) + &interval.unwrap_or_default()
+}
+
+fn share_between(of: &Estimate) -> String {
+    let interval = of.interval.map(|(low, high)| format!(" ({:.0} to {:.0})", low * 100.0, high * 100.0));
+    format!("{:.0} %{}", of.mean * 100.0, interval.unwrap_or_default())
 }

@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use anyhow::Result;
-use minijinja::{AutoEscape, Environment, Value, context};
+use minijinja::{Value, context};
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
+use super::super::page;
 use super::super::terminal::say;
 use super::found::{Found, N_MOVED, SHADES, shade};
 use crate::arithmetic::logprobs::Standing;
@@ -62,8 +63,9 @@ impl Page {
         let bars = |moved: &[Moved]| moved.iter().map(|moved| bar(found, moved, most)).collect::<Vec<_>>();
         let shades: Vec<_> =
             SHADES.iter().enumerate().map(|(i, bound)| context! {bound => bound.to_string(), class => i + 1}).collect();
+        let name = self.title.as_deref().map(visible);
         let values = context! {
-            title => self.title.as_deref().map(visible),
+            title => ["What steering changed"].into_iter().chain(name.as_deref()).collect::<Vec<_>>().join(": "),
             weights => found.weights.as_str(),
             style => Value::from_safe_string(STYLE.to_owned()),
             script => Value::from_safe_string(SCRIPT.to_owned()),
@@ -79,9 +81,7 @@ impl Page {
             texts, shades,
             promoted => bars(&promoted), demoted => bars(&demoted),
         };
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        Ok(environment.render_str(TEMPLATE, values)?)
+        page::render(TEMPLATE, &values)
     }
 
     /// A text with its tokens, the first of which is the token `n_before` of all.
@@ -181,13 +181,5 @@ mod tests {
         let json = inert(&json!(text).to_string());
         assert!(!json.contains(['<', '>', '&', '\u{2028}', '\u{2029}']), "{json}");
         assert_eq!(serde_json::from_str::<String>(&json).expect("still JSON"), text);
-    }
-
-    #[test]
-    fn the_template_escapes() {
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        let rendered = environment.render_str("<b title=\"{{ text }}\">", context! {text => "\"><script>'&"});
-        assert_eq!(rendered.expect("it renders"), "<b title=\"&quot;&gt;&lt;script&gt;&#x27;&amp;\">");
     }
 }

@@ -1,0 +1,146 @@
+//! What comes of it, as one page for a browser with plots: a file that asks for nothing else.
+
+use std::io::Write;
+
+use anyhow::Result;
+use kuva::backend::svg::SvgBackend;
+use kuva::plot::ForestPlot;
+use kuva::render::layout::Layout;
+use kuva::render::plots::Plot;
+use kuva::render::render::render_multiple;
+use kuva::render::theme::Theme;
+use minijinja::{Value, context};
+
+use super::args::Eval;
+use super::outcome::Outcome;
+use super::table;
+use crate::arithmetic::bootstrap::Estimate;
+use crate::cli::new_file::NewFile;
+use crate::cli::page;
+use crate::cli::terminal::say;
+use crate::eval::contender::Kind;
+use crate::eval::standing::{CHOSEN, Row, Verdict};
+use crate::eval::task::{Score, Task, Unit};
+use crate::plain::visible;
+
+const TEMPLATE: &str = include_str!("page/index.html");
+const STYLE: &str = include_str!("page/style.css");
+
+/// Of a plot, in pixels of a page that is as wide as a plot is made for.
+const WIDTH: f64 = 360.0;
+const ROW_HEIGHT: f64 = 30.0;
+
+pub fn write(args: &Eval, models: &str, outcomes: &[Outcome]) -> Result<()> {
+    let Some(path) = &args.html else { return Ok(()) };
+    let values = context! {
+        title => "Does steering help?",
+        style => Value::from_safe_string(STYLE.to_owned()),
+        models => visible(models),
+        chosen => CHOSEN,
+        has_chosen => outcomes.iter().flat_map(|outcome| &outcome.rows).any(|row| row.chosen.is_some()),
+        tasks => outcomes.iter().map(|outcome| task(args, outcome)).collect::<Vec<_>>(),
+    };
+    let file = NewFile::create(path, true)?;
+    file.file().write_all(page::render(TEMPLATE, &values)?.as_bytes())?;
+    file.keep()?;
+    say!("note: the page is {}", path.display());
+    Ok(())
+}
+
+fn task(args: &Eval, outcome: &Outcome) -> Value {
+    let Outcome { task, n_items, rows, .. } = outcome;
+    let cells = |row: &Row| table::cells(task, *n_items, row).iter().map(|cell| visible(cell)).collect::<Vec<_>>();
+    let verdict = |row: &Row| {
+        let name = row.verdict.map(Verdict::name);
+        table::sentences(row).into_iter().map(move |text| context! {name, text => visible(&text)})
+    };
+    context! {
+        title => visible(&table::title(args, outcome)),
+        description => task.spec.description.as_deref().map(visible),
+        verdicts => rows.iter().flat_map(verdict).collect::<Vec<_>>(),
+        plots => plots(task, rows),
+        heads => table::heads(task).iter().map(|head| visible(head)).collect::<Vec<_>>(),
+        rows => rows.iter().map(cells).collect::<Vec<_>>(),
+    }
+}
+
+/// Every contender's score, and what steering adds to base and expert; none of a task without scores.
+fn plots(task: &Task, rows: &[Row]) -> Vec<Value> {
+    let Some(score) = task.compared_by() else { return Vec::new() };
+    let place = task.scores().iter().position(|other| *other == score).unwrap_or(0);
+    let scores: Vec<_> = rows.iter().map(|row| (row.contender.clone(), row.scores[place], color(row.kind))).collect();
+    let base = rows.iter().find(|row| row.kind == Kind::Base).map(|row| row.scores[place].mean);
+    let steered = rows.iter().filter(|row| row.kind == Kind::Steered);
+    let differences: Vec<_> = steered
+        .flat_map(|row| {
+            let of = |other, difference: Option<Estimate>, color| {
+                Some((format!("{} − {other}", row.contender), difference?, color))
+            };
+            [of("base", row.against_base, "var(--ink)"), of("expert", row.against_expert, "var(--accent)")]
+        })
+        .flatten()
+        .collect();
+    let less = if score.unit.sign() < 0.0 { "; less is better" } else { "" };
+    let unit = match score.unit {
+        Unit::Share => "% of the items",
+        Unit::Nats => "nats",
+        Unit::Bits => "bits",
+    };
+    let name = visible(score.name);
+    let mut plots = Vec::new();
+    if !scores.is_empty() {
+        let svg = forest(score, &scores, base);
+        let caption = format!("{name}, {unit}, with 95 % intervals{less}. The dashed line is the base.");
+        plots.push(context! {svg => Value::from_safe_string(svg), caption});
+    }
+    if !differences.is_empty() {
+        let svg = forest(score, &differences, Some(0.0));
+        let caption = format!(
+            "What steering adds to {name}, item by item, with 95 % intervals{less}: it helps where both differences are beyond 0."
+        );
+        plots.push(context! {svg => Value::from_safe_string(svg), caption});
+    }
+    plots
+}
+
+fn color(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Base => "var(--ink)",
+        Kind::Expert => "var(--accent)",
+        Kind::Antiexpert => "var(--quiet)",
+        Kind::Steered => "var(--changed)",
+        Kind::Tuned => "var(--gained)",
+    }
+}
+
+/// Estimates below one another, on a picture that takes its colours from the page.
+fn forest(score: Score<'_>, rows: &[(String, Estimate, &str)], line: Option<f64>) -> String {
+    let factor = if score.unit == Unit::Share { 100.0 } else { 1.0 };
+    let mut plot = ForestPlot::new().with_marker_size(5.0).with_cap_size(4.0).with_show_null_line(line.is_some());
+    if let Some(line) = line {
+        plot = plot.with_null_value(line * factor);
+    }
+    for (label, Estimate { mean, interval, .. }, color) in rows {
+        let (low, high) = interval.unwrap_or((*mean, *mean));
+        plot = plot.with_colored_row(visible(label), mean * factor, low * factor, high * factor, *color);
+    }
+    let plots = vec![Plot::Forest(plot)];
+    let theme = Theme {
+        background: "none".to_owned(),
+        axis_color: "var(--quiet)".to_owned(),
+        grid_color: "var(--rule)".to_owned(),
+        tick_color: "var(--quiet)".to_owned(),
+        text_color: "currentColor".to_owned(),
+        ..Theme::light()
+    };
+    let layout = Layout::auto_from_plots(&plots)
+        .with_theme(theme)
+        .with_font_family("system-ui, sans-serif")
+        .with_width(WIDTH)
+        .with_height(ROW_HEIGHT * rows.len() as f64);
+    let scene = render_multiple(plots, layout);
+    let (width, height) = (scene.width, scene.height);
+    let svg = SvgBackend::default().render_scene(&scene);
+    // It scales with the page.
+    svg.replacen("<svg ", &format!("<svg role=\"img\" viewBox=\"0 0 {width} {height}\" "), 1)
+}
