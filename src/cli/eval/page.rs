@@ -26,9 +26,10 @@ use crate::plain::visible;
 const TEMPLATE: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/style.css");
 
-/// Of a plot, in pixels of a page that is as wide as a plot is made for.
-const WIDTH: f64 = 360.0;
-const ROW_HEIGHT: f64 = 30.0;
+/// Of a plot, in pixels: what a phone shows nearly as it is.
+const WIDTH: f64 = 420.0;
+const ROW_HEIGHT: f64 = 26.0;
+const AXIS_HEIGHT: f64 = 50.0;
 
 pub fn write(args: &Eval, models: &str, outcomes: &[Outcome]) -> Result<()> {
     let Some(path) = &args.html else { return Ok(()) };
@@ -38,7 +39,7 @@ pub fn write(args: &Eval, models: &str, outcomes: &[Outcome]) -> Result<()> {
         models => visible(models),
         chosen => CHOSEN,
         has_chosen => outcomes.iter().flat_map(|outcome| &outcome.rows).any(|row| row.chosen.is_some()),
-        tasks => outcomes.iter().map(|outcome| task(args, outcome)).collect::<Vec<_>>(),
+        tasks => outcomes.iter().enumerate().map(|(i, outcome)| task(args, outcome, i + 1)).collect::<Vec<_>>(),
     };
     let file = NewFile::create(path, true)?;
     file.file().write_all(page::render(TEMPLATE, &values)?.as_bytes())?;
@@ -47,7 +48,7 @@ pub fn write(args: &Eval, models: &str, outcomes: &[Outcome]) -> Result<()> {
     Ok(())
 }
 
-fn task(args: &Eval, outcome: &Outcome) -> Value {
+fn task(args: &Eval, outcome: &Outcome, number: usize) -> Value {
     let Outcome { task, n_items, rows, .. } = outcome;
     let cells = |row: &Row| table::cells(task, *n_items, row).iter().map(|cell| visible(cell)).collect::<Vec<_>>();
     let verdict = |row: &Row| {
@@ -58,14 +59,14 @@ fn task(args: &Eval, outcome: &Outcome) -> Value {
         title => visible(&table::title(args, outcome)),
         description => task.spec.description.as_deref().map(visible),
         verdicts => rows.iter().flat_map(verdict).collect::<Vec<_>>(),
-        plots => plots(task, rows),
+        plots => plots(task, rows, number),
         heads => table::heads(task).iter().map(|head| visible(head)).collect::<Vec<_>>(),
         rows => rows.iter().map(cells).collect::<Vec<_>>(),
     }
 }
 
 /// Every contender's score, and what steering adds to base and expert; none of a task without scores.
-fn plots(task: &Task, rows: &[Row]) -> Vec<Value> {
+fn plots(task: &Task, rows: &[Row], number: usize) -> Vec<Value> {
     let Some(score) = task.compared_by() else { return Vec::new() };
     let place = task.scores().iter().position(|other| *other == score).unwrap_or(0);
     let scores: Vec<_> = rows.iter().map(|row| (row.contender.clone(), row.scores[place], color(row.kind))).collect();
@@ -73,32 +74,34 @@ fn plots(task: &Task, rows: &[Row]) -> Vec<Value> {
     let steered = rows.iter().filter(|row| row.kind == Kind::Steered);
     let differences: Vec<_> = steered
         .flat_map(|row| {
-            let of = |other, difference: Option<Estimate>, color| {
-                Some((format!("{} − {other}", row.contender), difference?, color))
-            };
-            [of("base", row.against_base, "var(--ink)"), of("expert", row.against_expert, "var(--accent)")]
+            let name = row.contender.trim_start_matches("steered").trim_start_matches([',', ' ']);
+            [("base", row.against_base, "var(--ink)"), ("expert", row.against_expert, "var(--accent)")]
+                .map(|(other, difference, color)| Some((format!("{name} − {other}"), difference?, color)))
         })
         .flatten()
         .collect();
-    let less = if score.unit.sign() < 0.0 { "; less is better" } else { "" };
+    let (name, less) = (visible(score.name), if score.unit.sign() < 0.0 { "; less is better" } else { "" });
     let unit = match score.unit {
         Unit::Share => "% of the items",
         Unit::Nats => "nats",
         Unit::Bits => "bits",
     };
-    let name = visible(score.name);
+    let plot = |what: &str, rows: &[(String, Estimate, &str)], line, caption: String| {
+        let id = format!("{what}-{number}");
+        context! {svg => Value::from_safe_string(forest(score, rows, line, &id)), caption, id}
+    };
     let mut plots = Vec::new();
     if !scores.is_empty() {
-        let svg = forest(score, &scores, base);
-        let caption = format!("{name}, {unit}, with 95 % intervals{less}. The dashed line is the base.");
-        plots.push(context! {svg => Value::from_safe_string(svg), caption});
+        let dashed = if base.is_some() { " The dashed line is the base." } else { "" };
+        plots.push(plot("scores", &scores, base, format!("{name}, {unit}, with 95 % intervals{less}.{dashed}")));
     }
     if !differences.is_empty() {
-        let svg = forest(score, &differences, Some(0.0));
+        let unit = if score.unit == Unit::Share { "percentage points" } else { unit };
         let caption = format!(
-            "What steering adds to {name}, item by item, with 95 % intervals{less}: it helps where both differences are beyond 0."
+            "What steering adds, item by item: {name}, {unit}, with 95 % intervals{less}. It helps where both differences are \
+             beyond 0 on the better side."
         );
-        plots.push(context! {svg => Value::from_safe_string(svg), caption});
+        plots.push(plot("differences", &differences, Some(0.0), caption));
     }
     plots
 }
@@ -113,8 +116,8 @@ fn color(kind: Kind) -> &'static str {
     }
 }
 
-/// Estimates below one another, on a picture that takes its colours from the page.
-fn forest(score: Score<'_>, rows: &[(String, Estimate, &str)], line: Option<f64>) -> String {
+/// Estimates below one another, on a picture that takes its colours from the page and is described by its element `id`.
+fn forest(score: Score<'_>, rows: &[(String, Estimate, &str)], line: Option<f64>, id: &str) -> String {
     let factor = if score.unit == Unit::Share { 100.0 } else { 1.0 };
     let mut plot = ForestPlot::new().with_marker_size(5.0).with_cap_size(4.0).with_show_null_line(line.is_some());
     if let Some(line) = line {
@@ -137,10 +140,11 @@ fn forest(score: Score<'_>, rows: &[(String, Estimate, &str)], line: Option<f64>
         .with_theme(theme)
         .with_font_family("system-ui, sans-serif")
         .with_width(WIDTH)
-        .with_height(ROW_HEIGHT * rows.len() as f64);
+        .with_height(AXIS_HEIGHT + ROW_HEIGHT * rows.len() as f64);
     let scene = render_multiple(plots, layout);
     let (width, height) = (scene.width, scene.height);
     let svg = SvgBackend::default().render_scene(&scene);
     // It scales with the page.
-    svg.replacen("<svg ", &format!("<svg role=\"img\" viewBox=\"0 0 {width} {height}\" "), 1)
+    let scaled = format!("<svg role=\"img\" aria-labelledby=\"{id}\" viewBox=\"0 0 {width} {height}\" ");
+    svg.replacen("<svg ", &scaled, 1)
 }
