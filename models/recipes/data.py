@@ -13,14 +13,14 @@ stories, chosen by SHA-256 so that the choice depends on the text alone, and the
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from pathlib import Path
 from random import Random
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from heldout import SEPARATOR, read_text, sha256_fraction, split_blocks, split_documents, stories_of, write_heldout
 
 N_VOCAB = 4096
 BOS, EOS = "<|bos|>", "<|eos|>"
@@ -32,23 +32,8 @@ P_BLANK_LINE = 0.25
 
 N_VAL_BOOKS, N_TEST_BOOKS = 2, 3
 PROSE_BYTES = 96_000
-TEST_SHARE, VAL_SHARE = 0.10, 0.08
-SEPARATOR = "<|endoftext|>"
-BLOCKS_PER_DOCUMENT = 30
 # What `prepare_domain` asks for. The validation text has to fill a window of 512 tokens, of eight bytes at most.
 MIN_BYTES = {"train": 50_000, "val": 5_000, "test": 1}
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SystemExit(f"{path} is no UTF-8 text that can be read: {error}") from None
-
-
-def sha256_fraction(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def split_books(paths: list[Path], max_chars: int | None) -> dict[str, list[str]]:
@@ -62,37 +47,6 @@ def split_books(paths: list[Path], max_chars: int | None) -> dict[str, list[str]
         print(f"general {part}: {', '.join(path.name for path in parts[part])}", flush=True)
     return {
         part: [path.read_text(encoding="utf-8").strip()[:max_chars] for path in files] for part, files in parts.items()
-    }
-
-
-def tidied(document: str) -> str:
-    """Without blank lines, and without blanks at the ends of lines."""
-    return "\n".join(filter(None, (line.strip() for line in document.splitlines())))
-
-
-def split_documents(documents: list[str]) -> dict[str, list[str]]:
-    """A document's own hash decides where it goes. Equal ones count once."""
-    parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    for document in filter(None, dict.fromkeys(documents)):
-        at = sha256_fraction(document)
-        parts["test" if at < TEST_SHARE else "val" if at < TEST_SHARE + VAL_SHARE else "train"].append(document)
-    return parts
-
-
-def split_blocks(text: str) -> dict[str, list[str]]:
-    """Running text, such as plays, in runs of blocks between blank lines; the file's end is the test text, what stands
-    before it the validation text."""
-    blocks = re.split(r"\n\s*\n", text.strip())
-    n_train = round(len(blocks) * (1 - TEST_SHARE - VAL_SHARE))
-    n_val = round(len(blocks) * VAL_SHARE)
-    parts = {
-        "train": blocks[:n_train],
-        "val": blocks[n_train : n_train + n_val],
-        "test": blocks[n_train + n_val :],
-    }
-    return {
-        part: ["\n\n".join(run[i : i + BLOCKS_PER_DOCUMENT]) for i in range(0, len(run), BLOCKS_PER_DOCUMENT)]
-        for part, run in parts.items()
     }
 
 
@@ -148,12 +102,6 @@ def encode_stream(tokenizer: Tokenizer, documents: list[str], seed: int) -> np.n
     return np.array(stream + [EOS_ID], dtype=np.uint16)
 
 
-def write_heldout(name: str, parts: dict[str, list[str]], out: Path) -> None:
-    """What is held out of a domain, as plain text."""
-    for part, title in (("val", "validation"), ("test", "heldout")):
-        (out / f"{title}-{name}.txt").write_text("\n\n".join(parts[part]) + "\n", encoding="utf-8")
-
-
 def write_streams(corpora: dict[str, dict[str, list[str]]], tokenizer: Tokenizer, out: Path, seed: int) -> None:
     """Token streams of every part of every corpus, and `data.json`, whose presence says that all is there."""
     sizes = {}
@@ -189,12 +137,9 @@ def prepare(
     if is_prepared(out):
         return
     out.mkdir(parents=True, exist_ok=True)
-    *documents, _cut_off = read_text(stories).split(SEPARATOR)
-    if not documents:
-        raise SystemExit(f"{stories}: expected {SEPARATOR} after each story, got none")
     corpora = {
         "general": split_books(general, max_book_chars),
-        "stories": split_documents([tidied(document) for document in documents]),
+        "stories": stories_of(stories),
     }
     tokenizer = train_tokenizer(corpora["general"]["train"] + corpora["stories"]["train"])
     tokenizer.save(str(out / "tokenizer.json"))

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from data import SEPARATOR, read_text, sha256_fraction, split_blocks, split_documents
+from heldout import SEPARATOR, read_text, sha256_fraction, split_blocks, split_documents
 
 ANSWERS = {"prompt": ("answer", "completion"), "question": ("answer",)}
 # What is held out at most of each of the two parts, in documents and by share: more would cost time, and tells little.

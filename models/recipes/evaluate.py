@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from data import BOS, BOS_ID, EOS, EOS_ID, read_text, tokenizer_of
+from data import BOS, BOS_ID, EOS, EOS_ID, tokenizer_of
+from heldout import read_text
 from model import NORM_EPS, ROPE_BASE, Llama, Shape
 from retype import dequantised, open_gguf
 
