@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-vulkan test-clients test-web community header notices install lint bench bench-forms bench-peers grown setup
+.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-vulkan test-clients test-web community report header notices install lint bench bench-forms bench-peers grown setup
 
 # As in .cargo/config.toml, without AMX.
 NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
@@ -131,6 +131,18 @@ community: setup
 	cd tests/community && for check in 'ruff check' 'ruff format --check' mypy pytest; do \
 		$(abspath $(COMMUNITY))/bin/python -m $$check || exit 1; \
 	done
+	cd tests/report && for check in 'ruff check' 'ruff format --check' mypy; do \
+		$(abspath $(COMMUNITY))/bin/python -m $$check || exit 1; \
+	done
+
+# Every figure of the model cards, of README and of docs/measuring.md that shipped files can show, measured again and set beside
+# what the document states: a minute. With STORIES=, the sample of TinyStories that models/recipes describes, three minutes more;
+# with the two Qwen models (tests/community/fetch.py) and GSM8K=, a folder with its train.jsonl and test.jsonl, half an hour, and
+# with SLOW=1 some hours. What could not be run is listed. The quantised twins need gguf and NumPy in PYTHON.
+export STORIES GSM8K SLOW
+report: setup
+	cargo build
+	$(PYTHON) -B tests/report/report.py
 
 lint: setup
 	cargo fmt --all --check
