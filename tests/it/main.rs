@@ -54,6 +54,7 @@ mod probe;
 mod process;
 mod prompts;
 mod raw_prompts;
+mod report;
 mod resting;
 mod rpc;
 mod scoring;
