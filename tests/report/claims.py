@@ -64,6 +64,8 @@ class Samples:
     """The heading or the sentence in front of them."""
     at_least: int
     """Words that the texts have in common with the document's, as a median over the prompts."""
+    roles: list[str]
+    """Whose texts; those of the others are not compared."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,9 @@ def document(table: dict[str, Any]) -> Document:
     path = table["document"]
     text = (ROOT / path).read_text(encoding="utf-8")
     claims = [claim for found in table.get("claim", []) for claim in claims_of(found)]
-    samples = [Samples(found["samples"], found["below"], found["at_least"]) for found in table.get("texts", [])]
+    samples = [
+        Samples(found["samples"], found["below"], found["at_least"], found["roles"]) for found in table.get("texts", [])
+    ]
     not_reproduced = {group["because"]: group["texts"] for group in table.get("not_reproduced", [])}
     settings = table.get("settings", [])
     others = [*(each.below for each in samples), *chain(*not_reproduced.values()), *settings]

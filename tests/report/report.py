@@ -77,7 +77,7 @@ def texts(document: Document, samples: Samples, found: Figures, missing: dict[st
     n_same: Counter[str] = Counter()
     for prompt, runs in found.measured[samples.measurement].items():
         stated = rows_below(document, samples.below, prompt)
-        for role, text in runs.items():
+        for role, text in ((role, runs[role]) for role in samples.roles):
             # Slashes stand for line breaks.
             ours, theirs = ([word for word in each.split() if word != "/"] for each in (text, stated.get(role, "")))
             common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
