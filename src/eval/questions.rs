@@ -23,7 +23,7 @@ impl Questions<'_> {
     pub fn conversation(&self, item: &Item) -> Conversation {
         let system = self.system.map(|text| Message::new(Speaker::System, text));
         let messages = system.into_iter().chain([Message::new(Speaker::User, item.prompt.as_str())]).collect();
-        Conversation { messages, ..Conversation::default() }
+        Conversation { messages, prefix: self.task.spec.prefix.clone(), ..Conversation::default() }
     }
 }
 

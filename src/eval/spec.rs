@@ -19,6 +19,9 @@ pub struct Spec {
     /// Jinja over the fields of an item, or the name of a field.
     #[serde(default)]
     pub prompt: String,
+    /// What every role's answer begins with, behind its own view of the prompt; `Answer:` in the paper's evaluation.
+    #[serde(default)]
+    pub prefix: String,
     /// The answer as the data has it: what examples show, and where the reference is. The same as `prompt`; of a choice an
     /// expression of Jinja that comes to the right choice, its label or its index from 0, or to a list of 0 and 1.
     pub answer: Option<String>,

@@ -104,7 +104,7 @@ impl Task {
         for (i, example) in task.spec.examples.iter().enumerate() {
             let parts = task.prompt(example).and_then(|prompt| Ok((prompt, task.scoring.shown(example)?)));
             let (prompt, answer) = parts.map_err(|reason| format!("example {}: {reason}", i + 1))?;
-            shown.extend([&prompt, BEFORE_ANSWER, &answer, BEHIND_EXAMPLE]);
+            shown.extend([&prompt, task.spec.prefix.as_str(), BEFORE_ANSWER, &answer, BEHIND_EXAMPLE]);
         }
         task.shown = shown;
         Ok(task)
@@ -485,11 +485,11 @@ mod tests {
             let error = choices("choices = 'c'\nanswer = 'key'", json).expect_err(words);
             assert!(error.contains(words), "{error}");
         }
-        let spec = "choices = 'c'\nanswer = 'key'\nprompt = '{{q}}:'\n[[example]]\nq = 'Q'\nc = ['x', 'y']\nkey = 1";
+        let spec = "choices = 'c'\nanswer = 'key'\nprompt = '{{q}}'\nprefix = ':'\n[[example]]\nq = 'Q'\nc = ['x', 'y']\nkey = 1";
         let spec: Spec = toml::from_str(&format!("metric = 'multiple_choice'\n{spec}")).expect("a task");
         let task = Task::new("choice".to_owned(), spec).expect("valid");
         let item = task.item(&item(r#"{"q": "R", "c": ["a", "b"], "key": 0}"#)).expect("an item");
-        assert_eq!(item.prompt, "Q: y\n\nR:");
+        assert_eq!(item.prompt, "Q: y\n\nR");
         assert_eq!(task.compared_by().map(|score| score.name), Some("acc"));
     }
 

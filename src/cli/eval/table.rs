@@ -87,10 +87,10 @@ fn table(task: &Task, n_items: usize, rows: &[Row]) -> Table {
 pub fn heads(task: &Task) -> Vec<String> {
     let mut heads = vec![String::new()];
     heads.extend(task.scores().iter().flat_map(|score| [score.name.to_owned(), "95 %".to_owned()]));
-    heads.extend(task.n_written().map(|_| "cut off".to_owned()));
-    heads.extend(["tokens", "tok/s", "cost"].map(str::to_owned));
     let compared = task.compared_by();
     heads.extend(compared.iter().flat_map(|by| ["base", "expert"].map(|of| format!("against {of} ({})", by.name))));
+    heads.extend(task.n_written().map(|_| "cut off".to_owned()));
+    heads.extend(["tokens", "tok/s", "cost"].map(str::to_owned));
     heads
 }
 
@@ -102,16 +102,16 @@ pub fn cells(task: &Task, n_items: usize, row: &Row) -> Vec<String> {
     let mut cells = vec![format!("{}{n}", row.contender)];
     let scores = task.scores().into_iter().zip(&row.scores);
     cells.extend(scores.flat_map(|(score, of)| [value(score, of.mean), between(score, of)]));
-    cells.extend(task.n_written().map(|_| row.n_cut.to_string()));
-    cells.push(row.tokens_per_item().map_or(NONE.to_owned(), |n| format!("{n:.0}")));
-    cells.push(format!("{:.1}", row.tokens_per_second()));
-    cells.push(row.cost.map_or(NONE.to_owned(), |cost| format!("{cost:.2} ×")));
     let against = [&row.against_base, &row.against_expert];
     cells.extend(
         task.compared_by()
             .iter()
             .flat_map(|by| against.map(|difference| difference.as_ref().map_or(NONE.to_owned(), |of| points(*by, of)))),
     );
+    cells.extend(task.n_written().map(|_| row.n_cut.to_string()));
+    cells.push(row.tokens_per_item().map_or(NONE.to_owned(), |n| format!("{n:.0}")));
+    cells.push(format!("{:.1}", row.tokens_per_second()));
+    cells.push(row.cost.map_or(NONE.to_owned(), |cost| format!("{cost:.2} ×")));
     cells
 }
 
