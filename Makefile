@@ -156,7 +156,7 @@ lint: setup
 BENCH = cargo bench --profile dev --config profile.dev.package.proxytune.debug-assertions=false \
 	--config profile.dev.package.proxytune.overflow-checks=false
 bench: setup grown
-	$(BENCH) --bench offset --bench lockstep --bench many --bench serve
+	$(BENCH) --bench offset --bench lockstep --bench many --bench serve --bench choices
 	$(BENCH) -p proxytune-sampler
 	$(BENCH) -p proxytune-kernels
 

@@ -67,6 +67,13 @@ impl Open {
         self.items.len()
     }
 
+    /// Tokens that the base reads in all: of an answer all but the last, which is predicted and never read.
+    #[must_use]
+    pub fn n_read(&self) -> usize {
+        let of_text = |text: &Text| text.prompts.lane(0).len() + text.n_tokens() - text.answers.len();
+        self.texts.all.iter().map(of_text).sum()
+    }
+
     /// Tokens that a lane reads of an item at most.
     #[must_use]
     pub fn longest(&self) -> usize {

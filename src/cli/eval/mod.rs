@@ -50,11 +50,8 @@ pub fn run(args: &Eval) -> Result<Done> {
         if interrupt::stopped() {
             say!("note: stopped; this is what was answered until then");
         }
-        if args.json {
-            json::print(args, &outcomes)?
-        } else {
-            table::print(args, &outcomes)?
-        }
+        let printed = if args.json { json::print(args, &outcomes) } else { table::print(args, &outcomes) };
+        printed?;
         page::write(args, &models(&recipe), &outcomes)?;
     }
     ended?;
