@@ -116,6 +116,7 @@ fn hint(error: &Error) -> Option<String> {
         .or_else(|| task_error(error)?.hint())
         .or_else(|| match error.downcast_ref()? {
             RunError::Item { failure, .. } => failure.hint.clone(),
+            RunError::Given { source, .. } => source.hint().map(str::to_owned),
             _ => None,
         })
 }

@@ -81,31 +81,42 @@ fn listed<'a>(key: Option<&str>, text: &'a str) -> Box<dyn Iterator<Item = Found
 
 /// `OpenTriviaQA`: fields `question`, `choices` and `answer`. A question may go on over several lines.
 fn trivia(text: &str) -> impl Iterator<Item = Found> {
-    let mut lines = text.lines().enumerate().peekable();
+    // Of files behind one another each may have a mark in front.
+    let lines = text.lines().map(|line| line.trim_start_matches('\u{feff}').trim()).enumerate();
+    let mut lines = lines.peekable();
     std::iter::from_fn(move || {
-        while lines.next_if(|(_, line)| line.trim().is_empty()).is_some() {}
+        while lines.next_if(|(_, line)| line.is_empty()).is_some() {}
         let (begin, _) = *lines.peek()?;
         let (mut question, mut answer, mut choices) = (String::new(), None, Vec::new());
         while let Some((i, line)) = lines.next_if(|(i, line)| *i == begin || !line.starts_with("#Q")) {
-            let line = line.trim();
             let place = Place::Line(i + 1);
             let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
-            match mark {
-                "" => {}
-                "#Q" => rest.clone_into(&mut question),
-                "^" => answer = Some(rest.to_owned()),
-                letter if answer.is_some() && is_letter(letter) => choices.push(rest.to_owned()),
-                _ if question.is_empty() => {
-                    // What follows is no item either.
-                    lines.by_ref().last();
-                    return Some(Err((place, format!("expected `#Q` and a question, got {line:?}"))));
+            let fault = match mark {
+                "" => None,
+                "#Q" => {
+                    rest.clone_into(&mut question);
+                    None
                 }
-                _ if answer.is_none() => question = format!("{question}\n{line}"),
+                "^" if answer.is_none() => {
+                    answer = Some(rest.to_owned());
+                    None
+                }
+                "^" => Some("the question has an answer already: expected `#Q` and the next one".to_owned()),
+                letter if answer.is_some() && is_letter(letter) => {
+                    choices.push(rest.to_owned());
+                    None
+                }
+                _ if question.is_empty() => Some(format!("expected `#Q` and a question, got {line:?}")),
                 _ => {
-                    if let Some(open) = choices.last_mut().or(answer.as_mut()) {
-                        *open = format!("{open}\n{line}");
-                    }
+                    let open = choices.last_mut().or(answer.as_mut()).unwrap_or(&mut question);
+                    *open = format!("{open}\n{line}");
+                    None
                 }
+            };
+            if let Some(reason) = fault {
+                // What follows is no item either.
+                lines.by_ref().last();
+                return Some(Err((place, reason)));
             }
         }
         let place = Place::Line(begin + 1);
@@ -180,6 +191,10 @@ mod tests {
             fault("format = 'opentriviaqa'", "#Q Which?\nA a\nB b\n"),
             "line 1: the question has no answer: expected a line that begins with `^`"
         );
+        let twice = "#Q Which?\n^ a\nA a\nB b\n^ b\n";
+        assert!(fault("format = 'opentriviaqa'", twice).starts_with("line 5: the question has an answer already"));
+        let joined = format!("\u{feff}{text}\u{feff} #Q Last?\n^ a\nA a\nB b\n");
+        assert_eq!(found("format = 'opentriviaqa'", &joined).map(|items| items.len()), Ok(3));
         assert!(fault("format = 'opentriviaqa'", "Which?\n^ a\n").starts_with("line 1: expected `#Q` and a question"));
     }
 

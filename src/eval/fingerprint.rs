@@ -41,6 +41,11 @@ pub fn of(
     }))
 }
 
+/// A model that was tuned itself, which is a plan's base.
+pub fn of_base(plan: &Plan) -> serde_json::Result<Value> {
+    model(plan.base.source(), &plan.view)
+}
+
 /// `None` for the base itself.
 fn model(source: Option<&ModelSource>, view: &View) -> serde_json::Result<Value> {
     let view = serde_json::to_value(view)?;

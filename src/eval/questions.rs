@@ -42,6 +42,10 @@ pub enum RunError {
     #[error("{contender}, item {item}: {failure}")]
     Item { contender: String, item: usize, failure: Failure },
 
+    /// Of an answer that is given.
+    #[error("{}{source}", item.map(|item| format!("item {item}: ")).unwrap_or_default())]
+    Given { item: Option<usize>, source: Box<steer::Error> },
+
     #[error(transparent)]
     Steer(#[from] steer::Error),
 

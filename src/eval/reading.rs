@@ -10,6 +10,8 @@ use crate::steer::{Ensemble, Error, Sampled, Sequence, Work};
 
 /// A beginning of fewer tokens is read by every sequence for itself.
 const MIN_SHARED: usize = 32;
+/// Texts are put in order within so many times those that are read at once.
+const N_WINDOWS: usize = 4;
 
 /// A token that is predicted: the ensemble has its rows at `position` of `sequence` until the next step.
 pub struct Predicted<'a> {
@@ -92,7 +94,7 @@ fn read_all<'a>(
     each: &mut Each<'_>,
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<bool, Error> {
-    let mut waiting = texts.iter().enumerate().peekable();
+    let mut waiting = alike_together(texts, free.len()).into_iter().map(|index| (index, &texts[index])).peekable();
     let mut n_shown = 0;
     loop {
         while waiting.peek().is_some()
@@ -120,6 +122,17 @@ fn read_all<'a>(
     }
 }
 
+/// The order in which texts are read: those of about the same length together, since llama.cpp computes batches of sequences
+/// of their own in parts to which each gives as many tokens as the shortest has. No text is moved far, so that a run that is
+/// broken off has read about the first ones.
+fn alike_together(texts: &[Text], n_at_once: usize) -> Vec<usize> {
+    let mut order: Vec<_> = (0..texts.len()).collect();
+    for window in order.chunks_mut((N_WINDOWS * n_at_once).max(1)) {
+        window.sort_by_key(|&index| std::cmp::Reverse(texts[index].prompts.longest()));
+    }
+    order
+}
+
 /// One batch of what the readings lack, the oldest first.
 fn step(ensemble: &mut Ensemble, open: &mut [Reading<'_>]) -> Result<(), Error> {
     let mut n_left = ensemble.n_batch();
@@ -144,7 +157,7 @@ impl Reading<'_> {
         let Text { prompts, .. } = self.text;
         ensemble.begin(&mut self.sequence, Sampled::Steered, prompts)?;
         // A token in front of the text is read along with it.
-        if prompts.longest() == 1 { self.want(ensemble, 0, 0) } else { Ok(()) }
+        if prompts.longest() == 1 && self.text.answers.len() == 1 { self.want(ensemble, 0, 0) } else { Ok(()) }
     }
 
     /// Wants an answer but for its last token, behind which nothing is known.

@@ -1,6 +1,7 @@
 //! Results as they come: a file of JSON lines that a run writes and goes on with.
 //!
-//! The first line says what was run (see [`fingerprint`](super::fingerprint)); every other line is a [`Record`]. A line is
+//! The first line says what was run (see [`fingerprint`](super::fingerprint)); every other line is a [`Record`], or says
+//! which model a contender is that was added. A line is
 //! written at once and never changed. One that was only half written, because the program was ended, is dropped: its item
 //! is asked again. A file of another run is refused, with what differs.
 
@@ -10,7 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::TaskError;
 
@@ -24,7 +25,8 @@ pub struct Record {
     pub scores: BTreeMap<String, f64>,
     /// Tokens that were written, or whose probability was looked at.
     pub n_tokens: usize,
-    /// Since the contender's last answer, or its start: summed up, how long the contender took.
+    /// Summed up, how long the contender took: since its last answer, or its start; of an answer that is given, what its lanes
+    /// took to decode since the last item.
     pub wall_seconds: f64,
     pub answer: Answered,
 }
@@ -48,6 +50,8 @@ pub enum Answered {
 #[derive(Debug, Default)]
 pub struct Results {
     records: BTreeMap<String, BTreeMap<usize, Record>>,
+    /// The models of contenders that the header does not name.
+    models: BTreeMap<String, Value>,
     file: Option<(PathBuf, File)>,
 }
 
@@ -88,14 +92,42 @@ impl Results {
             return Err(TaskError::OtherRun { path: path.to_path_buf(), differences });
         }
         for (i, line) in lines {
-            let record = serde_json::from_str(line).map_err(|error| TaskError::NotARecord {
+            let not = |error: serde_json::Error| TaskError::NotARecord {
                 path: path.to_path_buf(),
                 line: i + 1,
                 reason: error.to_string(),
-            })?;
-            self.keep(record);
+            };
+            let value: Value = serde_json::from_str(line).map_err(not)?;
+            match (value.get(MODEL), value.get("contender").and_then(Value::as_str)) {
+                (Some(model), Some(contender)) => {
+                    self.models.entry(contender.to_owned()).or_insert(model.clone());
+                }
+                _ => self.keep(serde_json::from_value(value).map_err(not)?),
+            }
         }
         Ok(())
+    }
+
+    /// Says which model a contender is that the header does not name. Refused where another one answered by that name.
+    pub fn identify(&mut self, contender: &str, model: &Value) -> Result<(), TaskError> {
+        let path = self.file.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
+        // As it is read back.
+        let model: Value = serde_json::from_str(&model.to_string()).unwrap_or_default();
+        if let Some(there) = self.models.get(contender) {
+            let mut differences = Vec::new();
+            compare(contender, there, &model, &mut differences);
+            return if differences.is_empty() { Ok(()) } else { Err(TaskError::OtherRun { path, differences }) };
+        }
+        self.write(&json!({"contender": contender, MODEL: model}))?;
+        self.models.insert(contender.to_owned(), model);
+        Ok(())
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> Result<(), TaskError> {
+        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        let line = serde_json::to_string(line).map_err(io::Error::from).map(|line| line + "\n");
+        let written = line.and_then(|line| file.write_all(line.as_bytes()));
+        written.map_err(|source| TaskError::Io { path: path.clone(), source })
     }
 
     /// The first answer to an item counts.
@@ -111,11 +143,7 @@ impl Results {
 
     /// Takes in an answer, and writes it.
     pub fn add(&mut self, record: Record) -> Result<(), TaskError> {
-        if let Some((path, file)) = &mut self.file {
-            let line = serde_json::to_string(&record).map_err(io::Error::from).map(|line| line + "\n");
-            line.and_then(|line| file.write_all(line.as_bytes()))
-                .map_err(|source| TaskError::Io { path: path.clone(), source })?;
-        }
+        self.write(&record)?;
         self.keep(record);
         Ok(())
     }
@@ -131,7 +159,9 @@ impl Results {
 
 /// The key by which the first line is known.
 pub const FORMAT: &str = "proxytune_eval";
-/// What the lines behind it look like.
+/// The key of a line that says which model a contender is.
+const MODEL: &str = "model";
+/// What the lines behind the first look like.
 pub const VERSION: u32 = 2;
 
 /// A value in an error is cut behind so many characters.
@@ -185,6 +215,22 @@ mod tests {
 
     fn header() -> Value {
         json!({FORMAT: 1, "task": {"name": "sums", "stop": ["\n"]}, "sampling": {"temp": 0.1_f32}})
+    }
+
+    #[test]
+    fn a_contender_goes_by_its_model() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("results.jsonl");
+        let model = |bytes: u64| json!({"model": "tuned.gguf", "bytes": bytes, "lora": []});
+        let mut results = Results::open(&path, &header()).expect("a new file");
+        results.identify("tuned", &model(1)).expect("nobody answered by that name");
+        results.add(record("tuned", 1)).expect("writable");
+        let mut again = Results::open(&path, &header()).expect("the same run");
+        assert!(again.has("tuned", 1));
+        again.identify("tuned", &model(1)).expect("the same model");
+        let error = again.identify("tuned", &model(2)).expect_err("another model").to_string();
+        assert!(error.contains("tuned.bytes is 1 there and 2 here"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).expect("UTF-8").lines().count(), 3);
     }
 
     #[test]

@@ -3,14 +3,14 @@
 //! All lanes read an item once, and every contender's log-probabilities come from the same rows: what another α costs is its
 //! sum over the vocabulary.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::f64::consts::LN_2;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::contender::Contender;
-use super::figures::{self, Subject};
-use super::item::Wanted;
+use super::figures::{Prediction, Subject};
+use super::item::{Item, Wanted};
 use super::questions::{Pace, Questions, RunError};
 use super::reading::{self, Predicted};
 use super::results::{Answered, Record, Results};
@@ -25,6 +25,8 @@ use crate::steer::{Ensemble, Error, Loaded, Role, Sampled, Topology};
 pub struct Open {
     items: Vec<usize>,
     texts: Texts,
+    /// Items that have no token which could be predicted.
+    pub n_without: usize,
 }
 
 impl Open {
@@ -33,28 +35,23 @@ impl Open {
         questions: &Questions<'_>,
         contenders: &[Contender],
         results: &Results,
-    ) -> Result<Self, Error> {
-        let (mut items, mut all) = (Vec::new(), Vec::new());
+    ) -> Result<Self, RunError> {
+        let (mut items, mut all, mut n_without) = (Vec::new(), Vec::new(), 0);
         for (i, item) in questions.items.iter().enumerate() {
             if contenders.iter().all(|contender| results.has(&contender.name, i)) {
                 continue;
             }
-            let conversation = questions.conversation(item);
-            let text = match &item.wanted {
-                Wanted::Choice(choices) => {
-                    let answers: Vec<_> = choices.texts.iter().map(|text| format!("{BEFORE_ANSWER}{text}")).collect();
-                    Some(Text::answers(loaded, &conversation, &answers)?)
+            match text(loaded, questions, item)
+                .map_err(|error| RunError::Given { item: Some(i), source: error.into() })?
+            {
+                Some(text) => {
+                    items.push(i);
+                    all.push(text);
                 }
-                Wanted::Text(text) if item.prompt.is_empty() => Text::by_itself(loaded, text)?,
-                Wanted::Text(text) => Some(Text::answers(loaded, &conversation, std::slice::from_ref(text))?),
-                Wanted::References(_) | Wanted::Completion { .. } => None,
-            };
-            if let Some(text) = text {
-                items.push(i);
-                all.push(text);
+                None => n_without += 1,
             }
         }
-        Ok(Self { items, texts: Texts { all, group: Group::Document, n_too_long: 0 } })
+        Ok(Self { items, texts: Texts { all, group: Group::Document, n_too_long: 0 }, n_without })
     }
 
     #[must_use]
@@ -78,6 +75,20 @@ impl Open {
     #[must_use]
     pub fn longest(&self) -> usize {
         self.texts.all.iter().map(Text::longest).max().unwrap_or(0)
+    }
+}
+
+/// An item as what lanes read of it; `None` where there is nothing to predict.
+fn text(loaded: &Loaded, questions: &Questions<'_>, item: &Item) -> Result<Option<Text>, Error> {
+    let conversation = questions.conversation(item);
+    match &item.wanted {
+        Wanted::Choice(choices) => {
+            let answers: Vec<_> = choices.texts.iter().map(|text| format!("{BEFORE_ANSWER}{text}")).collect();
+            Text::answers(loaded, &conversation, &answers).map(Some)
+        }
+        Wanted::Text(text) if questions.task.spec.prompt.is_empty() => Text::by_itself(loaded, text),
+        Wanted::Text(text) => Text::answers(loaded, &conversation, std::slice::from_ref(text)).map(Some),
+        Wanted::References(_) | Wanted::Completion { .. } => Ok(None),
     }
 }
 
@@ -114,18 +125,29 @@ pub fn run(
     let mut running: Vec<Option<Tally>> = open.texts.all.iter().map(|_| None).collect();
     let done = RefCell::new(Done { busy: busy(ensemble), ..Done::default() });
 
-    let mut dense = Vec::new();
+    let mut predictions: Vec<_> = subjects.iter().map(|_| Prediction::default()).collect();
+    // The text whose answers all begin behind the same row.
+    let mut filled = None;
+    let at = Cell::new(None);
     let each = |predicted: &Predicted<'_>| {
         let Predicted { ensemble, sequence, text, answer, position, token } = *predicted;
-        ensemble.check_finite(sequence, position)?;
+        at.set(Some(text));
+        let topology = ensemble.topology();
+        if filled != Some(text) || position > 0 {
+            ensemble.check_finite(sequence, position)?;
+            let row = |lane| ensemble.lane_row(sequence, lane, position);
+            for (subject, prediction) in subjects.iter().zip(&mut predictions) {
+                prediction.fill(topology, subject, position, row)?;
+            }
+            filled = Some(text).filter(|_| position == 0);
+        }
         let of_text = &open.texts.all[text];
         let tally = running[text].get_or_insert_with(|| Tally {
             logprobs: vec![vec![0.0; of_text.answers.len()]; subjects.len()],
             n_left: of_text.n_tokens(),
         });
-        let row = |lane| ensemble.lane_row(sequence, lane, position);
-        for (subject, logprobs) in subjects.iter().zip(&mut tally.logprobs) {
-            logprobs[answer] -= figures::loss(ensemble.topology(), subject, position, token, row, &mut dense)?;
+        for ((subject, prediction), logprobs) in subjects.iter().zip(&predictions).zip(&mut tally.logprobs) {
+            logprobs[answer] -= prediction.loss(topology, subject, token)?;
         }
         tally.n_left -= 1;
         if tally.n_left == 0
@@ -166,12 +188,14 @@ pub fn run(
         Ok(())
     };
     let mut failed = None;
-    reading::read(ensemble, &open.texts, each, |_| {
+    let read = reading::read(ensemble, &open.texts, each, |_| {
         failed = failed.take().or_else(|| add().err());
         failed.is_none() && !cancel.load(Ordering::Relaxed)
-    })?;
+    });
+    // What was read before an error counts.
     failed.map_or_else(add, Err)?;
-    Ok(())
+    let item = |at: Option<usize>| at.map(|text| open.items[text]);
+    read.map(drop).map_err(|error| RunError::Given { item: item(at.get()), source: error.into() })
 }
 
 fn subject(topology: &Topology, contender: &Contender) -> Result<Subject, Error> {

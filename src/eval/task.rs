@@ -9,7 +9,7 @@ use super::TaskError;
 use super::choice::{self, Choices};
 use super::exact::ExactMatch;
 use super::item::{Item, Wanted};
-use super::spec::{Metric, Spec};
+use super::spec::{Format, Metric, Spec};
 use crate::prompt;
 use crate::prompt::template::expression::FieldExpression;
 use crate::prompt::template::fields::{FieldError, FieldTemplate};
@@ -95,6 +95,12 @@ impl Task {
             let metrics: Vec<_> = metrics.iter().map(|metric| metric.name()).collect();
             let (metric, of) = (spec.metric.name(), metrics.join(" or "));
             return Err(format!("{key} is a key of the metric {of}, and this is one of {metric}"));
+        }
+        if spec.metric == Metric::Loss && spec.prompt.is_empty() && !spec.prefix.is_empty() {
+            return Err("prefix is what answers begin with, and there is no prompt to be answered".to_owned());
+        }
+        if spec.items.is_some() && spec.format != Format::Json {
+            return Err("items is a key of JSON, and the format is another".to_owned());
         }
         let prompt = template("prompt", &spec.prompt)?;
         let scoring = Scoring::new(&spec)?;
@@ -281,6 +287,11 @@ fn chosen(
         Value::Array(right) => right.iter().map(is_right).collect::<Option<Vec<_>>>().unwrap_or_default(),
         Value::String(name) => named(name),
         Value::Number(number) if labels.is_some() => named(&number.to_string()),
+        Value::Number(number) if texts.contains(&number.to_string()) => {
+            return Err(format!(
+                "answer is {number}, which may be a choice or an index: expected labels, or `answer | string`"
+            ));
+        }
         Value::Number(number) => (0..texts.len()).map(|i| number.as_u64() == Some(i as u64)).collect(),
         _ => Vec::new(),
     };
@@ -479,6 +490,7 @@ mod tests {
             (r#"{"c": ["a", "b"], "key": [0, 0]}"#, "answer is [0,0], expected 2 numbers, one for each choice"),
             (r#"{"c": ["a", "b"], "key": [1]}"#, "answer is [1], expected 2 numbers"),
             (r#"{"c": ["a"], "key": 0}"#, "choices is [\"a\"], expected two texts or more"),
+            (r#"{"c": [2, 1], "key": 1}"#, "answer is 1, which may be a choice or an index"),
             (r#"{"c": "ab", "key": 0}"#, "choices is \"ab\", expected a list of texts"),
             (r#"{"key": 0}"#, "there is no field \"c\", expected one of key"),
         ] {

@@ -24,7 +24,13 @@ impl Text {
     pub fn answers(loaded: &Loaded, conversation: &Conversation, answers: &[String]) -> Result<Self, Error> {
         let prompts = loaded.prompts(Sampled::Steered, conversation, &[])?;
         let of = |answer: &String| continuation(loaded, conversation.clone(), prompts.sampled(), answer);
-        let answers = answers.iter().map(of).collect::<Result<_, _>>()?;
+        let answers = answers.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+        if let Some(lane) = (0..prompts.n_lanes()).find(|&lane| prompts.lane(lane).is_empty()) {
+            return Err(Error::EmptyPrompt { role: loaded.lanes()[lane].role });
+        }
+        if answers.iter().any(Vec::is_empty) {
+            return Err(Error::NothingToPredict);
+        }
         Ok(Self { prompts, answers })
     }
 

@@ -65,6 +65,9 @@ pub enum Error {
     #[error("{role}: the prompt is empty and the model puts no token in front of it")]
     EmptyPrompt { role: Role },
 
+    #[error("an answer has no token to predict")]
+    NothingToPredict,
+
     #[error("{role}: the prompt has {n_prompt} tokens, a context of {n_ctx} leaves no room for an answer")]
     PromptTooLong { role: Role, n_prompt: usize, n_ctx: usize },
 
@@ -179,6 +182,7 @@ impl Error {
             ),
             Self::NoExpert { .. } => Some("the template may be plain, model, or a file"),
             Self::Alphas { .. } => Some("give one for all pairs, or one for each"),
+            Self::NothingToPredict => Some("give it a text that the base's vocabulary has tokens for"),
             Self::EmptyPrompt { .. } => Some("give a prompt with -p TEXT or -f FILE"),
             Self::OwnView { .. } => Some("give the tokens as part of a text"),
             Self::OtherTokens { .. } => Some(

@@ -1,7 +1,8 @@
-//! Multiple choice by log-likelihood: what `eval` reaches of what full batches of the three models allow.
+//! Multiple choice by log-likelihood: what `eval` reaches of what the three models' batches allow for as many tokens at the
+//! same places, where all items are of one length and nothing is scored.
 //!
 //!     cargo bench --bench choices            # the bundled trio
-//!     RECIPE=my-recipe.toml cargo bench --bench choices
+//!     RECIPE=my-recipe.toml ITEMS=32 cargo bench --bench choices
 
 #![allow(clippy::cast_precision_loss)]
 
@@ -28,12 +29,11 @@ use measured::print;
 
 const TEXT: &str = include_str!("../../models/demo/heldout-prose.txt");
 const N_AT_ONCE: usize = 16;
-const N_ITEMS: usize = 96;
 const N_CHOICES: usize = 4;
 const PROMPT_BYTES: usize = 360;
 const CHOICE_BYTES: usize = 30;
 const N_CTX: usize = 256;
-const N_ROUNDS: usize = 7;
+const N_ROUNDS: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
     log::capture(false);
@@ -46,7 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let spec = "metric = 'multiple_choice'\nprompt = 'prompt'\nchoices = 'choices'\nanswer = '0'";
     let task = Task::new("bench".to_owned(), toml::from_str(spec)?)?;
-    let items = (0..N_ITEMS).map(|i| item(&task, i)).collect::<Result<Vec<_>, _>>()?;
+    let n_items = std::env::var("ITEMS").map_or(Ok(96), |n| n.parse())?;
+    let items = (0..n_items).map(|i| item(&task, i)).collect::<Result<Vec<_>, _>>()?;
     let sampling = Sampling::greedy();
     let questions = Questions { task: &task, items: &items, system: None, sampling: &sampling };
     let contender = |name: &str, kind, sampled| Contender {
@@ -62,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     let open = Open::new(ensemble.loaded(), &questions, &contenders, &Results::default())?;
 
-    let (mut shares, mut outside) = (Vec::new(), Vec::new());
+    let (mut shares, mut outside, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=N_ROUNDS {
         let busy = ensemble.busy();
         let began = Instant::now();
@@ -70,15 +71,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         scored::run(&mut ensemble, &open, &contenders, &questions, &mut Results::default(), &cancel, &mut |_| {})?;
         let spent = began.elapsed().as_secs_f64();
         let inside = ensemble.busy().saturating_sub(busy).as_secs_f64();
-        let allowed = full_batches(&mut ensemble, open.n_read())?;
+        let allowed = batches(&mut ensemble, n_items, open.n_read())?;
         // The first warms up.
         if round > 0 {
             shares.push(allowed / spent);
             outside.push(1.0 - inside / spent);
+            rates.push(open.n_read() as f64 / spent);
         }
     }
-    println!("{N_ITEMS} items of {N_CHOICES} choices, {} tokens read on each lane", open.n_read());
-    print("of what full batches allow", &mut shares);
+    println!("{n_items} items of {N_CHOICES} choices, {} tokens read on each lane", open.n_read());
+    print("tokens a second on each lane", &mut rates);
+    print("of what batches allow", &mut shares);
     print("share outside llama_decode", &mut outside);
     Ok(())
 }
@@ -92,28 +95,46 @@ fn item(task: &Task, i: usize) -> Result<Item, String> {
     task.item(fields.as_object().ok_or("an object")?)
 }
 
-/// Seconds for so many tokens in batches as large as they may be, on texts of the items' length, with one row each.
-fn full_batches(ensemble: &mut Ensemble, n_tokens: usize) -> Result<f64, Box<dyn Error>> {
-    let n_batch = ensemble.n_batch();
-    let n_each = n_batch / N_AT_ONCE;
+/// Seconds for as many items of the mean length, so many tokens in all: prompts with a row behind each, then one answer after
+/// the other with a row behind each token.
+fn batches(ensemble: &mut Ensemble, n_items: usize, n_tokens: usize) -> Result<f64, Box<dyn Error>> {
     let tokens = ensemble.model(0).tokenize(TEXT)?;
-    let prompts = ensemble.same(Sampled::Steered, &tokens[..n_each.min(N_CTX)])?;
+    let n_item = n_tokens / n_items;
+    let n_answer = (n_item * CHOICE_BYTES).div_ceil(PROMPT_BYTES + N_CHOICES * CHOICE_BYTES);
+    let n_prompt = n_item - N_CHOICES * n_answer;
+    let prompts = ensemble.same(Sampled::Steered, &tokens[..n_prompt])?;
     let mut sequences = (0..N_AT_ONCE).map(|_| ensemble.open()).collect::<Result<Vec<Sequence>, _>>()?;
-    let (mut n_done, mut seconds) = (0, 0.0);
-    while n_done < n_tokens {
+    let began = Instant::now();
+    for _ in 0..n_items / N_AT_ONCE {
         for sequence in &mut sequences {
             ensemble.clear(sequence);
             ensemble.begin(sequence, Sampled::Steered, &prompts)?;
         }
-        let work = |sequence| Work { sequence, n_tokens: n_each, outputs: Outputs::Last, ahead: None };
-        let mut works: Vec<_> = sequences.iter_mut().map(work).collect();
-        let began = Instant::now();
-        ensemble.step(&mut works).into_iter().collect::<Result<(), _>>()?;
-        seconds += began.elapsed().as_secs_f64();
-        n_done += N_AT_ONCE * prompts.longest();
+        step(ensemble, &mut sequences, Outputs::Last)?;
+        for _ in 0..N_CHOICES {
+            for sequence in &mut sequences {
+                tokens[n_prompt..][..n_answer].iter().try_for_each(|&token| ensemble.push(sequence, token))?;
+            }
+            step(ensemble, &mut sequences, Outputs::All)?;
+            for sequence in &mut sequences {
+                ensemble.keep(sequence, 0);
+            }
+        }
     }
+    let seconds = began.elapsed().as_secs_f64();
     for sequence in sequences {
         ensemble.close(sequence);
     }
-    Ok(seconds * n_tokens as f64 / n_done as f64)
+    Ok(seconds)
+}
+
+/// All that sequences lack, in batches to which each gives as much.
+fn step(ensemble: &mut Ensemble, sequences: &mut [Sequence], outputs: Outputs) -> Result<(), Box<dyn Error>> {
+    let n_each = ensemble.n_batch() / sequences.len();
+    while sequences.iter().any(|sequence| sequence.n_missing() > 0) {
+        let work = |sequence| Work { sequence, n_tokens: n_each, outputs, ahead: None };
+        let mut works: Vec<_> = sequences.iter_mut().map(work).collect();
+        ensemble.step(&mut works).into_iter().collect::<Result<(), _>>()?;
+    }
+    Ok(())
 }

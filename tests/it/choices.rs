@@ -25,13 +25,14 @@ use crate::engine::{invariant, with_context};
 use crate::trio::{alphas, backend, demo, file, load, with_recurrent_pair};
 
 /// Choices of one token and of many, some of which begin alike, behind prompts that begin alike.
-const ITEMS: [(&str, &[&str], usize); 6] = [
+const ITEMS: [(&str, &[&str], usize); 7] = [
     ("Once upon a time there was a little", &["girl", "boy who lived by the sea", "stone", "boy"], 1),
     ("Once upon a time there was a big", &["dog", "house in the middle of the wood, and nobody lived in it"], 0),
     ("The dog was very", &["happy", "sad because he had lost his ball", "philosophical"], 1),
     ("The old man", &["said", "sat down", "was", "ran away from the king's men"], 3),
     ("One morning the boy went to the river and", &["saw a big fish", "said"], 0),
     ("The king", &["was dead", "slept"], 1),
+    ("", &["He said", "Said he", "Yes"], 0),
 ];
 
 const TASK: &str = "metric = 'multiple_choice'\nprompt = '{{text}}'\nchoices = 'choices'\nanswer = 'gold'\n";
@@ -212,6 +213,7 @@ fn losses_are_those_of_perplexity() {
     let desk = Desk::new();
     let documents: String = ITEMS
         .iter()
+        .filter(|(text, ..)| !text.is_empty())
         .map(|(text, choices, _)| json!({"prompt": text, "answer": format!(" {}", choices[0])}).to_string() + "\n")
         .collect();
     let documents = desk.write("documents.jsonl", &documents);
@@ -228,7 +230,7 @@ fn losses_are_those_of_perplexity() {
     assert_eq!(eval["compared_by"], "bits_per_byte");
 
     // A text as it is: bits a byte are nats a token in other units.
-    let text = desk.write("text.txt", &ITEMS.map(|(text, ..)| text).join(". "));
+    let text = desk.write("text.txt", &ITEMS[..6].iter().map(|(text, ..)| *text).collect::<Vec<_>>().join(". "));
     let object = json(&["eval", "text", "--data", &text, "--contenders", "base", "--deterministic", "--json"]);
     let base = &object["results"][0];
     let score = |name: &str| base["scores"][name]["mean"].as_f64().expect("a number");
@@ -332,9 +334,10 @@ fn faults_of_tasks_and_data_are_told() {
     for (args, code, words) in [
         (vec!["eval", "arc", "--data", &data], 1, "data.jsonl, line 1: "),
         (vec!["eval", "opentriviaqa", "--data", &trivia], 1, "trivia.txt, line 1: the question has no answer"),
-        (vec!["eval", "arc", "gsm8k", "--data", &data], 2, "there are 2 tasks and one --data"),
+        (vec!["eval", "arc", "gsm8k", "--data", &data], 2, "expected --data 2 times, for 2 tasks, got 1"),
         (vec!["eval", "arc", "arc", "--data", "-", "--data", "-"], 2, "two tasks read stdin"),
         (vec!["eval", "arc", "--data", &data, "--html", "/nowhere/page.html"], 1, "which is no folder"),
+        (vec!["eval", "arc", "--data", &data, "--html", &data], 2, "which is read or written otherwise"),
     ] {
         let error = refused(&args, code);
         assert!(error.contains(words) && error.contains("hint: "), "{args:?}: {error}");
@@ -367,9 +370,9 @@ fn a_run_that_is_killed_three_times_comes_to_the_same_table() {
             child.wait().expect("it ends");
             seen.push(n_lines());
         }
-        assert!(seen.is_sorted() && seen[0] >= 7 && seen[2] < 5 * 72 + 1, "{name}: {seen:?}");
+        assert!(seen.is_sorted() && seen[0] >= 7 && seen[2] < 5 * 84 + 1, "{name}: {seen:?}");
         assert_eq!(read_rows(&kept), read_rows(&[&args[..], &["--json"]].concat()), "{name}: {seen:?}");
-        assert_eq!(n_lines(), 1 + 5 * 72, "{name}: no item is there twice");
+        assert_eq!(n_lines(), 1 + 5 * 84, "{name}: no item is there twice");
     }
 }
 
@@ -383,7 +386,7 @@ fn a_tuned_model_is_read_behind_the_others_and_the_gap_is_told() {
     let object = json(&args);
     let of = rows(&object);
     assert_eq!(of.len(), 7, "{:?}", of.keys());
-    assert_eq!(of["tuned expert-plays.gguf"]["n_items"], 18);
+    assert_eq!(of["tuned expert-plays.gguf"]["n_items"], 21);
     let chosen = &of["steered, α of the other half"];
     assert!(chosen["chosen"].as_array().is_some_and(|names| names.len() == 2), "{chosen}");
     assert!(chosen["beats_base_and_expert"].is_string(), "{chosen}");

@@ -38,7 +38,7 @@ fn object(args: &Eval, Outcome { task, n_items, sampling, rows }: &Outcome) -> s
     };
     Ok(json!({
         "task": task.name, "metric": task.spec.metric.name(), "n_items": n_items,
-        "compared_by": task.compared_by().map(|score| score.name), "greedy": !args.recipe_sampling,
-        "sampling": serde_json::to_value(sampling)?, "results": rows.iter().map(row).collect::<Vec<_>>(),
+        "compared_by": task.compared_by().map(|score| score.name), "greedy": task.n_written().map(|_| !args.recipe_sampling),
+        "sampling": task.n_written().map(|_| serde_json::to_value(sampling)).transpose()?, "results": rows.iter().map(row).collect::<Vec<_>>(),
     }))
 }

@@ -30,15 +30,16 @@ pub fn run(args: &Eval) -> Result<Done> {
     there::check(&recipe)?;
     let tuned = contenders::tuned(args, &recipe);
     tuned.iter().try_for_each(|(_, recipe)| there::check(recipe))?;
+    interrupt::listen();
     let mut asked = Vec::new();
     for (i, (task, data)) in tasks.into_iter().zip(&args.data).enumerate() {
-        asked.push(Asked::read(task, data, args.results.get(i).map(AsRef::as_ref), args.limit)?);
+        let results = args.results.get(i).map(AsRef::as_ref);
+        asked.push(Asked::of(args, task, data, results, &recipe, tuned.as_ref())?);
     }
-    interrupt::listen();
 
     let (mut outcomes, mut ended) = (Vec::new(), Ok(()));
     for asked in asked {
-        let (outcome, end) = asked.run(args, recipe.clone(), tuned.as_ref())?;
+        let (outcome, end) = asked.run(args);
         // An error or ctrl-C loses no answer: the tables have those that there are.
         outcomes.extend(Some(outcome).filter(|outcome| !outcome.rows.is_empty()));
         ended = end;
@@ -82,9 +83,9 @@ fn check(args: &Eval) -> Result<()> {
     let n = args.tasks.len();
     for (name, paths) in [("data", &args.data), ("results", &args.results)] {
         if paths.len() != n && !(name == "results" && paths.is_empty()) {
-            let times = |n: usize, what: &str| if n == 1 { format!("one {what}") } else { format!("{n} {what}s") };
-            let text = format!("there are {} and {}", times(n, "task"), times(paths.len(), &format!("--{name}")));
-            return Err(BadUsage(text)).hint("give it once for each task, in their order");
+            let (times, got) = (if n == 1 { "once".to_owned() } else { format!("{n} times") }, paths.len());
+            let text = format!("expected --{name} {times}, for {n} tasks, got {got}").replace("1 tasks", "one task");
+            return Err(BadUsage(text)).hint("give it once for each task, in the tasks' order");
         }
     }
     let n_stdin = args.data.iter().filter(|path| **path == Path::new("-")).count();
@@ -94,6 +95,10 @@ fn check(args: &Eval) -> Result<()> {
     if n_stdin > 1 || results.len() < args.results.len() {
         let what = if n_stdin > 1 { "two tasks read stdin" } else { "two tasks write their results to one file" };
         return Err(BadUsage(what.to_owned())).hint("give each a file of its own");
+    }
+    if let Some(path) = args.html.iter().find(|path| args.data.contains(path) || args.results.contains(path)) {
+        let text = format!("--html names {}, which is read or written otherwise", path.display());
+        return Err(BadUsage(text)).hint("give it a name of its own");
     }
     args.html.iter().try_for_each(|path| new_file::check(path, true))
 }

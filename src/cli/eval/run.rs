@@ -36,55 +36,76 @@ const TEMPLATE_TOKENS: usize = 128;
 const N_WRITTEN: usize = 4;
 const N_READ: usize = 16;
 
-/// A task with its items.
-pub struct Asked<'a> {
+/// A task with its items and those who answer them. All that can be refused before models are loaded was not.
+pub struct Asked {
     task: Task,
-    data: String,
     items: Vec<Item>,
-    results: Option<&'a Path>,
+    sampling: Sampling,
+    resolved: Resolved,
+    contenders: Vec<Contender>,
+    /// Loaded behind the others, whose weights need the room.
+    tuned: Option<(Contender, Resolved)>,
+    results: Results,
 }
 
-impl<'a> Asked<'a> {
-    pub fn read(task: Task, data: &Path, results: Option<&'a Path>, limit: Option<u32>) -> Result<Self> {
+impl Asked {
+    pub fn of(
+        args: &Eval,
+        task: Task,
+        data: &Path,
+        results: Option<&Path>,
+        recipe: &Recipe,
+        tuned: Option<&(Contender, Recipe)>,
+    ) -> Result<Self> {
         let text = read_text(data)?;
-        let items = items::read(&task, &text, &data.display().to_string(), limit.map(|limit| limit as usize))?;
-        Ok(Self { task, data: text, items, results })
+        let items = items::read(&task, &text, &data.display().to_string(), args.limit.map(|limit| limit as usize))?;
+        let resolved = Resolved::of(recipe.clone(), &args.models)?;
+        let sampling = sampling(args, &task, &resolved.recipe.sampling);
+        let contenders = contenders::of(args, &resolved.plan)?;
+        let system = resolved.recipe.system_prompt.as_deref();
+        let header = fingerprint::of(&task, &text, &resolved.plan, system, &sampling)?;
+        let mut results = results.map(|path| Results::open(path, &header)).transpose()?.unwrap_or_default();
+        let tuned = tuned
+            .map(|(contender, recipe)| -> Result<_> {
+                let resolved = Resolved::of(recipe.clone(), &args.models)?;
+                results.identify(&contender.name, &fingerprint::of_base(&resolved.plan)?)?;
+                Ok((contender.clone(), resolved))
+            })
+            .transpose()?;
+        Ok(Self { task, items, sampling, resolved, contenders, tuned, results })
     }
 
     /// What came of it, and whether it came to its end.
-    pub fn run(
-        self,
-        args: &Eval,
-        recipe: Recipe,
-        tuned: Option<&(Contender, Recipe)>,
-    ) -> Result<(Outcome, Result<()>)> {
-        let Self { task, data, items, results } = self;
-        let resolved = Resolved::of(recipe, &args.models)?;
-        let sampling = sampling(args, &resolved.recipe.sampling);
+    pub fn run(self, args: &Eval) -> (Outcome, Result<()>) {
+        let Self { task, items, sampling, resolved, mut contenders, tuned, results } = self;
         let system = resolved.recipe.system_prompt.clone();
         let questions = Questions { task: &task, items: &items, system: system.as_deref(), sampling: &sampling };
-        let mut contenders = contenders::of(args, &resolved.plan)?;
-        let header = fingerprint::of(&task, &data, &resolved.plan, questions.system, &sampling)?;
-        let results = results.map(|path| Results::open(path, &header)).transpose()?;
-        let all: Vec<_> = contenders.iter().chain(tuned.map(|(contender, _)| contender)).cloned().collect();
-
-        let mut run = Run::new(args, questions, results.unwrap_or_default(), &all);
-        let mut ended = run.trio_and_tuned(resolved, &contenders, tuned);
+        let all: Vec<_> = contenders.iter().chain(tuned.iter().map(|(contender, _)| contender)).cloned().collect();
+        let mut run = Run::new(args, questions, results, &all);
+        let mut ended = run.answer(resolved, &contenders);
+        if let Some((contender, resolved)) = tuned {
+            if ended.is_ok() && !interrupt::stopped() {
+                ended = run.answer(resolved, std::slice::from_ref(&contender));
+            }
+            contenders.push(contender);
+        }
         let Run { bar, results, .. } = run;
         bar.finish_and_clear();
-        contenders.extend(tuned.map(|(contender, _)| contender.clone()));
         if let Some(folder) = &args.completions {
             ended = ended.and(completions::write(folder, &items, &contenders, &results));
         }
         let rows = standing::of(&task, &contenders, &results, items.len());
         let n_items = items.len();
-        Ok((Outcome { task, n_items, sampling, rows }, ended))
+        (Outcome { task, n_items, sampling, rows }, ended)
     }
 }
 
-/// Greedy, with the plausibility cut that is part of steering; or all that the recipe says.
-fn sampling(args: &Eval, recipe: &Sampling) -> Sampling {
-    if args.recipe_sampling {
+/// Greedy, with the plausibility cut that is part of steering; or all that the recipe says. Nothing is sampled of answers
+/// that are given.
+fn sampling(args: &Eval, task: &Task, recipe: &Sampling) -> Sampling {
+    if task.n_written().is_none() {
+        Sampling::greedy()
+    } else if args.recipe_sampling {
         Sampling { seed: recipe.seed.or(Some(SEED)), ..recipe.clone() }
     } else {
         Sampling { plausibility: recipe.plausibility, ..Sampling::greedy() }
@@ -107,22 +128,6 @@ impl<'a> Run<'a> {
             say!("note: {n_done} of {} answers are there already", n_items * contenders.len());
         }
         Self { args, questions, results, bar: progress::items(n_items * contenders.len(), n_done) }
-    }
-
-    /// The models of the recipe, and then the tuned one, whose weights need the room of the others'.
-    fn trio_and_tuned(
-        &mut self,
-        resolved: Resolved,
-        contenders: &[Contender],
-        tuned: Option<&(Contender, Recipe)>,
-    ) -> Result<()> {
-        self.answer(resolved, contenders)?;
-        match tuned {
-            Some((contender, recipe)) if !interrupt::stopped() => {
-                self.answer(Resolved::of(recipe.clone(), &self.args.models)?, std::slice::from_ref(contender))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Loads what contenders need, if any of them has something left to answer.
@@ -168,6 +173,12 @@ impl<'a> Run<'a> {
         make_room_for_rows(&mut resolved.plan, &facts);
         let loaded = self.load(resolved, &facts, 0)?;
         let open = Open::new(&loaded, &self.questions, contenders, &self.results)?;
+        if open.n_without > 0 {
+            say!("note: {} of the items left have no token that something predicts", open.n_without);
+        }
+        if open.is_empty() {
+            return Ok(());
+        }
         let mut ensemble = self.open(resolved, &facts, loaded, open.longest(), 0)?;
         let (bar, n_before) = (&self.bar, self.bar.position());
         scored::run(
