@@ -137,9 +137,9 @@ community: setup
 
 # Every figure of the model cards, of README and of docs/measuring.md that shipped files can show, measured again and set beside
 # what the document states: a minute. With STORIES=, the sample of TinyStories that models/recipes describes, three minutes more;
-# with the two Qwen models (tests/community/fetch.py) and GSM8K=, a folder with its train.jsonl and test.jsonl, half an hour, and
-# with SLOW=1 some hours. What could not be run is listed. The quantised twins need gguf and NumPy in PYTHON.
-export STORIES GSM8K SLOW
+# with the two Qwen models (tests/community/fetch.py) and GSM8K=, a folder with its train.jsonl and test.jsonl, half an hour (and with
+# TRIVIA=, the file `geography` of OpenTriviaQA, two minutes), and with SLOW=1 some hours. What could not be run is listed. The quantised twins need gguf and NumPy in PYTHON.
+export STORIES GSM8K TRIVIA SLOW
 report: setup
 	cargo build
 	$(PYTHON) -B tests/report/report.py

@@ -20,6 +20,8 @@ pub const CHOSEN: &str = "steered, α of the other half";
 pub struct Row {
     pub contender: String,
     pub kind: Kind,
+    /// The α that was asked for, where it is one for all pairs.
+    pub alpha: Option<f32>,
     /// The contenders that were best on either half, each of which answers the other; of the row [`CHOSEN`] alone.
     pub chosen: Option<[String; 2]>,
     /// Each of the task's scores, in its order.
@@ -125,6 +127,7 @@ pub fn of(task: &Task, contenders: &[Contender], results: &Results, n_items: usi
         Row {
             contender: of.name.clone(),
             kind: of.kind,
+            alpha: of.alpha,
             chosen: of.chosen.clone(),
             scores: scores.iter().map(|&score| Estimate::of_ratio(&of.parts(score), SEED)).collect(),
             n_items: of.records.len(),
@@ -176,6 +179,7 @@ impl Score<'_> {
 struct Standing<'a> {
     name: String,
     kind: Kind,
+    alpha: Option<f32>,
     chosen: Option<[String; 2]>,
     records: BTreeMap<usize, &'a Record>,
 }
@@ -183,7 +187,11 @@ struct Standing<'a> {
 impl<'a> Standing<'a> {
     fn of(contender: &Contender, records: impl Iterator<Item = &'a Record>) -> Self {
         let records = records.map(|record| (record.item, record)).collect();
-        Self { name: contender.name.clone(), kind: contender.kind, chosen: None, records }
+        let alpha = match &contender.weights.alpha[..] {
+            [alpha] => alpha.as_constant(),
+            _ => None,
+        };
+        Self { name: contender.name.clone(), kind: contender.kind, alpha, chosen: None, records }
     }
 
     /// What is best on every other item answers those between, and the other way round: nobody is judged by items on which
@@ -209,6 +217,7 @@ impl<'a> Standing<'a> {
         Some(Self {
             name: CHOSEN.to_owned(),
             kind: Kind::Steered,
+            alpha: None,
             chosen: Some([best_of_even.name.clone(), best_of_odd.name.clone()]),
             records: even.chain(odd).collect(),
         })

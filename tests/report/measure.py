@@ -51,6 +51,7 @@ class Inputs:
             "qwen_stories_val": lambda: self.stories() / "validation-qwen.txt",
             "gsm8k": lambda: self.folder("GSM8K") / "test.jsonl",
             "gsm8k_val": self.gsm8k_val,
+            "trivia": lambda: self.folder("TRIVIA"),
             "big": lambda: self.model(fetch.QWEN_LARGE),
             "small": lambda: self.model(fetch.QWEN_SMALL),
         }

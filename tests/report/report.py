@@ -3,8 +3,9 @@
     python3 tests/report/report.py [--only MEASUREMENT,…] [--list]
 
 The shipped files are enough for most of it. Environment: STORIES names the sample of TinyStories (2.1 MB, with
-<|endoftext|> after each story), GSM8K a folder with train.jsonl and test.jsonl; SLOW=1 adds what takes hours.
-tests/community/fetch.py brings the two Qwen models. Without them the figures that need them are listed as not run.
+<|endoftext|> after each story), GSM8K a folder with train.jsonl and test.jsonl, TRIVIA the file `geography` of
+OpenTriviaQA; SLOW=1 adds what takes hours. tests/community/fetch.py brings the two Qwen models. Without them the
+figures that need them are listed as not run.
 
 A figure agrees if it is that of the document to the digits printed, and up to what another machine may change: matrix
 products are rounded in another order there. How much that is stands in measurements.toml, under may_change.

@@ -27,7 +27,7 @@ fn object(args: &Eval, Outcome { task, n_items, sampling, rows }: &Outcome) -> s
         let names = task.scores().into_iter().map(|score| score.name.to_owned());
         let scores: Map<_, _> = names.zip(row.scores.iter().map(estimate)).collect();
         json!({
-            "contender": row.contender, "kind": row.kind.name(), "chosen": row.chosen, "n_items": row.n_items,
+            "contender": row.contender, "kind": row.kind.name(), "alpha": row.alpha, "chosen": row.chosen, "n_items": row.n_items,
             "scores": scores, "n_cut_off": row.n_cut, "tokens_per_item": row.tokens_per_item(),
             "tokens_per_second": row.tokens_per_second(), "cost": row.cost,
             "against_base": row.against_base.as_ref().map(estimate),
