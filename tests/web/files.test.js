@@ -45,7 +45,14 @@ answer = "gold"
 `;
   const texts = ["Once upon a time there was a little", "The dog was very", "Tom and his mom went to the"];
   const items = Array.from({ length: 24 }, (_, i) => {
-    const [text, choices] = [texts[i % 3], [["king", "girl"], ["grave", "happy"], ["park", "war"]][i % 3]];
+    const [text, choices] = [
+      texts[i % 3],
+      [
+        ["king", "girl"],
+        ["grave", "happy"],
+        ["park", "war"],
+      ][i % 3],
+    ];
     return JSON.stringify({ text: i % 2 ? text : `${i}. ${text}`, choices, gold: 0 });
   });
   const data = ["--data", file("items.jsonl", items.join("\n"))];
@@ -77,7 +84,9 @@ test("what `eval` writes has every figure, a verdict and plots", async (t) => {
     const rows = await page.locator("tbody tr").count();
     assert.equal(rows, object.results.length);
     for (const { contender, scores } of object.results) {
-      const row = await page.locator("tbody tr", { has: page.getByRole("rowheader", { name: contender, exact: true }) });
+      const row = await page.locator("tbody tr", {
+        has: page.getByRole("rowheader", { name: contender, exact: true }),
+      });
       assert.ok((await row.textContent()).includes(`${(scores.acc.mean * 100).toFixed(1)} %`), contender);
     }
     assert.ok((await page.locator("figure svg").count()) >= 1);
@@ -93,10 +102,13 @@ test("colours of plots are those of the page", async (t) => {
   const name = file("eval.html");
   const colours = async (look) => {
     const page = await shown(t, name, look);
-    return page.locator("figure svg").first().evaluate((svg) => {
-      const [line, text] = [svg.querySelector("g line[stroke='var(--ink)']"), svg.querySelector("text")];
-      return [getComputedStyle(line).stroke, getComputedStyle(text).fill, getComputedStyle(document.body).color];
-    });
+    return page
+      .locator("figure svg")
+      .first()
+      .evaluate((svg) => {
+        const [line, text] = [svg.querySelector("g line[stroke='var(--ink)']"), svg.querySelector("text")];
+        return [getComputedStyle(line).stroke, getComputedStyle(text).fill, getComputedStyle(document.body).color];
+      });
   };
   const [light, dark] = [await colours("light"), await colours("dark")];
   for (const [line, text, ink] of [light, dark]) assert.deepEqual([line, text], [ink, ink]);
@@ -106,7 +118,9 @@ test("colours of plots are those of the page", async (t) => {
 test("what `inspect` writes is looked through by pointer, touch and keyboard", async (t) => {
   const name = file("inspect.html");
   const prompt = ["-p", `The king said ${HOSTILE} and`, "-n", "40", "-s", "3"];
-  const object = JSON.parse(proxytune("inspect", "-R", "demo", "-t", "1", ...prompt, "--html", name, "--json", "--tokens"));
+  const object = JSON.parse(
+    proxytune("inspect", "-R", "demo", "-t", "1", ...prompt, "--html", name, "--json", "--tokens"),
+  );
   for (const look of Object.keys(LOOKS)) {
     const page = await shown(t, name, look);
     assert.equal(await page.locator(".t").count(), object.tokens.length);
