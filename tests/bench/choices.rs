@@ -2,7 +2,7 @@
 //! same places, where all items are of one length and nothing is scored.
 //!
 //!     cargo bench --bench choices            # the bundled trio
-//!     RECIPE=my-recipe.toml ITEMS=32 cargo bench --bench choices
+//!     RECIPE=my-recipe.toml ITEMS=48 ROUNDS=3 cargo bench --bench choices
 
 #![allow(clippy::cast_precision_loss)]
 
@@ -33,7 +33,6 @@ const N_CHOICES: usize = 4;
 const PROMPT_BYTES: usize = 360;
 const CHOICE_BYTES: usize = 30;
 const N_CTX: usize = 256;
-const N_ROUNDS: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
     log::capture(false);
@@ -46,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let spec = "metric = 'multiple_choice'\nprompt = 'prompt'\nchoices = 'choices'\nanswer = '0'";
     let task = Task::new("bench".to_owned(), toml::from_str(spec)?)?;
-    let n_items = std::env::var("ITEMS").map_or(Ok(96), |n| n.parse())?;
+    let number = |name: &str, otherwise: usize| std::env::var(name).map_or(Ok(otherwise), |n| n.parse());
+    let (n_items, n_rounds) = (number("ITEMS", 96)?, number("ROUNDS", 5)?);
     let items = (0..n_items).map(|i| item(&task, i)).collect::<Result<Vec<_>, _>>()?;
     let sampling = Sampling::greedy();
     let questions = Questions { task: &task, items: &items, system: None, sampling: &sampling };
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let open = Open::new(ensemble.loaded(), &questions, &contenders, &Results::default())?;
 
     let (mut shares, mut outside, mut rates) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=N_ROUNDS {
+    for round in 0..=n_rounds {
         let busy = ensemble.busy();
         let began = Instant::now();
         let cancel = AtomicBool::new(false);
