@@ -38,6 +38,8 @@ pub mod kept;
 pub mod noise;
 pub mod perplexity;
 #[cfg(feature = "eval")]
+mod prediction;
+#[cfg(feature = "eval")]
 pub mod questions;
 pub mod reading;
 #[cfg(feature = "eval")]

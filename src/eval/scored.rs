@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::contender::Contender;
-use super::figures::{Prediction, Subject};
+use super::figures::Subject;
 use super::item::{Item, Wanted};
+use super::prediction::Prediction;
 use super::questions::{Pace, Questions, RunError};
 use super::reading::{self, Predicted};
 use super::results::{Answered, Record, Results};
