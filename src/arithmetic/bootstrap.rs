@@ -39,8 +39,11 @@ impl Estimate {
     /// The sum of the first of each item's two numbers over the sum of the second: nats a token, of texts of several lengths.
     #[must_use]
     pub fn of_ratio(parts: &[(f64, f64)], seed: u64) -> Self {
-        let (sum, whole) = parts.iter().fold((0.0, 0.0), |(sum, whole), (a, b)| (sum + a, whole + b));
-        Self { mean: sum / whole, interval: (parts.len() > 1).then(|| interval(parts, seed)), n: parts.len() }
+        Self {
+            mean: ratio(parts.iter().copied()),
+            interval: (parts.len() > 1).then(|| interval(parts, seed)),
+            n: parts.len(),
+        }
     }
 
     /// The same of what differs between two contenders, which few items do not decide.
@@ -65,14 +68,17 @@ impl Estimate {
     }
 }
 
+/// The sum of the first numbers over that of the second.
+#[must_use]
+pub fn ratio(parts: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (sum, whole) = parts.fold((0.0, 0.0), |(sum, whole), (a, b)| (sum + a, whole + b));
+    sum / whole
+}
+
 fn interval(parts: &[(f64, f64)], seed: u64) -> (f64, f64) {
     let mut random = SplitMix(seed);
     let n = parts.len();
-    let mut resample = || {
-        let drawn = (0..n).map(|_| parts[random.below(n)]);
-        let (sum, whole) = drawn.fold((0.0, 0.0), |(sum, whole), (a, b)| (sum + a, whole + b));
-        sum / whole
-    };
+    let mut resample = || ratio((0..n).map(|_| parts[random.below(n)]));
     let mut ratios: Vec<f64> = (0..N_RESAMPLES).map(|_| resample()).collect();
     ratios.sort_by(f64::total_cmp);
     (quantile(&ratios, TAIL), quantile(&ratios, 1.0 - TAIL))

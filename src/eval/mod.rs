@@ -49,6 +49,8 @@ pub mod runner;
 #[cfg(feature = "eval")]
 pub mod scored;
 #[cfg(feature = "eval")]
+pub mod scoring;
+#[cfg(feature = "eval")]
 pub mod spec;
 #[cfg(feature = "eval")]
 pub mod standing;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use super::contender::{Contender, Kind};
 use super::results::{Answered, Record, Results};
-use super::task::{Score, Task, Unit};
-use crate::arithmetic::bootstrap::Estimate;
+use super::scoring::{Score, Unit};
+use super::task::Task;
+use crate::arithmetic::bootstrap::{Estimate, ratio};
 use crate::generate::Finish;
 
 /// Every interval is drawn from this.
@@ -252,11 +253,6 @@ impl<'a> Standing<'a> {
     fn seconds_per_token(&self) -> f64 {
         self.seconds() / self.n_tokens() as f64
     }
-}
-
-fn ratio(parts: impl Iterator<Item = (f64, f64)>) -> f64 {
-    let (sum, whole) = parts.fold((0.0, 0.0), |(sum, whole), (a, b)| (sum + a, whole + b));
-    sum / whole
 }
 
 #[cfg(test)]

@@ -1,33 +1,25 @@
 //! A task: how items of a data set become prompts, and how answers are scored. On disk a TOML file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use super::TaskError;
-use super::choice::{self, Choices};
 use super::exact::ExactMatch;
-use super::item::{Item, Wanted};
+use super::item::Item;
+use super::scoring::{Score, Scoring, template, words};
 use super::spec::{Format, Metric, Spec};
-use crate::prompt;
-use crate::prompt::template::expression::FieldExpression;
-use crate::prompt::template::fields::{FieldError, FieldTemplate};
+use crate::prompt::template::fields::FieldTemplate;
 use crate::recipe::file::{TASKS, find, folders};
 use crate::text_file;
 
 /// A longer file is no task.
 const MAX_BYTES: u64 = 1 << 20;
-/// An answer of more tokens is a mistake.
-const MAX_TOKENS: usize = 1 << 16;
 
 /// Between a prompt and its answer, and between an example and what follows, as in lm-evaluation-harness.
 pub(super) const BEFORE_ANSWER: &str = " ";
 const BEHIND_EXAMPLE: &str = "\n\n";
-
-/// The scores of a loss.
-pub(super) const BITS_PER_BYTE: &str = "bits_per_byte";
-pub(super) const NATS_PER_TOKEN: &str = "nats_per_token";
 
 /// A task that can be run.
 #[derive(Debug)]
@@ -39,39 +31,6 @@ pub struct Task {
     scoring: Scoring,
     /// The examples as they stand in front of every prompt.
     shown: String,
-}
-
-/// What a metric is made of.
-#[derive(Debug)]
-enum Scoring {
-    Exact { exact: ExactMatch, answer: FieldTemplate, references: Option<FieldExpression> },
-    Choice { choices: FieldExpression, labels: Option<FieldExpression>, answer: FieldExpression },
-    Loss { text: FieldTemplate },
-    Completion { id: FieldTemplate },
-}
-
-/// A number by which contenders are held against one another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Score<'a> {
-    pub name: &'a str,
-    pub unit: Unit,
-}
-
-/// What a score counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// A share of the items, from 0 to 1.
-    Share,
-    Nats,
-    Bits,
-}
-
-impl Unit {
-    /// 1 where more is better, −1 where less is.
-    #[must_use]
-    pub fn sign(self) -> f64 {
-        if self == Self::Share { 1.0 } else { -1.0 }
-    }
 }
 
 impl Task {
@@ -132,38 +91,27 @@ impl Task {
     /// The filters of an exact match.
     #[must_use]
     pub fn exact(&self) -> Option<&ExactMatch> {
-        if let Scoring::Exact { exact, .. } = &self.scoring { Some(exact) } else { None }
+        self.scoring.exact()
     }
 
     /// Tokens of an answer at most, where answers are written and not given.
     #[must_use]
     pub fn n_written(&self) -> Option<usize> {
-        matches!(self.scoring, Scoring::Exact { .. } | Scoring::Completion { .. }).then_some(self.spec.max_tokens?)
+        self.scoring.is_written().then_some(self.spec.max_tokens?)
     }
 
     /// What it measures, in order; nothing of completions.
     #[must_use]
     pub fn scores(&self) -> Vec<Score<'_>> {
-        let share = |name| Score { name, unit: Unit::Share };
-        match &self.scoring {
-            Scoring::Exact { exact, .. } => exact.names().map(share).collect(),
-            Scoring::Choice { .. } => choice::SCORES.map(share).to_vec(),
-            Scoring::Loss { .. } => {
-                let nats = Score { name: NATS_PER_TOKEN, unit: Unit::Nats };
-                vec![nats, Score { name: BITS_PER_BYTE, unit: Unit::Bits }]
-            }
-            Scoring::Completion { .. } => Vec::new(),
-        }
+        self.scoring.scores()
     }
 
     /// The score by which contenders are compared, if there is one.
     #[must_use]
     pub fn compared_by(&self) -> Option<Score<'_>> {
-        let scores = self.scores();
-        let first_or_last = if matches!(self.scoring, Scoring::Choice { .. }) { scores.first() } else { scores.last() };
         match &self.spec.compare {
-            Some(name) => scores.iter().find(|score| score.name == name).copied(),
-            None => first_or_last.copied(),
+            Some(name) => self.scores().into_iter().find(|score| score.name == name),
+            None => self.scoring.compared_by(),
         }
     }
 
@@ -176,184 +124,6 @@ impl Task {
             }
         }
         Ok(())
-    }
-}
-
-impl Scoring {
-    fn new(spec: &Spec) -> Result<Self, String> {
-        let missing = |key: &str| format!("there is no {key}, which the metric {} needs", spec.metric.name());
-        let answer = || spec.answer.as_deref().ok_or_else(|| missing("answer"));
-        let max_tokens = || match spec.max_tokens {
-            None => Err(missing("max_tokens")),
-            Some(n) if (1..=MAX_TOKENS).contains(&n) => Ok(()),
-            Some(n) => Err(format!("max_tokens is {n}, expected 1 to {MAX_TOKENS}")),
-        };
-        Ok(match spec.metric {
-            Metric::ExactMatch => {
-                max_tokens()?;
-                let names: BTreeSet<_> = spec.filters.iter().map(|filter| filter.name.as_str()).collect();
-                if names.is_empty() || names.len() < spec.filters.len() {
-                    return Err("expected one [[filter]] or more, each with a name of its own".to_owned());
-                }
-                if spec.references.is_some() && spec.reference.is_some() {
-                    return Err("expected references or reference, and not both".to_owned());
-                }
-                Self::Exact {
-                    exact: ExactMatch::new(&spec.filters, &spec.normalise.clone().unwrap_or_default())?,
-                    answer: template("answer", answer()?)?,
-                    references: spec.references.as_deref().map(|text| expression("references", text)).transpose()?,
-                }
-            }
-            Metric::MultipleChoice => Self::Choice {
-                choices: expression("choices", spec.choices.as_deref().ok_or_else(|| missing("choices"))?)?,
-                labels: spec.labels.as_deref().map(|text| expression("labels", text)).transpose()?,
-                answer: expression("answer", answer()?)?,
-            },
-            Metric::Loss => Self::Loss { text: template("answer", answer()?)? },
-            Metric::Completion => {
-                max_tokens()?;
-                Self::Completion { id: template("id", spec.id.as_deref().ok_or_else(|| missing("id"))?)? }
-            }
-        })
-    }
-
-    /// The right answer as an example shows it.
-    fn shown(&self, fields: &Map<String, Value>) -> Result<String, String> {
-        match self {
-            Self::Exact { answer, .. } => answer.render(fields).map_err(|error| words(&error)),
-            Self::Choice { choices, labels, answer } => {
-                let Choices { texts, right } = chosen(choices, labels.as_ref(), answer, fields)?;
-                let right = texts.into_iter().zip(right).find_map(|(text, is_right)| is_right.then_some(text));
-                Ok(right.unwrap_or_default())
-            }
-            Self::Loss { .. } | Self::Completion { .. } => Ok(String::new()),
-        }
-    }
-
-    fn wanted(&self, spec: &Spec, fields: &Map<String, Value>) -> Result<Wanted, String> {
-        Ok(match self {
-            Self::Exact { references: Some(references), .. } => {
-                let references = texts("references", &evaluate(references, fields)?)?;
-                if references.is_empty() {
-                    return Err("references is an empty list, expected one right answer or more".to_owned());
-                }
-                Wanted::References(references)
-            }
-            Self::Exact { exact, answer, references: None } => {
-                let answer = answer.render(fields).map_err(|error| words(&error))?;
-                let reference = match &spec.reference {
-                    None => answer,
-                    Some(filter) => exact.extract(filter, &answer).ok_or_else(|| {
-                        format!("the filter {filter:?}, which finds the reference, finds nothing in its answer")
-                    })?,
-                };
-                Wanted::References(vec![reference])
-            }
-            Self::Choice { choices, labels, answer } => {
-                Wanted::Choice(chosen(choices, labels.as_ref(), answer, fields)?)
-            }
-            Self::Loss { text } => {
-                let text = text.render(fields).map_err(|error| words(&error))?;
-                if text.is_empty() {
-                    return Err("the answer is empty, expected a text to predict".to_owned());
-                }
-                Wanted::Text(text)
-            }
-            Self::Completion { id } => Wanted::Completion { id: id.render(fields).map_err(|error| words(&error))? },
-        })
-    }
-}
-
-/// The choices of an item. Its answer is a label, one of the choices, an index from 0, or a list that says of each choice
-/// whether it is right.
-fn chosen(
-    choices: &FieldExpression,
-    labels: Option<&FieldExpression>,
-    answer: &FieldExpression,
-    fields: &Map<String, Value>,
-) -> Result<Choices, String> {
-    let texts = self::texts("choices", &evaluate(choices, fields)?)?;
-    if texts.len() < 2 || texts.iter().any(String::is_empty) {
-        return Err(format!("choices is {}, expected two texts or more, none of them empty", Value::from(texts)));
-    }
-    let labels = labels.map(|labels| self::texts("labels", &evaluate(labels, fields)?)).transpose()?;
-    let known = labels.as_ref().unwrap_or(&texts);
-    if known.len() != texts.len() {
-        return Err(format!("there are {} labels for {} choices", known.len(), texts.len()));
-    }
-    let answer = evaluate(answer, fields)?;
-    let named = |name: &str| known.iter().map(|known| known == name).collect::<Vec<_>>();
-    let right = match &answer {
-        Value::Array(right) => right.iter().map(is_right).collect::<Option<Vec<_>>>().unwrap_or_default(),
-        Value::String(name) => named(name),
-        Value::Number(number) if labels.is_some() => named(&number.to_string()),
-        Value::Number(number) if texts.contains(&number.to_string()) => {
-            return Err(format!(
-                "answer is {number}, which may be a choice or an index: expected labels, or `answer | string`"
-            ));
-        }
-        Value::Number(number) => (0..texts.len()).map(|i| number.as_u64() == Some(i as u64)).collect(),
-        _ => Vec::new(),
-    };
-    if right.len() != texts.len() || !right.contains(&true) {
-        let what = match (&answer, &labels) {
-            (Value::Array(_), _) => {
-                format!("{} numbers, one for each choice, each 0 or 1 and one of them 1", texts.len())
-            }
-            (_, Some(labels)) => format!("one of the labels {}", labels.join(", ")),
-            (_, None) => format!("one of the choices, or an index from 0 to {}", texts.len() - 1),
-        };
-        return Err(format!("answer is {answer}, expected {what}"));
-    }
-    Ok(Choices { texts, right })
-}
-
-fn is_right(value: &Value) -> Option<bool> {
-    match value {
-        Value::Bool(is_right) => Some(*is_right),
-        Value::Number(number) => [(Some(0), false), (Some(1), true)]
-            .into_iter()
-            .find_map(|(n, is_right)| (number.as_u64() == n).then_some(is_right)),
-        _ => None,
-    }
-}
-
-/// A list of texts or numbers.
-fn texts(key: &str, value: &Value) -> Result<Vec<String>, String> {
-    let text = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    let texts = value.as_array().and_then(|values| values.iter().map(text).collect::<Option<Vec<_>>>());
-    texts.ok_or_else(|| format!("{key} is {value}, expected a list of texts"))
-}
-
-fn template(key: &str, text: &str) -> Result<FieldTemplate, String> {
-    FieldTemplate::new(text).map_err(|error| not_jinja(key, "template", error))
-}
-
-fn expression(key: &str, text: &str) -> Result<FieldExpression, String> {
-    FieldExpression::new(text).map_err(|error| not_jinja(key, "expression", error))
-}
-
-fn not_jinja(key: &str, what: &str, error: prompt::Error) -> String {
-    match error {
-        prompt::Error::Syntax { line, reason } => format!("{key} is no {what}: line {line}: {reason}"),
-        error => format!("{key} is no {what}: {error}"),
-    }
-}
-
-fn evaluate(expression: &FieldExpression, fields: &Map<String, Value>) -> Result<Value, String> {
-    expression.evaluate(fields).map_err(|error| words(&error))
-}
-
-/// A template's fault without calling it one of a chat.
-fn words(error: &FieldError) -> String {
-    match error {
-        FieldError::Template(prompt::Error::Render { reason, .. }) => format!("the template fails: {reason}"),
-        FieldError::Template(prompt::Error::Work) => "the template does more work than a prompt needs".to_owned(),
-        error => error.to_string(),
     }
 }
 
@@ -379,6 +149,9 @@ fn bundled() -> Vec<(String, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eval::choice::Choices;
+    use crate::eval::item::Wanted;
+    use crate::eval::scoring::Unit;
 
     const SUMS: &str = r#"
         prompt = "Sum: {{a}} + {{b}} ="

@@ -10,8 +10,9 @@ use super::args::Eval;
 use super::outcome::Outcome;
 use crate::arithmetic::bootstrap::Estimate;
 use crate::cli::terminal::shown;
+use crate::eval::scoring::{Score, Unit};
 use crate::eval::standing::Row;
-use crate::eval::task::{Score, Task, Unit};
+use crate::eval::task::Task;
 use crate::sampling::Sampling;
 
 pub fn print(args: &Eval, outcomes: &[Outcome]) -> Result<()> {
