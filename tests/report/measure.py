@@ -241,6 +241,8 @@ class Figures:
                 value = member(value, key)
             except (KeyError, IndexError):
                 raise Failed(f"{path}: there is no `{key}`") from None
+        if value is None:
+            raise Failed(f"{path} is null, expected a figure")
         return value
 
     def allowed(self, path: str, value: float) -> float:

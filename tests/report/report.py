@@ -51,7 +51,11 @@ def figures(document: Document, claim: Claim, found: Figures, missing: dict[str,
         if absent:
             lines.append(Line(document.path, claim.text, stated, "", NOT_RUN, absent[0]))
             continue
-        value = found.value(expression)
+        try:
+            value = found.value(expression)
+        except measure.Failed as failed:
+            lines.append(Line(document.path, claim.text, stated, "none", DIFFERS, str(failed)))
+            continue
         if isinstance(value, str):
             agrees, shown = value == stated, value
         else:
@@ -104,9 +108,9 @@ def rows_below(document: Document, below: str, prompt: str) -> dict[str, str]:
     return {role.strip(): text.strip() for _, role, text, _ in (row.split("|") for row in rows)}
 
 
-def run_all(all_claims: claims.Claims, only: set[str], scratch: Path) -> tuple[Figures, dict[str, str]]:
-    """What was measured, and why the rest was not."""
-    found, missing = Figures(all_claims), {}
+def run_all(all_claims: claims.Claims, only: set[str], scratch: Path) -> tuple[Figures, dict[str, str], int]:
+    """What was measured, why the rest was not, and how many measurements failed: that costs nobody the others."""
+    found, missing, n_failed = Figures(all_claims), {}, 0
     inputs = measure.Inputs(scratch)
     for i, (name, measurement) in enumerate(all_claims.measurements.items(), 1):
         if only and name not in only:
@@ -121,8 +125,11 @@ def run_all(all_claims: claims.Claims, only: set[str], scratch: Path) -> tuple[F
             ended = f"{time.monotonic() - began:.1f} s"
         except measure.NotRun as why:
             missing[name] = ended = str(why)
+        except measure.Failed as why:
+            missing[name] = ended = f"failed: {why}"
+            n_failed += 1
         print(f"{say}: {ended}".ljust(118 if sys.stderr.isatty() else 0), file=sys.stderr, flush=True)
-    return found, missing
+    return found, missing, n_failed
 
 
 def table(all_claims: claims.Claims, found: Figures, missing: dict[str, str]) -> list[Line]:
@@ -177,13 +184,9 @@ def main() -> int:
     if not measure.PROGRAM.exists():
         print(f"error: {measure.PROGRAM} is not there\nhint: cargo build", file=sys.stderr)
         return 1
-    try:
-        with tempfile.TemporaryDirectory(prefix="proxytune-report-") as scratch:
-            found, missing = run_all(all_claims, only, Path(scratch))
-        lines = table(all_claims, found, missing)
-    except measure.Failed as failed:
-        print(f"error: {failed}", file=sys.stderr)
-        return 1
+    with tempfile.TemporaryDirectory(prefix="proxytune-report-") as scratch:
+        found, missing, n_failed = run_all(all_claims, only, Path(scratch))
+    lines = table(all_claims, found, missing)
     show([line for line in lines if line.why != "not asked for"])
     print("\nNot reproduced")
     for document in all_claims.documents:
@@ -192,7 +195,9 @@ def main() -> int:
             print("".join(f"  {cut(text, WIDTH)}\n" for text in remarks) + f"      because: {because}")
     counts = Counter(line.verdict for line in lines)
     print(f"\n{counts[AGREES]} figures agree, {counts[DIFFERS]} differ, {counts[NOT_RUN]} were not run.")
-    return 1 if counts[DIFFERS] else 0
+    if n_failed:
+        print(f"{n_failed} measurements failed; their figures are among those that were not run.")
+    return 1 if counts[DIFFERS] or n_failed else 0
 
 
 if __name__ == "__main__":
