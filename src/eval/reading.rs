@@ -49,7 +49,7 @@ enum Phase {
 /// Whoever is shown the tokens.
 type Each<'a> = dyn FnMut(&Predicted<'_>) -> Result<(), Error> + 'a;
 
-/// Reads texts in their order, as many at once as the ensemble has room for. `each` is shown every token that is
+/// Reads texts, about in their order, as many at once as the ensemble has room for. `each` is shown every token that is
 /// predicted, in order within an answer; `progress` hears how many there were before each step, and answers whether to go
 /// on. Whether nobody broke it off.
 pub fn read(
@@ -59,7 +59,7 @@ pub fn read(
     mut progress: impl FnMut(usize) -> bool,
 ) -> Result<bool, Error> {
     let (mut open, mut free) = (Vec::new(), Vec::new());
-    let read = begin_all(ensemble, texts, &mut free)
+    let read = begin_all(ensemble, texts, &mut free, &mut progress)
         .and_then(|()| read_all(ensemble, &texts.all, &mut open, &mut free, &mut each, &mut progress));
     for sequence in open.into_iter().map(|reading| reading.sequence).chain(free) {
         ensemble.close(sequence);
@@ -67,8 +67,14 @@ pub fn read(
     read
 }
 
-/// A sequence for every text that is read at the same time, each of which holds what all prompts begin with.
-fn begin_all(ensemble: &mut Ensemble, texts: &Texts, free: &mut Vec<Sequence>) -> Result<(), Error> {
+/// A sequence for every text that is read at the same time, each of which holds what all prompts begin with, or what was read
+/// of it until somebody broke it off.
+fn begin_all(
+    ensemble: &mut Ensemble,
+    texts: &Texts,
+    free: &mut Vec<Sequence>,
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Result<(), Error> {
     let n_at_once = ensemble.n_texts().min(texts.len());
     let shared = texts.beginning();
     let is_shared = n_at_once > 1 && shared.longest() >= MIN_SHARED;
@@ -80,7 +86,7 @@ fn begin_all(ensemble: &mut Ensemble, texts: &Texts, free: &mut Vec<Sequence>) -
         free.push(sequence);
         if let ([first], true) = (&mut free[..], is_shared) {
             ensemble.begin(first, Sampled::Steered, &shared)?;
-            ensemble.read(first, || true)?;
+            ensemble.read(first, || progress(0))?;
         }
     }
     Ok(())

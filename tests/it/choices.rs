@@ -334,7 +334,11 @@ fn faults_of_tasks_and_data_are_told() {
     for (args, code, words) in [
         (vec!["eval", "arc", "--data", &data], 1, "data.jsonl, line 1: "),
         (vec!["eval", "opentriviaqa", "--data", &trivia], 1, "trivia.txt, line 1: the question has no answer"),
-        (vec!["eval", "arc", "gsm8k", "--data", &data], 2, "expected --data 2 times, for 2 tasks, got 1"),
+        (
+            vec!["eval", "arc", "gsm8k", "--data", &data],
+            2,
+            "expected --data once for each of the tasks, of which there are 2; got 1",
+        ),
         (vec!["eval", "arc", "arc", "--data", "-", "--data", "-"], 2, "two tasks read stdin"),
         (vec!["eval", "arc", "--data", &data, "--html", "/nowhere/page.html"], 1, "which is no folder"),
         (vec!["eval", "arc", "--data", &data, "--html", &data], 2, "which is read or written otherwise"),

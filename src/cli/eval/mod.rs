@@ -83,9 +83,9 @@ fn check(args: &Eval) -> Result<()> {
     let n = args.tasks.len();
     for (name, paths) in [("data", &args.data), ("results", &args.results)] {
         if paths.len() != n && !(name == "results" && paths.is_empty()) {
-            let (times, got) = (if n == 1 { "once".to_owned() } else { format!("{n} times") }, paths.len());
-            let text = format!("expected --{name} {times}, for {n} tasks, got {got}").replace("1 tasks", "one task");
-            return Err(BadUsage(text)).hint("give it once for each task, in the tasks' order");
+            let text =
+                format!("expected --{name} once for each of the tasks, of which there are {n}; got {}", paths.len());
+            return Err(BadUsage(text)).hint("give them in the tasks' order");
         }
     }
     let n_stdin = args.data.iter().filter(|path| **path == Path::new("-")).count();

@@ -19,8 +19,9 @@ use crate::cli::new_file::NewFile;
 use crate::cli::page;
 use crate::cli::terminal::say;
 use crate::eval::contender::Kind;
+use crate::eval::scoring::{Score, Unit};
 use crate::eval::standing::{CHOSEN, Row, Verdict};
-use crate::eval::task::{Score, Task, Unit};
+use crate::eval::task::Task;
 use crate::plain::visible;
 
 const TEMPLATE: &str = include_str!("page/index.html");
@@ -86,11 +87,6 @@ fn plots(task: &Task, rows: &[Row], number: usize) -> Vec<Value> {
         .filter(|(_, difference, _)| difference.interval.is_some())
         .collect();
     let (name, less) = (visible(score.name), if score.unit.sign() < 0.0 { "; less is better" } else { "" });
-    let unit = match score.unit {
-        Unit::Share => "% of the items",
-        Unit::Nats => "nats",
-        Unit::Bits => "bits",
-    };
     let plot = |what: &str, rows: &[(String, Estimate, &str)], line, caption: String| {
         let id = format!("{what}-{number}");
         context! {svg => Value::from_safe_string(forest(score, rows, line, &id)), caption, id}
@@ -98,13 +94,12 @@ fn plots(task: &Task, rows: &[Row], number: usize) -> Vec<Value> {
     let mut plots = Vec::new();
     if !scores.is_empty() {
         let dashed = if base.is_some() { " The dashed line is the base." } else { "" };
-        plots.push(plot("scores", &scores, base, format!("{name}, {unit}, with 95 % intervals{less}.{dashed}")));
+        plots.push(plot("scores", &scores, base, format!("{name}, with 95 % intervals{less}.{dashed}")));
     }
     if !differences.is_empty() {
-        let unit = if score.unit == Unit::Share { "percentage points" } else { unit };
         let caption = format!(
-            "What steering adds, item by item: {name}, {unit}, with 95 % intervals{less}. It helps where both differences are \
-             beyond 0 on the better side."
+            "What steering adds to {name}, item by item, with 95 % intervals{less}. It helps where both differences are beyond 0 \
+             on the better side."
         );
         plots.push(plot("differences", &differences, Some(0.0), caption));
     }
@@ -147,13 +142,14 @@ fn forest(score: Score<'_>, rows: &[(String, Estimate, &str)], line: Option<f64>
         ..Theme::light()
     };
     let unit = match score.unit {
-        Unit::Share => ", %",
-        Unit::Nats | Unit::Bits => "",
+        Unit::Share => "%",
+        Unit::Nats => "nats",
+        Unit::Bits => "bits",
     };
     let layout = Layout::auto_from_plots(&plots)
         .with_theme(theme)
         .with_font_family("system-ui, sans-serif")
-        .with_x_label(format!("{}{unit}", visible(score.name)))
+        .with_x_label(format!("{}, {unit}", visible(score.name)))
         .with_label_size(12)
         .with_x_axis_min(least - margin)
         .with_x_axis_max(most + margin)
