@@ -11,6 +11,10 @@ use super::report::{Hinted, hinted};
 
 /// Refuses a file that is there, unless it is to be replaced, and one in a folder that is not there.
 pub fn check(path: &Path, overwrite: bool) -> Result<()> {
+    if path.is_dir() {
+        return Err(anyhow!("{} is a folder, expected the name of a file", path.display()))
+            .hint("add a name behind it");
+    }
     if path.exists() && !overwrite {
         return Err(anyhow!("{} is there already", path.display()))
             .hint("take another name, or replace it with --overwrite");

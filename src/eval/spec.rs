@@ -106,6 +106,22 @@ impl Spec {
     }
 }
 
+impl Format {
+    /// What data of it look like.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Json => {
+                "the data is JSONL: one object a line, with the fields that the task names; or one list of such objects"
+            }
+            Self::OpenTriviaQa => {
+                "the data is OpenTriviaQA's: `#Q question`, `^ answer`, and lines of `A choice`, for each item"
+            }
+            Self::Text => "the data is a text of a few sentences or more",
+        }
+    }
+}
+
 impl Metric {
     /// As a file spells it.
     #[must_use]

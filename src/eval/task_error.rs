@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::data::Place;
+use super::spec::Format;
 use crate::text_file;
 
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +23,10 @@ pub enum TaskError {
     Invalid { path: PathBuf, reason: String },
 
     #[error("{data}, {place}: {reason}")]
-    Data { data: String, place: Place, reason: String },
+    Data { data: String, format: Format, place: Place, reason: String },
 
     #[error("{data} holds no item")]
-    NoItem { data: String },
+    NoItem { data: String, format: Format },
 
     #[error("cannot write results to {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -58,10 +59,7 @@ impl TaskError {
             Self::Unknown { known, .. } => {
                 Some(format!("bundled tasks: {}; the name of a task's file ends in .toml", known.join(", ")))
             }
-            Self::Data { .. } | Self::NoItem { .. } => Some(
-                "the data is JSONL: one object a line, with the fields that the task names; or as its `format` says"
-                    .to_owned(),
-            ),
+            Self::Data { format, .. } | Self::NoItem { format, .. } => Some(format.hint().to_owned()),
             Self::NotResults { .. } => Some("name a new file with --results".to_owned()),
             Self::NotARecord { .. } => Some("take the line out: its item is then asked again".to_owned()),
             Self::OtherRun { .. } => {

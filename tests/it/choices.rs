@@ -331,9 +331,14 @@ fn faults_of_tasks_and_data_are_told() {
     let desk = Desk::new();
     let data = desk.write("data.jsonl", "{\"question\": \"Why?\", \"choices\": [\"a\", \"b\"]}\n");
     let trivia = desk.write("trivia.txt", "#Q Why?\nA a\nB b\n");
+    let answers = desk.write("answers-data.jsonl", "{\"prompt\": \"The dog\", \"answer\": \" was happy.\"}\n");
+    let folder = desk.0.path().display().to_string();
     for (args, code, words) in [
         (vec!["eval", "arc", "--data", &data], 1, "data.jsonl, line 1: "),
         (vec!["eval", "opentriviaqa", "--data", &trivia], 1, "trivia.txt, line 1: the question has no answer"),
+        (vec!["eval", "opentriviaqa", "--data", &trivia], 1, "hint: the data is OpenTriviaQA's: `#Q question`"),
+        (vec!["eval", "answers", "--data", &answers, "--html", &folder], 1, "is a folder, expected the name of a file"),
+        (vec!["eval", "answers", "--data", &answers, "--tuned", &answers], 1, "answers-data.jsonl is a JSON text"),
         (
             vec!["eval", "arc", "gsm8k", "--data", &data],
             2,

@@ -60,6 +60,7 @@ impl Asked {
         let text = read_text(data)?;
         let items = items::read(&task, &text, &data.display().to_string(), args.limit.map(|limit| limit as usize))?;
         let resolved = Resolved::of(recipe.clone(), &args.models)?;
+        resolved.plan.check()?;
         let sampling = sampling(args, &task, &resolved.recipe.sampling);
         let contenders = contenders::of(args, &resolved.plan)?;
         let system = resolved.recipe.system_prompt.as_deref();
@@ -68,6 +69,7 @@ impl Asked {
         let tuned = tuned
             .map(|(contender, recipe)| -> Result<_> {
                 let resolved = Resolved::of(recipe.clone(), &args.models)?;
+                resolved.plan.check()?;
                 results.identify(&contender.name, &fingerprint::of_base(&resolved.plan)?)?;
                 Ok((contender.clone(), resolved))
             })
