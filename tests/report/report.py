@@ -126,7 +126,7 @@ def run_all(all_claims: claims.Claims, only: set[str], scratch: Path) -> tuple[F
         except measure.NotRun as why:
             missing[name] = ended = str(why)
         except measure.Failed as why:
-            missing[name] = ended = f"failed: {why}"
+            missing[name], ended = f"{name} failed", f"failed: {why}"
             n_failed += 1
         print(f"{say}: {ended}".ljust(118 if sys.stderr.isatty() else 0), file=sys.stderr, flush=True)
     return found, missing, n_failed
