@@ -11,7 +11,7 @@
 //! [`cli`] parses what was typed, resolves it and prints; [`eval`] measures how well, [`mod@bench`] how fast, [`inspect`]
 //! looks at files before they are loaded; [`engine`] runs many texts at once; [`generate`] is one text without I/O;
 //! [`steer`] decodes sequences on the lanes of base and pairs; [`llama`] is the boundary to llama.cpp and the library's only
-//! `unsafe`; [`constraint`] keeps answers to a form; [`prompt`] is what each role sees of a conversation; [`vocab`] compares
+//! `unsafe`, [`remote`] a base behind HTTP; [`constraint`] keeps answers to a form; [`prompt`] is what each role sees of a conversation; [`vocab`] compares
 //! vocabularies; [`recipe`] holds what is asked for, and [`sampling`] how tokens are chosen; [`hub`] downloads; [`gguf`] reads a file's header; [`parameter`] is
 //! the error for a value out of range; [`text_file`] reads what people write, [`mod@plain`] makes words fit for a terminal,
 //! `contained` ends the panics of foreign code, and `remembered` tells a file from what it was; [`arithmetic`] is the formula.
@@ -36,6 +36,7 @@ pub mod parameter;
 pub mod plain;
 pub mod prompt;
 pub mod recipe;
+pub mod remote;
 mod remembered;
 pub mod sampling;
 #[cfg(feature = "server")]

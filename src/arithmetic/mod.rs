@@ -4,6 +4,7 @@
 //! In: rows of logits `[n_vocab]`. Out: rows and scalars. No I/O, no `unsafe`, nothing that names llama.cpp.
 
 pub mod bootstrap;
+pub mod hidden;
 pub mod log_linear;
 pub mod logprobs;
 pub mod newton;

@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::generate::draft::Tally;
 use crate::generate::event::{Event, Generated, Started};
 use crate::generate::probs::{Logprob, Position};
-use crate::generate::{Answer, Finish, Request};
+use crate::generate::{Answer, Finish, Request, Served};
 use crate::llama::context::Timings;
 use crate::steer::Role;
 
@@ -99,7 +99,8 @@ fn perf(answer: &Answer, read: Duration, seed: Option<u32>) -> String {
         parts.push(format!("{n_accept} of {n_drafted} drafts accepted ({:.0} %)", drafts.rate() * 100.0));
     }
     parts.extend(seed.map(|seed| format!("seed {seed}")));
-    format!("perf: {}", parts.join(", "))
+    let served = answer.served.map_or(String::new(), |served| format!("\nserver: {served}"));
+    format!("perf: {}{served}", parts.join(", "))
 }
 
 /// Tells where the answer ended for want of room, and not because it was long enough, and what else is not as it was asked for.
@@ -130,6 +131,9 @@ pub fn json(answer: &Answer) -> Map<String, Value> {
     object.insert("prompt_tokens".to_owned(), Value::Object(prompts.collect()));
     object.insert("timings".to_owned(), Value::Object(timings.collect()));
     object.insert("generation".to_owned(), generation(answer));
+    if let Some(served) = &answer.served {
+        object.insert("served".to_owned(), self::served(served));
+    }
     if !answer.notes.is_empty() {
         object.insert("notes".to_owned(), json!(answer.notes));
     }
@@ -137,6 +141,18 @@ pub fn json(answer: &Answer) -> Map<String, Value> {
         object.insert("probs".to_owned(), answer.positions.iter().map(position).collect());
     }
     object
+}
+
+/// What was asked of the base's server, and what it did not show.
+fn served(served: &Served) -> Value {
+    let requests = &served.requests;
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    json!({
+        "requests": requests.n_requests, "retries": requests.n_retries, "positions": requests.n_rows, "ahead": requests.n_ahead,
+        "dropped": requests.n_dropped, "under_way_ms": ms(requests.under_way), "waited_ms": ms(requests.waited),
+        "draws": served.draws, "error_nats": served.error, "base_not_shown": requests.rest_mean(),
+        "steered_not_shown": served.hidden_mean(), "steered_not_shown_most": served.hidden_most, "may_lead": served.n_may_lead,
+    })
 }
 
 /// The text's own pace, prompt left out, and what became of the drafts.

@@ -33,6 +33,7 @@ mod perplexity;
 mod probe;
 mod progress;
 mod recipe;
+mod remote;
 mod report;
 mod resolve;
 mod roles;

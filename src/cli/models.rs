@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::fit::FitArgs;
+use super::remote::RemoteArgs;
 use super::rope::RopeArgs;
 use crate::llama::context::FlashAttention;
 use crate::llama::kernels::Kernels;
@@ -56,6 +57,9 @@ pub struct Models {
     /// A recipe file, or the name of a bundled one; flags override it. `serve` takes several
     #[arg(short = 'R', long, value_name = "FILE|NAME")]
     pub recipe: Vec<String>,
+
+    #[command(flatten)]
+    pub remote: RemoteArgs,
 
     /// A LoRA adapter for the base; several between commas
     #[arg(long, value_name = "FNAME,…", value_delimiter = ',', value_parser = lora)]
@@ -308,6 +312,7 @@ impl Models {
         let (expert, antiexpert) = (self.expert_flags.get(), self.antiexpert_flags.get());
         self.model.is_some()
             || self.hf_repo.is_some()
+            || self.remote.base_url.is_some()
             || self.expert.is_some()
             || self.antiexpert.is_some()
             || expert.hub.is_some()

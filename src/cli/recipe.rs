@@ -64,7 +64,7 @@ pub fn run(command: &RecipeCommand) -> Result<Done> {
                 .models()
                 .filter_map(|spec| match &spec.model {
                     ModelName::Hub { repo, file } => Some((repo, file)),
-                    ModelName::Base | ModelName::File(_) => None,
+                    ModelName::Base | ModelName::File(_) | ModelName::Remote(_) => None,
                 })
                 .collect();
             let on_hub = on_hub.len();

@@ -37,7 +37,8 @@ pub fn recipe_named(args: &Models, name: Option<&str>, alpha: &Alpha, escape: bo
             .hint("`base` and `none` are for -me and -ma");
     }
     let hub = args.hf_repo.clone().map(|repo| ModelName::Hub { repo, file: args.hf_file.clone() });
-    let base = args.model.clone().map(ModelName::File).or(hub);
+    let server = args.remote.over(None).map(|remote| ModelName::Remote(Box::new(remote)));
+    let base = args.model.clone().map(ModelName::File).or(hub).or(server);
     let mut recipe = match (name, &base) {
         (Some(name), _) => Recipe::open(name)?,
         (None, Some(base)) => Recipe::bare(base.clone().into()),
@@ -49,8 +50,9 @@ pub fn recipe_named(args: &Models, name: Option<&str>, alpha: &Alpha, escape: bo
         }
     };
     if let Some(base) = base {
-        recipe.base.rename(base);
+        name_base(&mut recipe.base, base);
     }
+    ask_server(args, &mut recipe)?;
     if has_expert || has_antiexpert {
         if name.is_none() && !(has_expert && has_antiexpert) {
             let (given, missing, flag) =
@@ -93,6 +95,31 @@ pub fn recipe_named(args: &Models, name: Option<&str>, alpha: &Alpha, escape: bo
     }
     recipe.validate()?;
     Ok(recipe)
+}
+
+/// Names the base in place of a recipe's. What that says of devices and adapters is nothing to a server.
+fn name_base(base: &mut ModelSpec, name: ModelName) {
+    if matches!(name, ModelName::Remote(_)) {
+        let view = base.view.clone();
+        *base = ModelSpec { view, ..name.into() };
+    } else {
+        base.rename(name);
+    }
+}
+
+/// Puts what was typed of the server over what a recipe says of it.
+fn ask_server(args: &Models, recipe: &mut Recipe) -> Result<()> {
+    if !args.remote.is_given() {
+        return Ok(());
+    }
+    let ModelName::Remote(known) = &mut recipe.base.model else {
+        return Err(BadUsage("an option of the base's server is given, and the base is on none".to_owned()))
+            .hint("name the server with --base-url URL, in place of -m");
+    };
+    if let Some(remote) = args.remote.over(Some(known)) {
+        **known = remote;
+    }
+    Ok(())
 }
 
 /// Puts the weights that were typed over what a recipe says. A new α is that of both sides.
@@ -187,7 +214,7 @@ fn is_same_file(known: &ModelName, typed: &ModelName) -> bool {
     let file = |name: &ModelName| match name {
         ModelName::File(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
         ModelName::Hub { file, .. } => file.as_deref()?.rsplit('/').next().map(str::to_owned),
-        ModelName::Base => None,
+        ModelName::Base | ModelName::Remote(_) => None,
     };
     let is_hub = |name: &ModelName| matches!(name, ModelName::Hub { .. });
     known == typed || (is_hub(known) || is_hub(typed)) && file(known).is_some() && file(known) == file(typed)

@@ -3,6 +3,7 @@
 use super::draft::Stats;
 use super::event::{Done, Event, Failed, Failure, Finish, Generated, Started, StopReason};
 use super::probs::Position;
+use super::served::Served;
 use crate::llama::Token;
 use crate::llama::context::Timings;
 use crate::steer::Role;
@@ -29,6 +30,8 @@ pub struct Answer {
     pub prompt_seconds: f64,
     pub seconds: f64,
     pub timings: Vec<(Role, Timings)>,
+    /// Where the base is on a server.
+    pub served: Option<Served>,
 }
 
 impl Answer {
@@ -57,8 +60,9 @@ impl Answer {
                 text
             }
             Event::Done(done) => {
-                let Done { finish, stopped_by, is_full, text, notes, stats, prompt_seconds, seconds, timings } = done;
+                let Done { finish, stopped_by, is_full, text, notes, stats, prompt_seconds, seconds, timings, served } = done;
                 self.notes.extend(notes);
+                self.served = served;
                 self.stopped_by = stopped_by;
                 (self.finish, self.is_full, self.seconds) = (Some(finish), is_full, seconds);
                 (self.stats, self.timings, self.prompt_seconds) = (stats, timings, prompt_seconds);

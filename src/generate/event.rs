@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::draft::Stats;
 use super::probs::Position;
+use super::served::Served;
 use crate::llama::Token;
 use crate::llama::context::Timings;
 use crate::prompt::CallStyle;
@@ -136,6 +137,8 @@ pub struct Done {
     pub seconds: f64,
     /// Where the time of every role went.
     pub timings: Vec<(Role, Timings)>,
+    /// Where the base is on a server.
+    pub served: Option<Served>,
 }
 
 /// A generation that failed. What was given out before stays true.

@@ -20,6 +20,7 @@ pub mod probs;
 pub mod request;
 pub mod said;
 mod scoring;
+pub mod served;
 pub mod task;
 pub mod text;
 
@@ -28,4 +29,5 @@ pub use draft::Draft;
 pub use event::{Event, Failure, Finish, StopReason};
 pub use request::{Input, Request};
 pub use said::Said;
+pub use served::Served;
 pub use task::Task;

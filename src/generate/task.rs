@@ -3,6 +3,8 @@
 mod end;
 mod steer;
 
+use std::sync::Arc;
+
 use super::ahead::Ahead;
 use super::begun::Hearers;
 use super::draft::{Drafting, MAX_STEP, Policy, Share};
@@ -11,13 +13,15 @@ use super::form::Asked;
 use super::probs::Position;
 use super::request::Request;
 use super::scoring::Scoring;
+use super::served::Served;
 use super::text::TextStream;
 use crate::llama::chain::{Bounds, Chain};
 use crate::llama::context::Outputs;
 use crate::llama::draft_chain::Draw;
 use crate::llama::{self, Token};
 use crate::steer::error::in_lane;
-use crate::steer::{Ensemble, Error, Idle, Prompts, Role, Sampled, Sequence, Weights, Work};
+use crate::remote::{self, Row};
+use crate::steer::{Ensemble, Error, Idle, Prompts, Role, Sampled, Sequence, ServerDraw, Weights, Work};
 
 /// One generation. [`Self::start`] gives it a sequence; then, in every round, [`Self::want`], [`Self::draft`] for as long as
 /// [`Self::ahead`] names a lane, a step, and [`Self::take`], until that says that it has ended.
@@ -51,6 +55,40 @@ pub struct Task {
     n_wanted: usize,
     piece: Vec<u8>,
     composed: Vec<f32>,
+    /// What the base's server does not show, and how it draws where it does.
+    served: Served,
+    draw: Option<Arc<ServerDraw>>,
+}
+
+/// How a server that holds the base is to draw, where it is one that does. Refused where it could not do what is asked.
+fn drawn(
+    ensemble: &Ensemble,
+    request: &Request,
+    weights: &Weights,
+    has_form: bool,
+    never: &[Token],
+) -> Result<Option<Arc<ServerDraw>>, Error> {
+    let is_of_base = matches!(request.sampled, Sampled::Steered | Sampled::Alone(Role::Base));
+    if !is_of_base || !ensemble.server().is_some_and(|server| server.draws()) {
+        return Ok(None);
+    }
+    let refused = |what: String| {
+        Error::Remote { role: Role::Base, source: Box::new(remote::Error::NotExact { what }) }
+    };
+    if let Some(what) = remote::not_exact(&request.sampling) {
+        return Err(refused(what));
+    }
+    if has_form {
+        return Err(refused("tools, schemas and other forms: they start again with every token there".to_owned()));
+    }
+    if request.prompt_probs.is_some() {
+        return Err(refused("scores of a prompt: a server that samples tells one token".to_owned()));
+    }
+    ensemble.check_drawn(weights)?;
+    let mut never = never.to_vec();
+    never.sort_unstable();
+    never.dedup();
+    Ok(Some(Arc::new(ServerDraw { sampling: request.sampling.clone(), never })))
 }
 
 /// Most tokens of an answer that are read in one step: so many have the logits that they would have one by one, bit by bit,
@@ -89,6 +127,7 @@ impl Task {
         let bounds =
             Bounds { n_ctx: ensemble.n_ctx_of(lane), eog: &ends.eog, never: &never, form: asked.form.as_ref() };
         let mut chain = Chain::new(ensemble.model(lane), &request.sampling, &bounds).map_err(Error::Chain)?;
+        let server_draw = drawn(ensemble, request, &weights, asked.form.is_some(), &never)?;
         let n_begun = request.begin.len();
         let n_prompt = prompts.sampled().len().saturating_sub(n_begun);
         chain.accept_prompt(&prompts.sampled()[..n_prompt]).map_err(Error::Chain)?;
@@ -122,6 +161,8 @@ impl Task {
             n_wanted: 0,
             piece: Vec::new(),
             composed: Vec::new(),
+            served: Served::default(),
+            draw: server_draw,
         })
     }
 
@@ -152,6 +193,9 @@ impl Task {
         events: &mut Vec<Event>,
     ) -> Result<(), Error> {
         *sequence.weights_mut() = self.weights_ahead();
+        if let Some(draw) = &self.draw {
+            sequence.draw_with(draw.clone());
+        }
         let begun = match &self.scoring {
             None => ensemble.begin(&mut sequence, self.sampled, &self.prompts),
             Some(_) => Scoring::begin(ensemble, &mut sequence, self.sampled, &self.prompts, &self.weights),
@@ -450,11 +494,22 @@ impl Task {
         let Some(sequence) = &self.sequence else { return Ok(None) };
         let at = self.n_chosen;
         let (base, terms) = ensemble.row(sequence, at)?;
-        let token = match self.chain.sample(base, &terms) {
-            Ok(token) => token,
-            Err(llama::Error::GrammarComplete) => return Ok(None),
-            Err(error) => return Err(ensemble.blame(sequence, at, error)),
+        let told = ensemble.told(sequence, at)?;
+        let shown = told.and_then(Row::shown);
+        let sampled = match shown {
+            None => self.chain.sample(base, &terms),
+            Some(ids) => self.chain.sample_among(base, ids, &terms),
         };
+        let token = match (sampled, shown) {
+            (Ok(token), _) => token,
+            (Err(llama::Error::GrammarComplete), _) => return Ok(None),
+            (Err(llama::Error::NothingToChoose), Some(ids)) => return Err(Error::NothingShown { n_shown: ids.len() }),
+            (Err(error), _) => return Err(ensemble.blame(sequence, at, error)),
+        };
+        if let Some(row) = told.filter(|_| self.draw.is_none()) {
+            ensemble.composed(sequence, at, self.plausibility, &mut self.composed)?;
+            self.served.see(row, &self.composed);
+        }
         let look = |n| Position::at(ensemble, sequence, at, token, n, self.plausibility, &mut self.composed);
         let mut position = self.n_probs.map(look).transpose()?;
         if self.divergence {

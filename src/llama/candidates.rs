@@ -40,6 +40,19 @@ impl Candidates {
         Err(Error::NotFinite { id, value: row[id] })
     }
 
+    /// Takes some ids of a row, in their order.
+    pub(super) fn fill_among(&mut self, row: &[f32], ids: &[Token]) -> Result<(), Error> {
+        self.data.clear();
+        for &id in ids {
+            let logit = row.get(id as usize).copied().unwrap_or(f32::NAN);
+            if !logit.is_finite() {
+                return Err(Error::NotFinite { id: id as usize, value: logit });
+            }
+            self.data.push(llama_token_data { id, logit, p: 0.0 });
+        }
+        Ok(())
+    }
+
     /// Takes a row of the base's logits, in id order, with the offset added already, where that is one pass.
     pub(super) fn fill_steered(&mut self, row: &[f32], terms: &[Term<'_>]) -> Option<Result<(), Error>> {
         let entry = |id, logit| llama_token_data { id: id as Token, logit, p: 0.0 };

@@ -295,6 +295,16 @@ impl Chain {
         self.choose(terms)
     }
 
+    /// The same where these ids alone may be chosen.
+    pub fn sample_among(&mut self, row: &[f32], ids: &[Token], terms: &[Term<'_>]) -> Result<Token, Error> {
+        if let Some(token) = self.stuck {
+            return Err(Error::GrammarRefused { token });
+        }
+        ids.iter().try_for_each(|&id| self.model.check(id))?;
+        self.candidates.fill_among(row, ids)?;
+        self.choose(terms)
+    }
+
     /// Chooses from the candidates that are filled in.
     pub(super) fn choose(&mut self, terms: &[Term<'_>]) -> Result<Token, Error> {
         if self.masks.len() > 0 {

@@ -144,6 +144,21 @@ impl Recipe {
         }
         self.pairs.iter().try_for_each(PairSpec::validate)?;
         self.check_names()?;
+        let is_remote = |spec: &&ModelSpec| matches!(spec.model, ModelName::Remote(_));
+        if let Some(side) = self.models().skip(1).find(is_remote) {
+            let expected = "a model's file: the base alone may be on a server";
+            return Err(OutOfRange::new("a side of a pair", &side.model, expected));
+        }
+        let is_file = |spec: &ModelSpec| spec.model != ModelName::Base;
+        if is_remote(&&self.base) && !self.models().skip(1).any(is_file) {
+            let expected = "an expert or an antiexpert with a file of its own beside it: that has the tokenizer";
+            return Err(OutOfRange::new("the base", format!("on the server {}", self.base.model), expected));
+        }
+        let is_adapted = |spec: &ModelSpec| spec.model == ModelName::Base && !spec.lora.is_empty();
+        if is_remote(&&self.base) && self.models().skip(1).any(is_adapted) {
+            let expected = "no adapter on it: its weights are not here";
+            return Err(OutOfRange::new("the base", format!("on the server {}", self.base.model), expected));
+        }
         self.models().try_for_each(ModelSpec::validate)?;
         let asks = |spec: &Option<ModelSpec>| {
             spec.as_ref().is_some_and(|spec| spec.view.template == Some(TemplateName::Expert))

@@ -7,9 +7,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::View;
 use super::placement::{CacheType, GpuLayers, Placement};
 use super::rope::Rope;
+use super::{Remote, View};
 use crate::parameter::OutOfRange;
 
 /// Beyond this an adapter drowns the model that it was trained for.
@@ -28,7 +28,7 @@ pub struct ModelSpec {
 }
 
 /// Where a model is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ModelName {
     /// The base, its weights loaded once.
     Base,
@@ -38,6 +38,8 @@ pub enum ModelName {
         repo: String,
         file: Option<String>,
     },
+    /// A server has it, and shows log-probabilities: the base alone.
+    Remote(Box<Remote>),
 }
 
 /// A LoRA adapter in a GGUF file, and how much of it is added.
@@ -69,6 +71,12 @@ impl ModelSpec {
 
     pub(super) fn validate(&self) -> Result<(), OutOfRange> {
         self.rope.validate()?;
+        if let ModelName::Remote(remote) = &self.model {
+            remote.validate()?;
+            if self.sha256.is_some() || !self.lora.is_empty() {
+                return Err(OutOfRange::new("the base", "on a server", "neither a hash nor an adapter with it"));
+            }
+        }
         if let Some(sha256) = &self.sha256 {
             let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
             if !is_hash {
@@ -94,18 +102,20 @@ impl ModelSpec {
     /// The files that it names: model, adapters, template.
     pub(super) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let model = match &mut self.model {
-            ModelName::File(path) => Some(path),
-            ModelName::Base | ModelName::Hub { .. } => None,
+            ModelName::File(path) => [Some(path), None],
+            ModelName::Remote(remote) => [remote.tokenizer.as_mut(), remote.api_key_file.as_mut()],
+            ModelName::Base | ModelName::Hub { .. } => [None, None],
         };
-        model.into_iter().chain(self.lora.iter_mut().map(|lora| &mut lora.path)).chain(self.view.file_mut())
+        model.into_iter().flatten().chain(self.lora.iter_mut().map(|lora| &mut lora.path)).chain(self.view.file_mut())
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         let model = match &self.model {
-            ModelName::File(path) => Some(path.as_path()),
-            ModelName::Base | ModelName::Hub { .. } => None,
+            ModelName::File(path) => [Some(path.as_path()), None],
+            ModelName::Remote(remote) => [remote.tokenizer.as_deref(), remote.api_key_file.as_deref()],
+            ModelName::Base | ModelName::Hub { .. } => [None, None],
         };
-        model.into_iter().chain(self.lora.iter().map(|lora| lora.path.as_path())).chain(self.view.file())
+        model.into_iter().flatten().chain(self.lora.iter().map(|lora| lora.path.as_path())).chain(self.view.file())
     }
 }
 
@@ -129,6 +139,7 @@ impl fmt::Display for ModelName {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Hub { repo, file: None } => f.write_str(repo),
             Self::Hub { repo, file: Some(file) } => write!(f, "{repo} {file}"),
+            Self::Remote(remote) => f.write_str(&remote.url),
         }
     }
 }
@@ -143,6 +154,8 @@ struct Fields {
     hf: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hf_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<Box<Remote>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -175,11 +188,12 @@ impl TryFrom<Fields> for ModelSpec {
     type Error = &'static str;
 
     fn try_from(fields: Fields) -> Result<Self, &'static str> {
-        let model = match (fields.model, fields.hf) {
-            (Some(path), None) if fields.hf_file.is_none() => path.into(),
-            (None, Some(repo)) => ModelName::Hub { repo, file: fields.hf_file },
-            (None, None) => return Err("a model is named by `model` or by `hf`, and here is neither"),
-            _ => return Err("a model is named by `model`, or by `hf` and `hf_file`, and here are both"),
+        let model = match (fields.model, fields.hf, fields.remote) {
+            (Some(path), None, None) if fields.hf_file.is_none() => path.into(),
+            (None, Some(repo), None) => ModelName::Hub { repo, file: fields.hf_file },
+            (None, None, Some(remote)) if fields.hf_file.is_none() => ModelName::Remote(remote),
+            (None, None, None) => return Err("a model is named by `model`, `hf` or `remote`, and here is none of them"),
+            _ => return Err("a model is named by `model`, by `hf` and `hf_file`, or by `remote`, and here are several"),
         };
         let template = fields.template.map(|name| name.as_str().into());
         let view = View { template, system: fields.system, prefix: fields.prefix, prompt: fields.prompt };
@@ -196,15 +210,17 @@ impl TryFrom<Fields> for ModelSpec {
 
 impl From<ModelSpec> for Fields {
     fn from(ModelSpec { model, sha256, lora, view, placement, rope }: ModelSpec) -> Self {
-        let (model, hf, hf_file) = match model {
-            ModelName::Base => (Some("base".into()), None, None),
-            ModelName::File(path) => (Some(path), None, None),
-            ModelName::Hub { repo, file } => (None, Some(repo), file),
+        let (model, hf, hf_file, remote) = match model {
+            ModelName::Base => (Some("base".into()), None, None, None),
+            ModelName::File(path) => (Some(path), None, None, None),
+            ModelName::Hub { repo, file } => (None, Some(repo), file, None),
+            ModelName::Remote(remote) => (None, None, None, Some(remote)),
         };
         Self {
             model,
             hf,
             hf_file,
+            remote,
             sha256,
             lora,
             template: view.template.map(|template| template.to_string()),
@@ -238,7 +254,7 @@ impl<'de> Deserialize<'de> for ModelSpec {
         impl<'de> Visitor<'de> for NameOrTable {
             type Value = ModelSpec;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a file's name, \"base\", or a table with `model` or `hf`")
+                f.write_str("a file's name, \"base\", or a table with `model`, `hf` or `remote`")
             }
             fn visit_str<E>(self, name: &str) -> Result<ModelSpec, E> {
                 Ok(ModelName::from(PathBuf::from(name)).into())

@@ -38,6 +38,7 @@ pub fn done(finish: Finish, stopped_by: Option<StopReason>, text: &str) -> Event
         prompt_seconds: 0.0,
         seconds: 0.0,
         timings: Vec::new(),
+        served: None,
     })
 }
 

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::context::Context;
 use super::error::{Error, in_lane};
 use super::loaded::Loaded;
 use super::sequence::{Sampled, Sequence};
 use super::topology::Topology;
 use super::{Lane, Role};
 use crate::llama::Token;
-use crate::llama::context::{Context, Timings};
+use crate::llama::context::Timings;
 use crate::llama::invariance::{self, Invariance};
 use crate::llama::model::Model;
+use crate::remote;
 
 /// Topology with the contexts that it lives in. [`Self::open`] gives out sequences, [`Self::close`] takes them back.
 #[derive(Debug)]
@@ -150,13 +152,13 @@ impl Ensemble {
     /// Whether some lane computes on a device.
     #[must_use]
     pub fn use_devices(&self) -> bool {
-        self.contexts.iter().any(|context| context.model().uses_devices())
+        self.contexts.iter().any(Context::uses_devices)
     }
 
     /// Whether every lane can take back a part of what it holds.
     #[must_use]
     pub fn can_roll_back(&self) -> bool {
-        self.contexts.iter().all(|context| context.model().can_roll_back())
+        self.contexts.iter().all(Context::can_roll_back)
     }
 
     /// Whether a lane's logits depend on how tokens are batched. Refused while there are texts.
@@ -165,7 +167,8 @@ impl Ensemble {
             return Err(Error::InUse);
         }
         let Lane { role, context, .. } = self.topology.lanes[lane];
-        invariance::probe(&mut self.contexts[context]).map_err(in_lane(role))
+        let context = self.contexts[context].local_mut().ok_or(Error::NotLocal { role })?;
+        invariance::probe(context).map_err(in_lane(role))
     }
 
     /// What decoding took so far, all lanes and texts together.
@@ -201,6 +204,19 @@ impl Ensemble {
         self.each_lane(|context| context.n_shared_left().unwrap_or(usize::MAX))
     }
 
+    /// What a sequence asked of the server that holds the base, where one does.
+    #[must_use]
+    pub fn remote_stats(&self, sequence: &Sequence) -> Option<remote::Stats> {
+        let lane = self.lane(Role::Base).filter(|lane| sequence.lanes().contains(lane))?;
+        Some(*self.context(lane).remote()?.stats(sequence.tracks[lane].seq))
+    }
+
+    /// The server that holds the base, where one does.
+    #[must_use]
+    pub fn server(&self) -> Option<&Arc<remote::Server>> {
+        self.loaded.server()
+    }
+
     /// Where a sequence's time on a lane went since its prompt was given.
     #[must_use]
     pub fn timings(&self, sequence: &Sequence, lane: usize) -> Timings {
@@ -212,6 +228,7 @@ impl Ensemble {
     pub fn break_where(&mut self, breaks: impl Fn(Role, &[usize]) -> bool + Send + Sync + 'static) {
         let breaks = Arc::new(breaks);
         for (i, context) in self.contexts.iter_mut().enumerate() {
+            let Some(context) = context.local_mut() else { continue };
             let role = self.topology.lanes.iter().find(|lane| lane.context == i).map_or(Role::Base, |lane| lane.role);
             let breaks = breaks.clone();
             context.break_where(move |seqs| breaks(role, seqs));

@@ -8,7 +8,7 @@ use crate::llama::Token;
 use crate::llama::stage::Failure;
 use crate::parameter::OutOfRange;
 use crate::vocab::compare::Differences;
-use crate::{gguf, llama, prompt, text_file};
+use crate::{gguf, llama, prompt, remote, text_file};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -86,6 +86,18 @@ pub enum Error {
     #[error("the {role} has no tokens: none were fed or accepted")]
     NothingFed { role: Role },
 
+    #[error("{role}: {source}")]
+    Remote { role: Role, source: Box<remote::Error> },
+
+    #[error("the {role} is on a server, which cannot be asked that")]
+    NotLocal { role: Role },
+
+    #[error("the base is on a server, and no small model has its tokenizer")]
+    NoSpeller,
+
+    #[error("the server shows {n_shown} of the base's log-probabilities, and none of these tokens may be chosen")]
+    NothingShown { n_shown: usize },
+
     #[error("all sequences are in use")]
     NoSequence,
 
@@ -130,6 +142,7 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Lane { source, .. } | Self::Chain(source) => source.is_usage(),
+            Self::Remote { source, .. } => source.is_usage(),
             Self::Parameter(_)
             | Self::Alphas { .. }
             | Self::NoPair { .. }
@@ -165,6 +178,10 @@ impl Error {
             Self::File { source, .. } | Self::Adapter { source, .. } => source.hint(),
             Self::Lane { source, .. } | Self::Chain(source) => source.hint(),
             Self::Prompt { source, .. } => source.hint(),
+            Self::Remote { source, .. } => source.hint(),
+            Self::NoSpeller => Some("name an expert with -me and an antiexpert with -ma"),
+            Self::NothingShown { .. } => Some("ask for more with --base-logprobs; a grammar or bias may leave out all that is shown"),
+            Self::NotLocal { .. } => Some("ask that of a base that runs here, with -m FILE"),
             Self::Begun { source, .. } => source.hint(),
             Self::NoWeights { .. } => Some("name the file of the whole model"),
             Self::Vocabulary { .. } => Some("base, expert and antiexpert must come from one family with one tokenizer"),

@@ -25,7 +25,7 @@ pub struct Facts {
     pub n_ctx_train: usize,
     /// Size of the base's vocabulary.
     pub n_vocab: usize,
-    /// The vocabulary of a base that a host decodes, where it is known by a file.
+    /// The vocabulary of a base that a host or a server decodes, where it is known by a file.
     pub(super) host: Option<Vocabulary>,
     /// Every file, with its ids for the base's tokens where they are not the same.
     ids: Vec<(PathBuf, Option<IdMap>)>,
@@ -99,8 +99,8 @@ impl Plan {
                 facts.n_ctx_train = facts.n_ctx_train.min(file.header.n_ctx_train().map_err(in_file)?);
                 let base = match (&self.base, files.first()) {
                     (Base::Host(_), _) => facts.host.as_ref(),
-                    (Base::Model(_), None) => Some(&file.vocabulary),
-                    (Base::Model(_), Some(base)) => Some(&base.vocabulary),
+                    (Base::Model(_) | Base::Remote(_), None) => Some(&file.vocabulary),
+                    (Base::Model(_) | Base::Remote(_), Some(base)) => Some(&base.vocabulary),
                 };
                 if let Some(base) = base {
                     facts.ids.push((path.clone(), ids_of(role, path, base, &file.vocabulary, self.allow_drift)?));
@@ -124,7 +124,11 @@ impl Plan {
             return Ok(facts);
         }
         facts.n_vocab = files.first().map_or(0, |base| base.vocabulary.len());
-        facts.base_has_template = files.first().is_some_and(|base| base.own_template().is_some());
+        if let Base::Remote(_) = self.base {
+            facts.host = files.first().map(|speller| speller.vocabulary.clone());
+        }
+        let has_file = matches!(self.base, Base::Model(_));
+        facts.base_has_template = has_file && files.first().is_some_and(|base| base.own_template().is_some());
         facts.views.push((Role::Base, self.view(Role::Base, &find)?));
         for (role, _) in self.sides() {
             facts.views.push((role, self.view(role, &find)?));
@@ -148,7 +152,7 @@ impl Plan {
 
     /// What a role asks to see, and its file. What a side that is the base leaves open is as for the base.
     fn asked(&self, role: Role) -> Option<(View, &ModelSource)> {
-        let base = self.base.source()?;
+        let base = self.base.source().or_else(|| self.speller())?;
         let side = match role {
             Role::Base => return Some((self.view.clone(), base)),
             Role::Expert(pair) => self.pairs.get(pair)?.expert.as_ref()?,
@@ -161,6 +165,12 @@ impl Plan {
         // Not an expert's own default: it would be another view than the base's.
         view.template.get_or_insert(TemplateName::Plain);
         Some((view, base))
+    }
+
+    /// The file that has the tokenizer and templates of a base on a server: the first small model's.
+    fn speller(&self) -> Option<&ModelSource> {
+        let is_remote = matches!(self.base, Base::Remote(_));
+        self.sources().next().filter(|_| is_remote).map(|(_, source)| source)
     }
 
     fn view<'a>(&self, role: Role, find: &impl Fn(&Path) -> Option<&'a File>) -> Result<prompt::View, Error> {

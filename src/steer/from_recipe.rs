@@ -1,21 +1,28 @@
 //! A recipe's names become files, devices and parameters.
 
-use super::plan::{HostVocabulary, ModelSource, PairPlan, Plan, SidePlan};
+use super::plan::{Base, HostVocabulary, ModelSource, PairPlan, Plan, SidePlan};
 use super::{Role, error};
 use crate::llama::backend::Backend;
 use crate::llama::{Error, device};
 use crate::recipe::placement::{GpuLayers, Placement};
 use crate::recipe::rope::Rope;
 use crate::recipe::{ModelName, ModelSpec, PairSpec, Recipe};
+use crate::remote;
 
 impl Plan {
     /// What a recipe asks for. `defaults` is how models are loaded and computed as far as the recipe does not say; its
     /// path and adapters are not looked at. A model that is still on a hub is refused.
     pub fn of_recipe(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<Self, error::Error> {
-        let base = source(recipe, Role::Base, &recipe.base, &recipe.base.placement, defaults, backend)?;
+        let base = match &recipe.base.model {
+            ModelName::Remote(spec) => {
+                let refused = |source| error::Error::Remote { role: Role::Base, source: Box::new(source) };
+                Base::Remote(remote::Source::of((**spec).clone()).map_err(refused)?)
+            }
+            _ => source(recipe, Role::Base, &recipe.base, &recipe.base.placement, defaults, backend)?.into(),
+        };
         let pairs = pairs(recipe, defaults, backend)?;
         let (view, base_weight) = (recipe.base.view.clone(), recipe.base_weight.clone());
-        Ok(Self { view, base_weight, pairs, ..Self::alone(base) })
+        Ok(Self { view, base_weight, ..Self::of(base, pairs) })
     }
 
     /// The pairs of a recipe, beside a base that a host decodes.
@@ -45,7 +52,8 @@ fn pairs(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<V
     let side = |role: Role, spec: &Option<ModelSpec>| -> Result<Option<SidePlan>, error::Error> {
         let Some(spec) = spec else { return Ok(None) };
         let is_base = spec.model == ModelName::Base && spec.lora.is_empty();
-        let is_as_base = is_base && spec.placement == Placement::default() && spec.rope == Rope::default();
+        let is_remote = matches!(recipe.base.model, ModelName::Remote(_));
+        let is_as_base = is_base && (is_remote || spec.placement == Placement::default() && spec.rope == Rope::default());
         let placement = spec.placement.or(&recipe.base.placement);
         let own = || source(recipe, role, spec, &placement, defaults, backend);
         let source = if is_as_base { None } else { Some(own()?) };

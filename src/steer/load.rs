@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::context::{Context, Remote};
 use super::error::{Error, in_lane};
 use super::facts::{Facts, ids_of};
 use super::loaded::Loaded;
@@ -12,9 +13,9 @@ use super::topology::{Lane, Pair, Topology};
 use super::{Ends, Ensemble, Role};
 use crate::llama::Token;
 use crate::llama::backend::Backend;
-use crate::llama::context::Context;
+use crate::llama::context;
 use crate::llama::model::Model;
-use crate::prompt;
+use crate::{prompt, remote};
 use crate::vocab::{IdMap, Vocabulary};
 
 /// A lane before its context is there.
@@ -85,7 +86,18 @@ impl Loaded {
     ) -> Result<Self, Error> {
         let lanes = match &plan.base {
             Base::Model(base) => {
-                with_base(base, plan, facts, &mut |role, source| models.source(backend, role, source, progress))?
+                let mut load = |role, source: &_| models.source(backend, role, source, progress);
+                let base = load(Role::Base, base)?;
+                with_base(&base, plan, facts, &mut load)?
+            }
+            Base::Remote(server) => {
+                let (role, speller) = plan.sources().next().ok_or(Error::NoSpeller)?;
+                let speller = models.source(backend, role, speller, progress)?;
+                let vocabulary = facts.host.as_ref().ok_or(Error::NoSpeller)?;
+                let server = models.server(server, &speller.model, vocabulary);
+                let server = server.map_err(|source| Error::Remote { role: Role::Base, source: Box::new(source) })?;
+                let base = Source { adapters: Vec::new(), server: Some(server), ..speller };
+                with_base(&base, plan, facts, &mut |role, source| models.source(backend, role, source, progress))?
             }
             Base::Host(host) => {
                 beside(host, plan, facts, &mut |role, source| models.source(backend, role, source, progress))?
@@ -94,7 +106,7 @@ impl Loaded {
         let n_vocab = match &plan.base {
             Base::Host(HostVocabulary::Tokens(tokens)) => tokens.len(),
             Base::Host(HostVocabulary::File(_)) => facts.n_vocab,
-            Base::Model(_) => lanes.wanted[0].source.model.n_vocab(),
+            Base::Model(_) | Base::Remote(_) => lanes.wanted[0].source.model.n_vocab(),
         };
         let pairs = plan.pairs.iter().enumerate().map(|(i, pair)| Pair {
             name: pair.name_at(i),
@@ -110,11 +122,20 @@ impl Loaded {
     pub fn open(&self) -> Result<Ensemble, Error> {
         let Self { topology, sources, texts } = self;
         let mut contexts = Vec::new();
-        for (i, Source { model, adapters, params }) in sources.iter().enumerate() {
+        for (i, Source { model, adapters, params, server }) in sources.iter().enumerate() {
             let own: Vec<_> = topology.lanes.iter().filter(|lane| lane.context == i).collect();
             let role = own.first().map_or(Role::Base, |lane| lane.role);
             let sequences = texts.sequences(own.len());
-            contexts.push(Context::with(model.clone(), adapters, params, sequences).map_err(in_lane(role))?);
+            contexts.push(match server {
+                None => {
+                    let context = context::Context::with(model.clone(), adapters, params, sequences);
+                    Context::Local(context.map_err(in_lane(role))?)
+                }
+                Some(server) => {
+                    let context = remote::Context::new(server.clone(), params.n_ctx, sequences.n);
+                    Context::Remote(Remote::new(context, model.clone(), params.n_batch))
+                }
+            });
         }
         let n_texts = texts.n.max(1);
         // The first one is given out first.
@@ -127,9 +148,8 @@ impl Loaded {
 type Load<'a> = &'a mut dyn FnMut(Role, &ModelSource) -> Result<Source, Error>;
 
 /// The base's lane and those of the pairs.
-fn with_base(base: &ModelSource, plan: &Plan, facts: &Facts, load: Load<'_>) -> Result<Lanes, Error> {
+fn with_base(base: &Source, plan: &Plan, facts: &Facts, load: Load<'_>) -> Result<Lanes, Error> {
     let view = |role| facts.view(role).cloned().unwrap_or_default();
-    let base = load(Role::Base, base)?;
     let mut lanes = Lanes::default();
     // The same model under the same prompt has the same logits.
     let mut add = |wanted: Wanted| {
@@ -177,8 +197,8 @@ fn arranged(wanted: Vec<Wanted>, topology: Topology, texts: Texts) -> Loaded {
             sources.push(source.clone());
         }
     }
-    // Those on devices compute while the CPU does, so they come first.
-    sources.sort_by_key(|source| !source.model.uses_devices());
+    // Servers and devices compute while the CPU does, so they come first.
+    sources.sort_by_key(|source| (source.server.is_none(), !source.model.uses_devices()));
     let mut lanes: Vec<Lane> = Vec::new();
     for Wanted { source, role, view, ids } in wanted {
         let context = sources.iter().position(|known| *known == source).unwrap_or(0);

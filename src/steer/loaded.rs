@@ -9,6 +9,7 @@ use super::sequence::Sampled;
 use super::topology::Topology;
 use super::{Lane, Role};
 use crate::llama::model::Model;
+use crate::remote::Server;
 
 /// A plan's models and the lanes that they make up: enough to say what each lane is given of a conversation.
 /// [`Self::open`] opens the contexts. A clone shares the models.
@@ -40,6 +41,13 @@ impl Loaded {
     #[must_use]
     pub fn model(&self, lane: usize) -> &Arc<Model> {
         &self.sources[self.topology.lanes[lane].context].model
+    }
+
+    /// The server that holds the base, where one does.
+    #[must_use]
+    pub fn server(&self) -> Option<&Arc<Server>> {
+        let base = self.lane(Role::Base)?;
+        self.sources[self.topology.lanes[base].context].server.as_ref()
     }
 
     /// The models, each once, in no particular order.

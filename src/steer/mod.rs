@@ -13,6 +13,8 @@
 //! All lanes hold the same generated tokens; their prompts may differ, and so does how much each lane holds. A plugin's
 //! ensemble has no base: its host owns that.
 
+mod context;
+mod draw;
 mod ensemble;
 pub mod error;
 pub mod facts;
@@ -41,7 +43,7 @@ pub use models::Models;
 pub use plan::{Base, HostVocabulary, ModelSource, PairPlan, Plan, SidePlan, Texts};
 pub use role::Role;
 pub use rows::Rows;
-pub use sequence::{Prompts, Sampled, Sequence};
+pub use sequence::{Prompts, Sampled, Sequence, ServerDraw};
 pub use step::Work;
 pub use topology::{Lane, Side, Topology};
 pub use weights::{Weights, WeightsRequest};

@@ -7,16 +7,20 @@ use super::Role;
 use super::error::{Error, in_lane};
 use super::facts::same_file;
 use super::plan::ModelSource;
+use crate::llama::Token;
 use crate::llama::adapter::{Adapter, Scaled};
 use crate::llama::backend::Backend;
 use crate::llama::context::ContextParams;
 use crate::llama::model::{Model, ModelParams};
+use crate::remote::{self, Server, Words};
+use crate::vocab::Vocabulary;
 
 /// Models by file, so that each file is loaded once however many roles it plays; adapters with the model they are for.
 #[derive(Debug, Default)]
 pub struct Models {
     models: Vec<(PathBuf, ModelParams, Arc<Model>)>,
     adapters: Vec<(PathBuf, Arc<Model>, Arc<Adapter>)>,
+    servers: Vec<(remote::Source, Arc<Server>)>,
 }
 
 impl Models {
@@ -67,7 +71,22 @@ impl Models {
     ) -> Result<Source, Error> {
         let model = self.get(backend, role, source, progress)?;
         let adapters = self.adapters(&model, source).map_err(in_lane(role))?;
-        Ok(Source { model, adapters, params: source.context.clone() })
+        Ok(Source { model, adapters, params: source.context.clone(), server: None })
+    }
+
+    /// A server, asked who it is unless it has been. `speller` is a model with its tokenizer, whose file has `vocabulary`.
+    pub(super) fn server(
+        &mut self,
+        source: &remote::Source,
+        speller: &Model,
+        vocabulary: &Vocabulary,
+    ) -> Result<Arc<Server>, remote::Error> {
+        if let Some((_, server)) = self.servers.iter().find(|(known, _)| known == source) {
+            return Ok(server.clone());
+        }
+        let server = Arc::new(Server::connect(source, words(speller), vocabulary)?);
+        self.servers.push((source.clone(), server.clone()));
+        Ok(server)
     }
 
     /// How many models are loaded.
@@ -77,18 +96,37 @@ impl Models {
     }
 }
 
+/// What a model's tokens stand for.
+fn words(model: &Model) -> Words {
+    let all = 0..Token::try_from(model.n_vocab()).unwrap_or(Token::MAX);
+    let token = |token: Token| {
+        let mut piece = Vec::new();
+        // What cannot be spelled has no bytes, and is never asked for.
+        let _ = model.append_piece(token, &mut piece);
+        let is_special = piece.is_empty();
+        if is_special {
+            let _ = model.append_named(token, &mut piece);
+        }
+        (piece.into(), is_special)
+    };
+    Words::new(all.clone().map(token), all.filter(|&token| model.is_eog(token)).collect())
+}
+
 /// What computes the logits of a lane.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub model: Arc<Model>,
     pub adapters: Vec<Scaled>,
     pub params: ContextParams,
+    /// What computes in the model's place, which spells for it.
+    pub server: Option<Arc<Server>>,
 }
 
 impl PartialEq for Source {
     fn eq(&self, other: &Self) -> bool {
         let same = |((a, x), (b, y)): (&Scaled, &Scaled)| Arc::ptr_eq(a, b) && x == y;
         Arc::ptr_eq(&self.model, &other.model)
+            && self.server.as_ref().map(Arc::as_ptr) == other.server.as_ref().map(Arc::as_ptr)
             && self.params == other.params
             && self.adapters.len() == other.adapters.len()
             && self.adapters.iter().zip(&other.adapters).all(same)

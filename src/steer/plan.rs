@@ -9,6 +9,7 @@ use crate::llama::context::{ContextParams, Sequences};
 use crate::llama::model::ModelParams;
 use crate::recipe::model_spec::Lora;
 use crate::recipe::{Schedule, View};
+use crate::remote;
 
 /// Which files play which roles, and how each is run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub struct Plan {
 pub enum Base {
     /// A lane of the ensemble.
     Model(ModelSource),
+    /// A server that has the model, and shows what it thinks. The first small model's file has its tokenizer.
+    Remote(remote::Source),
     /// A host that has the model: the ensemble is the pairs alone, and every lane is fed tokens.
     Host(HostVocabulary),
 }
@@ -164,7 +167,7 @@ impl Base {
     pub fn source(&self) -> Option<&ModelSource> {
         match self {
             Self::Model(source) => Some(source),
-            Self::Host(_) => None,
+            Self::Remote(_) | Self::Host(_) => None,
         }
     }
 }
@@ -179,7 +182,7 @@ impl Plan {
         Self::of(base.into(), Vec::new())
     }
 
-    fn of(base: Base, pairs: Vec<PairPlan>) -> Self {
+    pub(super) fn of(base: Base, pairs: Vec<PairPlan>) -> Self {
         Self { base, view: View::default(), base_weight: None, pairs, allow_drift: false, texts: Texts::ONE }
     }
 

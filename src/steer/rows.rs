@@ -10,6 +10,7 @@ use crate::arithmetic::offset::{Term, add_dense, first_non_finite_logit};
 use crate::arithmetic::plausibility;
 use crate::arithmetic::row::Row;
 use crate::llama::{self, stage};
+use crate::remote;
 
 /// One position's rows of every lane, copied out of the contexts.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +29,18 @@ impl Ensemble {
         let at = at.ok_or_else(|| in_lane(llama::Error::Row { row: position, n_rows: 0 }))?;
         match at.checked_sub(track.n_kept) {
             None => Ok(&track.kept[at * context.n_vocab()..][..context.n_vocab()]),
-            Some(at) => context.row(track.seq, at).map_err(in_lane),
+            Some(at) => context.row(track.seq, at).map_err(|failure| failure.of(self.lanes()[lane].role)),
         }
+    }
+
+    /// What the server that holds the base told of a position, where one is sampled from.
+    pub fn told(&self, sequence: &Sequence, position: usize) -> Result<Option<&remote::Row>, Error> {
+        let lane = sequence.sampled();
+        let Some(context) = self.context(lane).remote() else { return Ok(None) };
+        let track = &sequence.tracks[lane];
+        let at = (track.n_prompt + position).checked_sub(track.first_row + 1).unwrap_or(usize::MAX);
+        let role = self.lanes()[lane].role;
+        context.row(track.seq, at).map(Some).map_err(|source| Error::Remote { role, source: Box::new(source) })
     }
 
     /// The same by the base's ids.

@@ -4,12 +4,14 @@
 //! token, catching up with drafts and scoring are one thing then: a step that brings `n_held` nearer to what is wanted.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::weights::Weights;
 use super::{Role, Topology};
 use crate::llama::Token;
+use crate::sampling::Sampling;
 
 /// What a text is sampled from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +94,16 @@ pub struct Sequence {
     pub(super) weights: Weights,
     /// Tokens behind the prompts.
     pub(super) n_generated: usize,
+    /// How a server draws, where it is one that does.
+    pub(super) draw: Option<Arc<ServerDraw>>,
+}
+
+/// What a server draws a token from, beside the offset that it is sent.
+#[derive(Debug)]
+pub struct ServerDraw {
+    pub sampling: Sampling,
+    /// Tokens that must not be chosen; sorted.
+    pub never: Vec<Token>,
 }
 
 /// A text on one lane, by the lane's own ids.
@@ -140,7 +152,7 @@ impl Track {
 
 impl Sequence {
     pub(super) fn new(text: usize, tracks: Vec<Track>) -> Self {
-        Self { text, tracks, alone: None, weights: Weights::default(), n_generated: 0 }
+        Self { text, tracks, alone: None, weights: Weights::default(), n_generated: 0, draw: None }
     }
 
     /// The lanes in use.
@@ -169,6 +181,11 @@ impl Sequence {
     /// The weights of the sum; they may change between steps.
     pub fn weights_mut(&mut self) -> &mut Weights {
         &mut self.weights
+    }
+
+    /// Says how a server that draws the tokens is to do so.
+    pub fn draw_with(&mut self, draw: Arc<ServerDraw>) {
+        self.draw = Some(draw);
     }
 
     /// Tokens behind the prompts, decoded or not.

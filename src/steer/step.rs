@@ -8,10 +8,11 @@
 //! outputs. A batch that fails is decoded again in halves, until the work that fails is alone: the others do not notice,
 //! and that one holds what it held before, or nothing where its model cannot take a part back.
 
-use super::error::{Error, in_lane};
+use super::context::{Context, Failure, Remote};
+use super::error::Error;
 use super::sequence::{Sequence, Track};
 use super::{Ensemble, Lane};
-use crate::llama::context::{Context, Outputs, Part};
+use crate::llama::context::{self, Outputs, Part};
 
 /// What one sequence is to decode in a step.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Ensemble {
             if results[item.work].is_ok()
                 && let Err(error) = self.contexts[item.context].check(&work.part(item))
             {
-                results[item.work] = Err(in_lane(lanes[item.lane].role)(error));
+                results[item.work] = Err(error.of(lanes[item.lane].role));
             }
         }
         items.retain(|item| results[item.work].is_ok());
@@ -78,24 +79,46 @@ impl Ensemble {
         items.sort_by_key(|item| (item.context, works[item.work].sequence.tracks[item.lane].seq));
         let in_context: Vec<&[Item]> = items.chunk_by(|a, b| a.context == b.context).collect();
 
-        let submitted: Vec<bool> =
-            in_context.iter().map(|items| submit(&mut self.contexts[items[0].context], items, works).is_ok()).collect();
-        let mut done = Vec::with_capacity(items.len());
-        for (items, submitted) in in_context.iter().zip(submitted) {
-            let context = &mut self.contexts[items[0].context];
-            if submitted {
-                context.wait();
-                for item in *items {
-                    advance(context, item, works, works[item.work].ahead.is_some());
-                    done.push(*item);
+        let mut failed = |item: &Item, failure: Failure| results[item.work] = Err(failure.of(lanes[item.lane].role));
+        let mut submitted = Vec::with_capacity(in_context.len());
+        for items in &in_context {
+            submitted.push(match &mut self.contexts[items[0].context] {
+                Context::Local(context) => submit(context, items, works).is_ok(),
+                Context::Remote(remote) => {
+                    send(remote, items, works, &mut failed);
+                    true
                 }
-            } else {
-                let failed = |item: &Item, error| in_lane(lanes[item.lane].role)(error);
-                halve(context, items, works, &mut done, &mut |item, error| {
-                    results[item.work] = Err(failed(item, error));
-                });
+            });
+        }
+        let mut done = Vec::with_capacity(items.len());
+        // A server computes while the others do, so it is waited for last.
+        let is_remote = |(items, _): &(&&[Item], bool)| self.contexts[items[0].context].remote().is_some();
+        let (servers, own): (Vec<_>, Vec<_>) = in_context.iter().zip(submitted).partition(is_remote);
+        for (items, submitted) in own.into_iter().chain(servers) {
+            match &mut self.contexts[items[0].context] {
+                Context::Local(context) if submitted => {
+                    context.wait();
+                    for item in *items {
+                        let keeps_rows = works[item.work].ahead.is_some();
+                        advance(item, works, keeps_rows.then_some(&*context));
+                        done.push(*item);
+                    }
+                }
+                Context::Local(context) => halve(context, items, works, &mut done, &mut failed),
+                Context::Remote(remote) => {
+                    for item in *items {
+                        match remote.collect(&works[item.work].part(item)) {
+                            Ok(()) => {
+                                advance(item, works, None);
+                                done.push(*item);
+                            }
+                            Err(error) => failed(item, error.into()),
+                        }
+                    }
+                }
             }
         }
+        self.draw_all(&items, works, &mut results);
         for item in done.iter().filter(|item| results[item.work].is_err()) {
             let n_held = works[item.work].sequence.tracks[item.lane].n_held - item.n;
             self.roll_back(works[item.work].sequence, item.lane, n_held);
@@ -110,6 +133,29 @@ impl Ensemble {
 }
 
 impl Ensemble {
+    /// Lets a server draw the tokens of the works that want rows, once the other lanes' are there.
+    fn draw_all(&mut self, items: &[Item], works: &mut [Work<'_>], results: &mut [Result<(), Error>]) {
+        let base = |item: &&Item| item.lane == works[item.work].sequence.sampled() && item.outputs != Outputs::None;
+        let drawn: Vec<usize> = items
+            .iter()
+            .filter(base)
+            .map(|item| item.work)
+            .filter(|&work| results[work].is_ok() && self.is_drawn(works[work].sequence))
+            .collect();
+        for &work in &drawn {
+            if let Err(error) = self.send_offset(works[work].sequence) {
+                results[work] = Err(error);
+            }
+        }
+        for &work in &drawn {
+            if results[work].is_ok()
+                && let Err(error) = self.collect_drawn(works[work].sequence)
+            {
+                results[work] = Err(error);
+            }
+        }
+    }
+
     /// Reads what a sequence wants to its end, a batch at a time, by itself: a row behind the last token of each lane.
     /// `goes_on` is asked before each batch; whether all was read.
     pub fn read(&mut self, sequence: &mut Sequence, mut goes_on: impl FnMut() -> bool) -> Result<bool, Error> {
@@ -125,12 +171,21 @@ impl Ensemble {
     }
 }
 
-fn submit(context: &mut Context, items: &[Item], works: &[Work<'_>]) -> Result<(), crate::llama::Error> {
+fn submit(context: &mut context::Context, items: &[Item], works: &[Work<'_>]) -> Result<(), crate::llama::Error> {
     context.submit(items.iter().map(|item| works[item.work].part(item)))
 }
 
-/// Takes in what a lane has decoded. Rows that a later decode of the context would take away are copied.
-fn advance(context: &Context, item: &Item, works: &mut [Work<'_>], keeps_rows: bool) {
+/// Sends every text's request, and tells of those that cannot be.
+fn send(remote: &mut Remote, items: &[Item], works: &[Work<'_>], failed: &mut dyn FnMut(&Item, Failure)) {
+    for item in items {
+        if let Err(error) = remote.submit(&works[item.work].part(item)) {
+            failed(item, error.into());
+        }
+    }
+}
+
+/// Takes in what a lane has decoded. Rows that a later decode of a context would take away are copied from it.
+fn advance(item: &Item, works: &mut [Work<'_>], keep_from: Option<&context::Context>) {
     let (n_rows, first) = works[item.work].part(item).rows();
     let track = &mut works[item.work].sequence.tracks[item.lane];
     let first_row = track.n_held + first;
@@ -139,7 +194,7 @@ fn advance(context: &Context, item: &Item, works: &mut [Work<'_>], keeps_rows: b
         track.forget_rows();
         track.first_row = first_row;
     }
-    if keeps_rows {
+    if let Some(context) = keep_from {
         for i in 0..n_rows {
             // Those of the last decode are there.
             if let Ok(row) = context.row(track.seq, i) {
@@ -153,11 +208,11 @@ fn advance(context: &Context, item: &Item, works: &mut [Work<'_>], keeps_rows: b
 /// Decodes in smaller and smaller batches what could not be decoded in one, and tells which items fail by themselves. A
 /// lane that had to forget, since its model cannot take a part back, does not move on: it lacks its whole text from then on.
 fn halve(
-    context: &mut Context,
+    context: &mut context::Context,
     items: &[Item],
     works: &mut [Work<'_>],
     done: &mut Vec<Item>,
-    failed: &mut dyn FnMut(&Item, crate::llama::Error),
+    failed: &mut dyn FnMut(&Item, Failure),
 ) {
     let items: Vec<Item> = items.iter().copied().filter(|item| holds_all(context, item, works)).collect();
     if items.is_empty() {
@@ -167,13 +222,13 @@ fn halve(
         Ok(()) => {
             context.wait();
             for item in items {
-                advance(context, &item, works, true);
+                advance(&item, works, Some(context));
                 done.push(item);
             }
         }
         Err(error) if items.len() == 1 => {
             holds_all(context, &items[0], works);
-            failed(&items[0], error);
+            failed(&items[0], error.into());
         }
         Err(_) => {
             let (front, back) = items.split_at(items.len() / 2);
@@ -184,7 +239,7 @@ fn halve(
 }
 
 /// Whether a lane still holds what it held before the step; it is told what is left.
-fn holds_all(context: &Context, item: &Item, works: &mut [Work<'_>]) -> bool {
+fn holds_all(context: &context::Context, item: &Item, works: &mut [Work<'_>]) -> bool {
     let track = &mut works[item.work].sequence.tracks[item.lane];
     let n_past = context.n_past(track.seq);
     let holds = n_past >= track.n_held;

@@ -138,6 +138,12 @@ impl Weights {
         !self.pairs.is_empty() && ends.all(|position| (self.base_at(position) + sides(position)).abs() < 1e-6)
     }
 
+    /// Whether the base has a weight of its own.
+    #[must_use]
+    pub fn has_base(&self) -> bool {
+        self.base.is_some()
+    }
+
     /// The base's weight at a position of the answer.
     #[must_use]
     pub fn base_at(&self, position: usize) -> f32 {

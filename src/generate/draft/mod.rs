@@ -77,6 +77,11 @@ impl Draft {
     /// The same for these models.
     #[must_use]
     pub fn n_step_of(&self, ensemble: &Ensemble) -> usize {
+        if let Some(server) = ensemble.server() {
+            // What the base writes on by itself saves the requests that drafts would.
+            let is_asked = matches!(self.length, Length::Fixed(_)) && !server.draws();
+            return if is_asked { self.n_step().min(ensemble.n_rows_max()) } else { 1 };
+        }
         let n_max = match (ensemble.can_roll_back(), ensemble.use_devices()) {
             (false, _) => 1,
             (true, true) => MAX_STEP_ON_DEVICES,
@@ -89,6 +94,10 @@ impl Draft {
     #[must_use]
     pub fn note(&self, ensemble: &Ensemble) -> Option<String> {
         let (asked, n_step) = (self.n_step(), self.n_step_of(ensemble));
+        if let Some(server) = ensemble.server() {
+            let is_typed = matches!(self.length, Length::Fixed(_)) && asked > 1 && server.draws();
+            return is_typed.then(|| "nothing is drafted: the server draws one token at a time (--base-exact)".to_owned());
+        }
         if asked > 1 && !ensemble.can_roll_back() {
             return Some("a model with a recurrent state cannot take tokens back, so nothing is drafted".to_owned());
         }
@@ -113,7 +122,7 @@ impl Draft {
         if sampled != Sampled::Steered || ensemble.lanes().len() < 2 {
             return None;
         }
-        let base = Some(0);
+        let base = Some(0).filter(|_| ensemble.server().is_none());
         self.drafters.iter().find_map(|drafter| match drafter {
             Drafter::Lookup => None,
             Drafter::Expert => ensemble.expert().or(base),

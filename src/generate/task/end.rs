@@ -1,6 +1,7 @@
 //! How a generation ends: why with a token, and what it tells then.
 
 use super::super::event::{Done, Event, Failed, Failure, Finish, Kind, StopReason};
+use super::super::served::Served;
 use super::Task;
 use crate::llama::Token;
 use crate::steer::Ensemble;
@@ -61,7 +62,16 @@ impl Task {
             prompt_seconds: 0.0,
             seconds: 0.0,
             timings,
+            served: self.served(ensemble),
         }));
+    }
+
+    /// What was asked of the base's server, and what it did not show.
+    fn served(&self, ensemble: &Ensemble) -> Option<Served> {
+        let requests = ensemble.remote_stats(self.sequence.as_ref()?)?;
+        let server = ensemble.server()?;
+        let error = 2.0 * server.spec().offset_threshold.unwrap_or(0.0);
+        Some(Served { requests, draws: server.draws(), error, ..self.served })
     }
 
     /// Ends it since other texts have taken the room for its next token.

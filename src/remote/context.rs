@@ -1,0 +1,342 @@
+//! Texts on a server: what each holds, what is asked behind it, and the rows that came of that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use super::position::Position;
+use super::row::Row;
+use super::server::{Question, Told};
+use super::workers::Workers;
+use super::{Error, Server, Stats, Token};
+use crate::sampling::Sampling;
+
+/// Rows that a step puts out at most: each is a request, but on servers that score, and takes `4 · n_vocab` bytes.
+const MAX_ROWS: usize = 64;
+
+/// Texts on a server. Nothing is kept there: every request brings its whole text, of which the server may remember a part.
+#[derive(Debug)]
+pub struct Context {
+    server: Arc<Server>,
+    workers: Workers,
+    n_ctx: usize,
+    sequences: Vec<Sequence>,
+    busy: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Sequence {
+    tokens: Vec<Token>,
+    ahead: Ahead,
+    rows: Vec<Row>,
+    asked: Option<Asked>,
+    stats: Stats,
+}
+
+/// What the server told of positions that nobody has asked for yet.
+#[derive(Debug, Clone, Default)]
+struct Ahead {
+    /// The first position stands behind so many tokens of the text; each next one behind one more of `written`.
+    at: usize,
+    written: Vec<Token>,
+    positions: Vec<Position>,
+}
+
+impl Ahead {
+    /// The position behind a text whose first tokens are those that it was told for.
+    fn behind(&self, text: &[Token]) -> Option<&Position> {
+        let place = text.len().checked_sub(self.at)?;
+        let is_so = self.written.get(..place)? == &text[self.at..];
+        self.positions.get(place).filter(|_| is_so)
+    }
+}
+
+/// What is under way for a text.
+#[derive(Debug)]
+struct Asked {
+    /// Tokens before the submit.
+    n_past: usize,
+    began: Instant,
+    answers: Vec<Wanted>,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    /// It was told already.
+    Known(Position),
+    /// The positions behind the text's first `at` tokens and on, so many of them.
+    Answer { at: usize, n: usize, answer: Receiver<(Result<Told, Error>, Duration)> },
+    /// The server is to draw a token, once it can be told the offset.
+    Open,
+}
+
+impl Context {
+    /// Room for so many texts, each of `n_ctx` tokens, or of as many as the server takes where that is fewer.
+    #[must_use]
+    pub fn new(server: Arc<Server>, n_ctx: usize, n_texts: usize) -> Self {
+        let n_ctx = server.offer().n_ctx.map_or(n_ctx, |most| most.min(n_ctx));
+        let sequences = (0..n_texts).map(|_| Sequence::default()).collect();
+        Self { server, workers: Workers::new(), n_ctx, sequences, busy: Duration::ZERO }
+    }
+
+    #[must_use]
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    #[must_use]
+    pub fn n_ctx(&self) -> usize {
+        self.n_ctx
+    }
+
+    #[must_use]
+    pub fn n_texts(&self) -> usize {
+        self.sequences.len()
+    }
+
+    #[must_use]
+    pub fn n_vocab(&self) -> usize {
+        self.server.n_vocab()
+    }
+
+    #[must_use]
+    pub fn n_rows_max(&self) -> usize {
+        if self.server.draws() { self.sequences.len() } else { MAX_ROWS.max(self.sequences.len()) }
+    }
+
+    /// Tokens of a text.
+    #[must_use]
+    pub fn n_past(&self, seq: usize) -> usize {
+        self.sequences[seq].tokens.len()
+    }
+
+    #[must_use]
+    pub fn stats(&self, seq: usize) -> &Stats {
+        &self.sequences[seq].stats
+    }
+
+    pub fn reset_stats(&mut self, seq: usize) {
+        self.sequences[seq].stats = Stats::default();
+    }
+
+    /// How long answers were waited for, all texts together.
+    #[must_use]
+    pub fn busy(&self) -> Duration {
+        self.busy
+    }
+
+    /// Refuses what a text has no room for.
+    pub fn check(&self, seq: usize, n_new: usize, n_rows: usize) -> Result<(), Error> {
+        let n_tokens = self.n_past(seq) + n_new;
+        if n_tokens > self.n_ctx {
+            return Err(Error::Full { n_ctx: self.n_ctx, n_tokens });
+        }
+        if self.server.draws() && n_rows > 1 {
+            return Err(Error::NotExact { what: "several positions at once (drafts, scores): a server that samples tells one token".to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Puts tokens behind a text, and asks for a row behind each of them from the one at `first` on, if there is to be any.
+    /// [`Self::collect`] waits for them.
+    pub fn submit(&mut self, seq: usize, tokens: &[Token], n_rows: usize, first: usize) -> Result<(), Error> {
+        self.check(seq, tokens.len(), n_rows)?;
+        let n_under_way = self.n_under_way();
+        let Sequence { tokens: text, ahead, rows, asked, stats } = &mut self.sequences[seq];
+        rows.clear();
+        let n_past = text.len();
+        text.extend_from_slice(tokens);
+        let places = (0..n_rows).map(|i| n_past + first + i + 1);
+        let mut answers = Vec::new();
+        let mut questions = Vec::new();
+        if self.server.draws() {
+            answers.extend(places.map(|_| Wanted::Open));
+        } else {
+            let mut missing = Vec::new();
+            for at in places {
+                match ahead.behind(&text[..at]) {
+                    Some(position) => {
+                        stats.n_ahead += 1;
+                        answers.push(Wanted::Known(position.clone()));
+                    }
+                    None => missing.push(at),
+                }
+            }
+            match missing.as_slice() {
+                [at, .., _] if self.server.scores() => {
+                    questions.push((*at, missing.len(), Question::Score { prompt: text.clone(), first: *at }));
+                }
+                missing => questions.extend(missing.iter().map(|&at| {
+                    let n_tokens = if at == text.len() { self.server.n_ahead() } else { 1 };
+                    // The server would cut a text that it has no room for.
+                    let n_left = u32::try_from(self.n_ctx - at).unwrap_or(u32::MAX).max(1);
+                    (at, 1, Question::Look { prompt: text[..at].to_vec(), n_tokens: n_tokens.min(n_left) })
+                })),
+            }
+        }
+        for (i, (at, n, question)) in questions.into_iter().enumerate() {
+            let answer = ask(&mut self.workers, n_under_way + i, &self.server, question);
+            answers.push(Wanted::Answer { at, n, answer });
+        }
+        *asked = Some(Asked { n_past, began: Instant::now(), answers });
+        Ok(())
+    }
+
+    /// Requests whose answers nobody has waited for yet.
+    fn n_under_way(&self) -> usize {
+        let asked = self.sequences.iter().filter_map(|sequence| sequence.asked.as_ref());
+        asked.flat_map(|asked| &asked.answers).filter(|wanted| matches!(wanted, Wanted::Answer { .. })).count()
+    }
+
+    /// Waits for what a text was submitted for. On an error the text is what it was before.
+    pub fn collect(&mut self, seq: usize) -> Result<(), Error> {
+        let Some(Asked { n_past, began, answers }) = self.sequences[seq].asked.take() else { return Ok(()) };
+        let done = self.take_in(seq, answers);
+        let sequence = &mut self.sequences[seq];
+        if done.is_err() {
+            sequence.tokens.truncate(n_past);
+            sequence.rows.clear();
+        }
+        self.busy += began.elapsed();
+        done
+    }
+
+    fn take_in(&mut self, seq: usize, answers: Vec<Wanted>) -> Result<(), Error> {
+        let n_vocab = self.n_vocab();
+        let Sequence { tokens, ahead, rows, stats, .. } = &mut self.sequences[seq];
+        let take = |position: &Position, rows: &mut Vec<Row>, stats: &mut Stats| {
+            let row = Row::of(position, n_vocab);
+            stats.n_rows += 1;
+            stats.n_dropped += position.n_dropped;
+            stats.rest += row.rest();
+            stats.rest_most = stats.rest_most.max(row.rest());
+            rows.push(row);
+        };
+        for wanted in answers {
+            let (at, n, answer) = match wanted {
+                Wanted::Known(position) => {
+                    take(&position, rows, stats);
+                    continue;
+                }
+                Wanted::Open => continue,
+                Wanted::Answer { at, n, answer } => (at, n, answer),
+            };
+            let waits = Instant::now();
+            let (told, under_way) = answer.recv().map_err(|_| lost())?;
+            (stats.waited, stats.under_way) = (stats.waited + waits.elapsed(), stats.under_way + under_way);
+            let told = told?;
+            stats.n_requests += told.n_requests as usize;
+            stats.n_retries += told.n_retries as usize;
+            if told.positions.len() < n {
+                return Err(Error::Garbage {
+                    url: self.server.offer().url.clone(),
+                    what: format!("{} positions of {n} that were asked for", told.positions.len()),
+                });
+            }
+            told.positions[..n].iter().for_each(|position| take(position, rows, stats));
+            let last = at + n - 1;
+            if last == tokens.len() {
+                // The last of them begins what the base writes on.
+                *ahead = Ahead { at: last, written: told.written, positions: told.positions[n - 1..].to_vec() };
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the server draw a token behind a text, from its own logits and these biases, `None` for a token that must not be
+    /// chosen. [`Self::collect_drawn`] waits for it.
+    pub fn draw(&mut self, seq: usize, biases: Vec<(Token, Option<f32>)>, sampling: &Sampling, seed: u32) {
+        let n_under_way = self.n_under_way();
+        let prompt = self.sequences[seq].tokens.clone();
+        let at = prompt.len();
+        let question = Question::Draw { prompt, biases, sampling: Box::new(sampling.clone()), seed };
+        let answer = ask(&mut self.workers, n_under_way, &self.server, question);
+        let answers = vec![Wanted::Answer { at, n: 1, answer }];
+        self.sequences[seq].asked = Some(Asked { n_past: at, began: Instant::now(), answers });
+    }
+
+    /// Waits for the token that a text's server draws: the row's only id that may be chosen.
+    pub fn collect_drawn(&mut self, seq: usize) -> Result<(), Error> {
+        let n_vocab = self.n_vocab();
+        let sequence = &mut self.sequences[seq];
+        let Some(Asked { began, answers, .. }) = sequence.asked.take() else { return Ok(()) };
+        for wanted in answers {
+            let Wanted::Answer { answer, .. } = wanted else { continue };
+            let waits = Instant::now();
+            let (told, under_way) = answer.recv().map_err(|_| lost())?;
+            let stats = &mut sequence.stats;
+            (stats.waited, stats.under_way) = (stats.waited + waits.elapsed(), stats.under_way + under_way);
+            let Told { positions, written, n_requests, n_retries } = told?;
+            stats.n_requests += n_requests as usize;
+            stats.n_retries += n_retries as usize;
+            stats.n_rows += 1;
+            let Some(&token) = written.first() else { return Err(lost()) };
+            let position = positions.into_iter().next().unwrap_or_else(|| Position::certain(token));
+            sequence.rows = vec![Row::of(&position, n_vocab).chosen(token)];
+        }
+        self.busy += began.elapsed();
+        Ok(())
+    }
+
+    /// Row `i` of those that a text was submitted for.
+    pub fn row(&self, seq: usize, i: usize) -> Result<&Row, Error> {
+        let rows = &self.sequences[seq].rows;
+        rows.get(i).ok_or(Error::Row { row: i, n_rows: rows.len() })
+    }
+
+    /// Forgets what a text has behind its first `n` tokens.
+    pub fn roll_back(&mut self, seq: usize, n: usize) {
+        let Sequence { tokens, ahead, rows, asked, .. } = &mut self.sequences[seq];
+        tokens.truncate(n);
+        rows.clear();
+        *asked = None;
+        if n < ahead.at {
+            *ahead = Ahead::default();
+        }
+    }
+
+    /// Makes text `to` hold what `from` holds.
+    pub fn copy(&mut self, from: usize, to: usize) {
+        if from != to {
+            let Sequence { tokens, ahead, .. } = &self.sequences[from];
+            let (tokens, ahead) = (tokens.clone(), ahead.clone());
+            self.sequences[to] = Sequence { tokens, ahead, ..Sequence::default() };
+        }
+    }
+}
+
+fn ask(
+    workers: &mut Workers,
+    n_under_way: usize,
+    server: &Arc<Server>,
+    question: Question,
+) -> Receiver<(Result<Told, Error>, Duration)> {
+    let server = server.clone();
+    workers.start(n_under_way, move || {
+        let began = Instant::now();
+        (server.ask(&question), began.elapsed())
+    })
+}
+
+/// The thread that asked is gone.
+fn lost() -> Error {
+    Error::Garbage { url: "the thread that asks".to_owned(), what: "nothing".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_told_ahead_serves_a_text_that_goes_on_so() {
+        let position = |id| Position { shown: vec![(id, -0.1)], n_dropped: 0 };
+        let ahead = Ahead { at: 2, written: vec![7, 8], positions: vec![position(7), position(8), position(9)] };
+        assert_eq!(ahead.behind(&[1, 2]), Some(&position(7)));
+        assert_eq!(ahead.behind(&[1, 2, 7, 8]), Some(&position(9)));
+        for other in [&[1][..], &[1, 2, 6], &[1, 2, 7, 8, 9], &[1, 2, 8]] {
+            assert_eq!(ahead.behind(other), None, "{other:?}");
+        }
+        assert_eq!(Ahead::default().behind(&[]), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! Requests to a server: JSON out and in, sent again with growing waits while failures pass.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Error, Secret};
+
+/// A whole vocabulary's log-probabilities take some 20 MB of JSON.
+#[cfg(feature = "remote")]
+const MAX_BYTES: u64 = 256 << 20;
+#[cfg(feature = "remote")]
+const CONNECT: Duration = Duration::from_secs(15);
+/// The wait before the third try; the second comes at once, since a server may close a connection that was idle.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const MAX_WAIT: Duration = Duration::from_secs(16);
+/// Of what a server says to explain itself, in characters.
+const MAX_SAID: usize = 300;
+
+/// How long a server is waited for, and how often it is asked again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub timeout: Duration,
+    pub n_retries: u32,
+}
+
+/// Where a server is, and how it is asked.
+#[derive(Debug)]
+pub(super) struct Http {
+    /// Without a slash at its end.
+    root: String,
+    key: Option<Secret>,
+    patience: Patience,
+    #[cfg(feature = "remote")]
+    agent: ureq::Agent,
+}
+
+impl Http {
+    #[cfg_attr(not(feature = "remote"), allow(clippy::unnecessary_wraps))]
+    pub fn new(url: &str, key: Option<Secret>, patience: Patience) -> Result<Self, Error> {
+        // `/v1` is a part of the routes here.
+        let root = url.trim_end_matches('/');
+        let root = root.strip_suffix("/v1").unwrap_or(root).to_owned();
+        if key.is_some() && !is_private(&root) {
+            return Err(Error::PlainKey { url: root });
+        }
+        #[cfg(not(feature = "remote"))]
+        return Err(Error::NotBuilt);
+        #[cfg(feature = "remote")]
+        Ok(Self { agent: agent(patience), root, key, patience })
+    }
+
+    /// The server's address, for people.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Sends a request until `read` makes something of the answer, or failures do not pass; how often it was sent again.
+    /// With all its tries it takes no longer than twice the timeout.
+    pub fn ask<T>(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+        read: impl Fn(&Value) -> Result<T, Error>,
+    ) -> (Result<T, Error>, u32) {
+        let began = Instant::now();
+        let mut n_failed = 0;
+        loop {
+            let error = match self.once(path, body).and_then(|value| read(&value)) {
+                Ok(done) => return (Ok(done), n_failed),
+                Err(error) => error,
+            };
+            let backoff = match n_failed {
+                0 if matches!(error, Error::Cut { .. }) => Duration::ZERO,
+                n => FIRST_WAIT.saturating_mul(1 << n.min(16)).min(MAX_WAIT),
+            };
+            n_failed += 1;
+            let wait = backoff.max(error.retry_after());
+            let is_late = began.elapsed() + wait > self.patience.timeout.saturating_mul(2);
+            if !error.is_passing() || n_failed > self.patience.n_retries || is_late {
+                let error = match n_failed {
+                    1 => error,
+                    n_tries => Error::GaveUp { n_tries, source: Box::new(error) },
+                };
+                return (Err(error), n_failed - 1);
+            }
+            std::thread::sleep(wait);
+        }
+    }
+
+    /// What cannot be read as it should.
+    pub fn garbage(&self, what: impl Into<String>) -> Error {
+        Error::Garbage { url: self.root.clone(), what: what.into() }
+    }
+
+    #[cfg(not(feature = "remote"))]
+    fn once(&self, _path: &str, _body: Option<&Value>) -> Result<Value, Error> {
+        Err(Error::NotBuilt)
+    }
+
+    #[cfg(feature = "remote")]
+    fn once(&self, path: &str, body: Option<&Value>) -> Result<Value, Error> {
+        use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+
+        let url = format!("{}{path}", self.root);
+        let key = self.key.as_ref().map(Secret::bearer);
+        let sent = match body {
+            None => {
+                let request = self.agent.get(&url);
+                key.iter().fold(request, |request, key| request.header(AUTHORIZATION, key)).call()
+            }
+            Some(body) => {
+                let text = serde_json::to_vec(body).unwrap_or_default();
+                let request = self.agent.post(&url).header(CONTENT_TYPE, "application/json");
+                key.iter().fold(request, |request, key| request.header(AUTHORIZATION, key)).send(&text)
+            }
+        };
+        let mut answer = sent.map_err(|error| self.failure(error))?;
+        let status = answer.status().as_u16();
+        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let text = answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec();
+        let text = text.map_err(|error| self.failure(error))?;
+        if status == 200 {
+            return serde_json::from_slice(&text)
+                .map_err(|error| self.garbage(format!("what is no JSON ({error}): {}", self.said(&text))));
+        }
+        let (url, said) = (self.root.clone(), self.said(&text));
+        Err(match status {
+            401 | 403 => Error::Denied { url, status, had_key: self.key.is_some(), said },
+            _ => Error::Status { url, status, said, retry_after: retry_after.map(Duration::from_secs) },
+        })
+    }
+
+    /// The server's own words: the message of its error object, or what it wrote, cut short, and never its key.
+    #[cfg(feature = "remote")]
+    fn said(&self, text: &[u8]) -> String {
+        let object: Option<Value> = serde_json::from_slice(text).ok();
+        let message = object.as_ref().and_then(|object| {
+            let error = object.get("error").unwrap_or(object);
+            error.get("message").or(error.get("detail")).unwrap_or(error).as_str()
+        });
+        let words = message.map_or_else(|| String::from_utf8_lossy(text).into_owned(), str::to_owned);
+        let words = self.key.as_ref().map_or(words.clone(), |key| key.hidden_in(&words));
+        crate::plain::plain(words.trim()).replace('\n', " ").chars().take(MAX_SAID).collect()
+    }
+
+    #[cfg(feature = "remote")]
+    fn failure(&self, error: ureq::Error) -> Error {
+        let (url, what) = (self.root.clone(), error.to_string());
+        match error {
+            ureq::Error::Timeout(_) => Error::TimedOut { url, waited: self.patience.timeout },
+            ureq::Error::Io(source) if source.kind() == std::io::ErrorKind::ConnectionRefused => {
+                Error::Unreachable { url, what: "nobody listens there".to_owned() }
+            }
+            ureq::Error::Io(_) => Error::Cut { url, what },
+            ureq::Error::Protocol(_) => Error::Garbage { url, what: format!("what is not HTTP ({what})") },
+            ureq::Error::BodyExceedsLimit(n) => Error::Garbage { url, what: format!("more than {n} bytes") },
+            _ => Error::Unreachable { url, what },
+        }
+    }
+}
+
+#[cfg(feature = "remote")]
+fn agent(patience: Patience) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .user_agent(concat!("proxytune/", env!("CARGO_PKG_VERSION")))
+        .max_idle_connections_per_host(super::workers::MAX_WORKERS)
+        .timeout_resolve(Some(CONNECT))
+        .timeout_connect(Some(CONNECT.min(patience.timeout)))
+        .timeout_send_body(Some(patience.timeout))
+        .timeout_recv_response(Some(patience.timeout))
+        .timeout_recv_body(Some(patience.timeout));
+    config.build().into()
+}
+
+/// Whether a key may be sent there: encrypted, or no further than a network of one's own.
+fn is_private(root: &str) -> bool {
+    let Some(rest) = root.strip_prefix("http://") else { return true };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    let host = host.unwrap_or_default();
+    let is_own = |address: IpAddr| match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_leaves_ones_own_network_encrypted_alone() {
+        for root in ["https://a.example", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:80/x", "http://10.0.0.1:80"] {
+            assert!(is_private(root), "{root}");
+        }
+        for root in ["http://a.example", "http://8.8.8.8:80", "http://localhost.example"] {
+            assert!(!is_private(root), "{root}");
+        }
+    }
+}
