@@ -41,6 +41,28 @@ pub fn hidden(base: &[f32], composed: &[f32], shown: &[i32], rest: f64, cap: f32
     Hidden { share: unknown / (unknown + known), may_lead: most >= 0.0 }
 }
 
+/// The hidden ids that could have most of the composed distribution, the first of them, if any could have a part of it that
+/// is worth asking for.
+#[must_use]
+pub fn most_wanted(base: &[f32], composed: &[f32], shown: &[i32], bound: Hidden, n: usize) -> Vec<i32> {
+    /// Less than this changes no text that anybody would notice.
+    const WORTH_IT: f64 = 0.01;
+    if n == 0 || !bound.may_lead && bound.share < WORTH_IT {
+        return Vec::new();
+    }
+    let mut is_shown = vec![false; base.len()];
+    shown.iter().filter_map(|&id| usize::try_from(id).ok()).for_each(|id| is_shown[id] = true);
+    let mut ids: Vec<i32> = (0..base.len()).filter(|&id| !is_shown[id]).map(|id| id as i32).collect();
+    let offset = |id: &i32| composed[*id as usize] - base[*id as usize];
+    let n = n.min(ids.len());
+    if n == 0 {
+        return Vec::new();
+    }
+    ids.select_nth_unstable_by(n - 1, |a, b| offset(b).total_cmp(&offset(a)));
+    ids.truncate(n);
+    ids
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -61,6 +83,16 @@ mod tests {
         let mut composed = base;
         composed[3] += 2.0;
         assert!(hidden(&base, &composed, &[0, 1], 0.2, 0.3_f32.ln()).may_lead);
+    }
+
+    #[test]
+    fn those_with_the_largest_offsets_are_asked_for() {
+        let base = [0.5_f32, 0.3, 0.1, 0.1].map(f32::ln);
+        let composed = [base[0], base[1], base[2] - 1.0, base[3] + 2.0];
+        let bound = hidden(&base, &composed, &[0, 1], 0.2, 0.3_f32.ln());
+        assert_eq!(most_wanted(&base, &composed, &[0, 1], bound, 1), [3]);
+        let nothing = Hidden { share: 0.001, may_lead: false };
+        assert_eq!(most_wanted(&base, &composed, &[0, 1], nothing, 1), [0; 0]);
     }
 
     proptest! {

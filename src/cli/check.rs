@@ -16,7 +16,7 @@ use crate::arithmetic::units;
 use crate::inspect::memory::{Device, Need};
 use crate::inspect::model::{File, Model};
 use crate::inspect::probe::Request;
-use crate::inspect::{Finding, Inspection, Level, check};
+use crate::inspect::{Finding, Inspection, Level, check, server};
 use crate::llama::context::{ContextParams, Sequences};
 use crate::plain::plain;
 use crate::steer::Plan;
@@ -42,6 +42,10 @@ pub fn run(args: &args::Check) -> Result<Done> {
         probe::ask(&Request { source, sequences: Sequences::ONE, rpc, deep: args.deep }, models.verbose)
     });
     bar.finish_and_clear();
+    // Of files that cannot run there is nothing to ask a server.
+    if inspection.can_run() {
+        inspection.findings.extend(server(&backend, &plan));
+    }
     inspection.findings.splice(0..0, hashes::findings(&recipe)?);
     inspection.findings.extend(fitted.iter().map(|fitted| Finding {
         level: Level::Note,

@@ -147,9 +147,17 @@ fn contenders(plan: &Plan) -> impl Iterator<Item = (&'static str, Sampled)> {
 /// The size of what runs, and α.
 fn what(engine: &Engine, sampled: Sampled) -> String {
     let ensemble = engine.ensemble();
-    let size = |lane: usize| units::parameters(ensemble.model(lane).n_params());
+    let loaded = ensemble.loaded();
+    let size = |lane: usize| match loaded.size(lane) {
+        Some((n_params, _)) => units::parameters(n_params),
+        None => loaded.name(lane),
+    };
     match sampled {
-        Sampled::Alone(role) => format!("{} parameters", ensemble.lane(role).map(size).unwrap_or_default()),
+        Sampled::Alone(role) => {
+            let lane = ensemble.lane(role);
+            let is_here = lane.is_some_and(|lane| loaded.size(lane).is_some());
+            format!("{}{}", lane.map(size).unwrap_or_default(), if is_here { " parameters" } else { "" })
+        }
         Sampled::Steered => {
             let sizes: Vec<_> = (0..ensemble.lanes().len()).map(size).collect();
             format!("{} parameters, {}", sizes.join(" + "), ensemble.topology().planned())

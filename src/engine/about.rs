@@ -103,14 +103,16 @@ impl AboutRole {
     fn of(loaded: &Loaded, role: Role) -> Option<Self> {
         let lane = loaded.lane(role)?;
         let model: &Model = loaded.model(lane);
+        // A server does not say.
+        let (n_params, n_bytes) = loaded.size(lane).unwrap_or_default();
         Some(Self {
             role,
-            file: model.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            description: model.description(),
+            file: loaded.name(lane),
+            description: loaded.server_of(role).map_or_else(|| model.description(), |server| server.offer().to_string()),
             n_ctx_train: model.n_ctx_train(),
             n_vocab: model.n_vocab(),
-            n_params: model.n_params(),
-            n_bytes: model.n_bytes(),
+            n_params,
+            n_bytes,
             template: loaded.lanes()[lane].view.template.as_ref().map(|template| template.source().to_owned()),
             own_template: model.chat_template(),
         })

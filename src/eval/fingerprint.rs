@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use super::results::{FORMAT, VERSION};
 use super::task::Task;
 use crate::recipe::View;
+use crate::remote::Source;
 use crate::sampling::Sampling;
-use crate::steer::{ModelSource, Plan, Role};
+use crate::steer::{Base, ModelSource, Plan, Role};
 
 /// The first line of the results. Models go by name and size: to hash them would take as long as to load them.
 /// `data`: the text that the items are read from.
@@ -23,7 +24,7 @@ pub fn of(
     sampling: &Sampling,
 ) -> serde_json::Result<Value> {
     let mut models = Map::new();
-    models.insert(Role::Base.to_string(), model(plan.base.source(), &plan.view)?);
+    models.insert(Role::Base.to_string(), base(plan)?);
     for (i, pair) in plan.pairs.iter().enumerate() {
         for (role, side) in [(Role::Expert(i), &pair.expert), (Role::Antiexpert(i), &pair.antiexpert)] {
             if let Some(side) = side {
@@ -43,7 +44,18 @@ pub fn of(
 
 /// A model that was tuned itself, which is a plan's base.
 pub fn of_base(plan: &Plan) -> serde_json::Result<Value> {
-    model(plan.base.source(), &plan.view)
+    base(plan)
+}
+
+fn base(plan: &Plan) -> serde_json::Result<Value> {
+    match &plan.base {
+        // What it shows decides what is chosen; where it is, and how it is let in, does not.
+        Base::Remote(Source { spec, .. }) => Ok(json!({
+            "server": {"url": spec.url, "model": spec.model, "logprobs": serde_json::to_value(spec.logprobs)?, "exact": spec.exact},
+            "view": serde_json::to_value(&plan.view)?,
+        })),
+        _ => model(plan.base.source(), &plan.view),
+    }
 }
 
 /// `None` for the base itself.

@@ -147,7 +147,7 @@ fn step(ensemble: &mut Ensemble, open: &mut [Reading<'_>]) -> Result<(), Error> 
     for Reading { sequence, phase, .. } in open {
         let n = sequence.n_missing().min(n_left);
         let (n_tokens, n_rows, outputs) = match phase {
-            Phase::Answer { .. } => (n.min(n_rows_left), n.min(n_rows_left), Outputs::All),
+            Phase::Answer { .. } => (n.min(n_rows_left), n.min(n_rows_left), Outputs::Scored),
             _ => (n, 1, Outputs::Last),
         };
         if n_tokens > 0 && n_rows <= n_rows_left {

@@ -78,6 +78,9 @@ impl fmt::Display for Served {
             )?;
             write!(f, "; at {} of {} positions one of them could have been the top token", self.n_may_lead, self.n_chosen)?;
         }
+        if self.requests.n_named > 0 {
+            write!(f, "; {} more of its log-probabilities were asked for by name", self.requests.n_named)?;
+        }
         if n_dropped > 0 {
             write!(f, "; {n_dropped} entries stand for no one token and were left out")?;
         }

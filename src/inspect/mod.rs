@@ -23,6 +23,8 @@ pub mod probe;
 #[cfg(feature = "inspect")]
 mod rules;
 #[cfg(feature = "inspect")]
+mod server;
+#[cfg(feature = "inspect")]
 mod weights;
 
 #[cfg(feature = "inspect")]
@@ -31,3 +33,5 @@ pub use check::{Inspection, check};
 pub use finding::{Finding, Level};
 #[cfg(feature = "inspect")]
 pub use rules::{CANCELLED_BASE, CANCELLED_BASE_HINT};
+#[cfg(feature = "inspect")]
+pub use server::server;

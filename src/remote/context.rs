@@ -30,6 +30,8 @@ struct Sequence {
     tokens: Vec<Token>,
     ahead: Ahead,
     rows: Vec<Row>,
+    /// What the last row was made of.
+    last: Position,
     asked: Option<Asked>,
     stats: Stats,
 }
@@ -139,11 +141,11 @@ impl Context {
     }
 
     /// Puts tokens behind a text, and asks for a row behind each of them from the one at `first` on, if there is to be any.
-    /// [`Self::collect`] waits for them.
-    pub fn submit(&mut self, seq: usize, tokens: &[Token], n_rows: usize, first: usize) -> Result<(), Error> {
+    /// [`Self::collect`] waits for them. `is_scored`: the text is given, and its own tokens may be told of beside the others.
+    pub fn submit(&mut self, seq: usize, tokens: &[Token], n_rows: usize, first: usize, is_scored: bool) -> Result<(), Error> {
         self.check(seq, tokens.len(), n_rows)?;
         let n_under_way = self.n_under_way();
-        let Sequence { tokens: text, ahead, rows, asked, stats } = &mut self.sequences[seq];
+        let Sequence { tokens: text, ahead, rows, asked, stats, .. } = &mut self.sequences[seq];
         rows.clear();
         let n_past = text.len();
         text.extend_from_slice(tokens);
@@ -165,7 +167,7 @@ impl Context {
             }
             match missing.as_slice() {
                 [at, .., _] if self.server.scores() => {
-                    questions.push((*at, missing.len(), Question::Score { prompt: text.clone(), first: *at }));
+                    questions.push((*at, missing.len(), Question::Score { prompt: text.clone(), first: *at, keeps_own: is_scored }));
                 }
                 missing => questions.extend(missing.iter().map(|&at| {
                     let n_tokens = if at == text.len() { self.server.n_ahead() } else { 1 };
@@ -204,7 +206,7 @@ impl Context {
 
     fn take_in(&mut self, seq: usize, answers: Vec<Wanted>) -> Result<(), Error> {
         let n_vocab = self.n_vocab();
-        let Sequence { tokens, ahead, rows, stats, .. } = &mut self.sequences[seq];
+        let Sequence { tokens, ahead, rows, stats, last: known, .. } = &mut self.sequences[seq];
         let take = |position: &Position, rows: &mut Vec<Row>, stats: &mut Stats| {
             let row = Row::of(position, n_vocab);
             stats.n_rows += 1;
@@ -213,21 +215,18 @@ impl Context {
             stats.rest_most = stats.rest_most.max(row.rest());
             rows.push(row);
         };
+        let mut newest = None;
         for wanted in answers {
             let (at, n, answer) = match wanted {
                 Wanted::Known(position) => {
                     take(&position, rows, stats);
+                    newest = Some(position);
                     continue;
                 }
                 Wanted::Open => continue,
                 Wanted::Answer { at, n, answer } => (at, n, answer),
             };
-            let waits = Instant::now();
-            let (told, under_way) = answer.recv().map_err(|_| lost())?;
-            (stats.waited, stats.under_way) = (stats.waited + waits.elapsed(), stats.under_way + under_way);
-            let told = told?;
-            stats.n_requests += told.n_requests as usize;
-            stats.n_retries += told.n_retries as usize;
+            let told = receive(&answer, stats)?;
             if told.positions.len() < n {
                 return Err(Error::Garbage {
                     url: self.server.offer().url.clone(),
@@ -235,12 +234,14 @@ impl Context {
                 });
             }
             told.positions[..n].iter().for_each(|position| take(position, rows, stats));
+            newest = told.positions.get(n - 1).cloned();
             let last = at + n - 1;
             if last == tokens.len() {
                 // The last of them begins what the base writes on.
                 *ahead = Ahead { at: last, written: told.written, positions: told.positions[n - 1..].to_vec() };
             }
         }
+        *known = newest.unwrap_or_default();
         Ok(())
     }
 
@@ -263,17 +264,39 @@ impl Context {
         let Some(Asked { began, answers, .. }) = sequence.asked.take() else { return Ok(()) };
         for wanted in answers {
             let Wanted::Answer { answer, .. } = wanted else { continue };
-            let waits = Instant::now();
-            let (told, under_way) = answer.recv().map_err(|_| lost())?;
-            let stats = &mut sequence.stats;
-            (stats.waited, stats.under_way) = (stats.waited + waits.elapsed(), stats.under_way + under_way);
-            let Told { positions, written, n_requests, n_retries } = told?;
-            stats.n_requests += n_requests as usize;
-            stats.n_retries += n_retries as usize;
-            stats.n_rows += 1;
+            let Told { positions, written, .. } = receive(&answer, &mut sequence.stats)?;
+            sequence.stats.n_rows += 1;
             let Some(&token) = written.first() else { return Err(lost()) };
             let position = positions.into_iter().next().unwrap_or_else(|| Position::certain(token));
             sequence.rows = vec![Row::of(&position, n_vocab).chosen(token)];
+        }
+        self.busy += began.elapsed();
+        Ok(())
+    }
+
+    /// Asks for these ids behind a text, whose last row does not show them. [`Self::collect_named`] waits for them.
+    pub fn name(&mut self, seq: usize, ids: Vec<Token>) {
+        let n_under_way = self.n_under_way();
+        let prompt = self.sequences[seq].tokens.clone();
+        let at = prompt.len();
+        let answer = ask(&mut self.workers, n_under_way, &self.server, Question::Name { prompt, ids });
+        let answers = vec![Wanted::Answer { at, n: 1, answer }];
+        self.sequences[seq].asked = Some(Asked { n_past: at, began: Instant::now(), answers });
+    }
+
+    /// Waits for what was asked for by name: the last row knows it from then on.
+    pub fn collect_named(&mut self, seq: usize) -> Result<(), Error> {
+        let n_vocab = self.n_vocab();
+        let sequence = &mut self.sequences[seq];
+        let Some(Asked { began, answers, .. }) = sequence.asked.take() else { return Ok(()) };
+        for wanted in answers {
+            let Wanted::Answer { answer, .. } = wanted else { continue };
+            let told = receive(&answer, &mut sequence.stats)?;
+            if let (Some(position), Some(row)) = (told.positions.first(), sequence.rows.last_mut()) {
+                sequence.last.add_named(position);
+                sequence.stats.n_named += position.shown.len();
+                *row = Row::of(&sequence.last, n_vocab);
+            }
         }
         self.busy += began.elapsed();
         Ok(())
@@ -319,6 +342,17 @@ fn ask(
     })
 }
 
+/// Waits for an answer, and counts it.
+fn receive(answer: &Receiver<(Result<Told, Error>, Duration)>, stats: &mut Stats) -> Result<Told, Error> {
+    let waits = Instant::now();
+    let (told, under_way) = answer.recv().map_err(|_| lost())?;
+    (stats.waited, stats.under_way) = (stats.waited + waits.elapsed(), stats.under_way + under_way);
+    let told = told?;
+    stats.n_requests += told.n_requests as usize;
+    stats.n_retries += told.n_retries as usize;
+    Ok(told)
+}
+
 /// The thread that asked is gone.
 fn lost() -> Error {
     Error::Garbage { url: "the thread that asks".to_owned(), what: "nothing".to_owned() }
@@ -330,7 +364,7 @@ mod tests {
 
     #[test]
     fn what_was_told_ahead_serves_a_text_that_goes_on_so() {
-        let position = |id| Position { shown: vec![(id, -0.1)], n_dropped: 0 };
+        let position = |id| Position { shown: vec![(id, -0.1)], ..Position::default() };
         let ahead = Ahead { at: 2, written: vec![7, 8], positions: vec![position(7), position(8), position(9)] };
         assert_eq!(ahead.behind(&[1, 2]), Some(&position(7)));
         assert_eq!(ahead.behind(&[1, 2, 7, 8]), Some(&position(9)));

@@ -35,7 +35,7 @@ pub use llama_server::not_exact;
 pub use offer::{Offer, Verified};
 pub use row::Row;
 pub use secret::{Secret, VARIABLE};
-pub use server::{Server, Source};
+pub use server::{Server, Source, Trial};
 pub use stats::Stats;
 pub use words::Words;
 

@@ -1,10 +1,13 @@
 //! What a server is and offers, before it is asked for a token.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use super::http::Http;
 use super::words::Words;
 use super::{Error, Token, ids::Ids};
+use crate::plain::plain;
 use crate::recipe::Remote;
 use crate::recipe::remote::Api;
 
@@ -28,6 +31,29 @@ pub struct Offer {
     pub program: Option<String>,
     /// How it was made sure that its ids are the small models'.
     pub tokenizer: Verified,
+}
+
+impl fmt::Display for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, api, program, .. } = self;
+        match program.as_deref().filter(|program| !program.contains("unknown")) {
+            Some(program) => write!(f, "{api} ({}) at {url}", plain(program)),
+            None => write!(f, "{api} at {url}"),
+        }
+    }
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spelled { n_tokens, n_skipped } => write!(
+                f,
+                "the server spells {n_tokens} tokens as the small models do; {n_skipped} are no text by themselves, and were not asked for"
+            ),
+            Self::File => f.write_str("the tokenizer.json that is named has the small models' tokens"),
+            Self::Bytes => f.write_str("text travels, and what comes back is looked up by its bytes"),
+        }
+    }
 }
 
 /// How ids of a server and of the small models are known to be the same.

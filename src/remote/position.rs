@@ -1,5 +1,7 @@
 //! What a server shows of one position: some ids with their log-probabilities, checked before anybody believes them.
 
+use std::collections::BTreeSet;
+
 use super::{Error, Token};
 
 /// Log-probabilities of one position, by the small models' ids.
@@ -7,6 +9,8 @@ use super::{Error, Token};
 pub(super) struct Position {
     /// The ids that are shown, the most probable first.
     pub shown: Vec<(Token, f32)>,
+    /// Others that were asked for by their ids.
+    pub named: Vec<(Token, f32)>,
     /// Entries that stand for no one id here.
     pub n_dropped: usize,
 }
@@ -53,12 +57,28 @@ impl Position {
 
     /// One id that is certain.
     pub fn certain(id: Token) -> Self {
-        Self { shown: vec![(id, 0.0)], n_dropped: 0 }
+        Self { shown: vec![(id, 0.0)], ..Self::default() }
     }
 
-    /// Probability that is shown.
+    /// Every id that is known.
+    pub fn known(&self) -> impl Iterator<Item = (Token, f32)> + '_ {
+        self.shown.iter().chain(&self.named).copied()
+    }
+
+    /// Forgets all but the `n` most probable: some servers tell of the text's own token beside them.
+    pub fn keep(&mut self, n: usize) {
+        self.shown.truncate(n);
+    }
+
+    /// Takes in ids that were asked for and are not shown.
+    pub fn add_named(&mut self, told: &Self) {
+        let known: BTreeSet<Token> = self.known().map(|(id, _)| id).collect();
+        self.named.extend(told.shown.iter().filter(|(id, _)| !known.contains(id)));
+    }
+
+    /// Probability that is known.
     pub fn mass(&self) -> f64 {
-        self.shown.iter().map(|(_, logprob)| f64::from(*logprob).exp()).sum()
+        self.known().map(|(_, logprob)| f64::from(logprob).exp()).sum()
     }
 }
 
@@ -74,7 +94,7 @@ mod tests {
     #[test]
     fn what_is_shown_is_sorted_and_counted() {
         let position = of(&[(Some(3), -2.0), (None, -3.0), (Some(1), -0.5), (Some(12), -4.0)]).expect("a position");
-        assert_eq!(position, Position { shown: vec![(1, -0.5), (3, -2.0)], n_dropped: 2 });
+        assert_eq!(position, Position { shown: vec![(1, -0.5), (3, -2.0)], n_dropped: 2, ..Position::default() });
         let lowest = of(&[(Some(0), 0.0), (Some(1), f64::from(f32::MIN))]).expect("a position");
         assert_eq!(lowest.shown[1], (1, LOWEST));
         assert_eq!(of(&[]).expect("nothing").mass(), 0.0);

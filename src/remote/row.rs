@@ -22,18 +22,18 @@ pub struct Row {
 
 impl Row {
     pub(super) fn of(position: &Position, n_vocab: usize) -> Self {
-        let n_hidden = n_vocab.saturating_sub(position.shown.len());
+        let n_hidden = n_vocab.saturating_sub(position.known().count());
         let cap = position.shown.last().map_or(0.0, |(_, logprob)| *logprob);
         if n_hidden == 0 {
             let mut logits = vec![cap; n_vocab];
-            position.shown.iter().for_each(|&(id, logprob)| logits[id as usize] = logprob);
+            position.known().for_each(|(id, logprob)| logits[id as usize] = logprob);
             return Self { logits, shown: None, rest: 0.0, cap };
         }
         let rest = (1.0 - position.mass()).max(LEAST);
         let even = (rest / n_hidden as f64).ln() as f32;
         let mut logits = vec![even.min(cap); n_vocab];
-        position.shown.iter().for_each(|&(id, logprob)| logits[id as usize] = logprob);
-        let shown = position.shown.iter().map(|(id, _)| *id).collect();
+        position.known().for_each(|(id, logprob)| logits[id as usize] = logprob);
+        let shown = position.known().map(|(id, _)| id).collect();
         Self { logits, shown: Some(shown), rest, cap }
     }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn row(shown: &[(Token, f32)], n_vocab: usize) -> Row {
-        Row::of(&Position { shown: shown.to_vec(), n_dropped: 0 }, n_vocab)
+        Row::of(&Position { shown: shown.to_vec(), ..Position::default() }, n_vocab)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A server that holds the base, known and made sure of: prompts in, log-probabilities or a token out.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,17 @@ pub struct Server {
     model: Mutex<Option<String>>,
 }
 
+/// What came of a try.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trial {
+    /// Log-probabilities that came, and entries that stand for no one token here.
+    pub n_shown: usize,
+    pub n_dropped: usize,
+    /// Probability that is shown.
+    pub mass: f64,
+    pub took: Duration,
+}
+
 /// What an answer brought, by the small models' ids.
 #[derive(Debug, Default)]
 pub(super) struct Told {
@@ -65,7 +76,8 @@ pub(super) enum Question {
     /// A position behind the text, and those behind what the base writes on.
     Look { prompt: Vec<Token>, n_tokens: u32 },
     /// The positions behind the first `n` tokens, behind one more, and so on to the end: vLLM alone.
-    Score { prompt: Vec<Token>, first: usize },
+    /// `keeps_own`: the text's own tokens too, where they are not among the most probable.
+    Score { prompt: Vec<Token>, first: usize, keeps_own: bool },
     /// These ids' log-probabilities behind the text: vLLM alone.
     Name { prompt: Vec<Token>, ids: Vec<Token> },
     /// A token of the distribution that the offsets make.
@@ -116,6 +128,19 @@ impl Server {
         self.spec.n_logprobs(self.offer.api).unwrap_or(u32::try_from(self.n_vocab()).unwrap_or(u32::MAX))
     }
 
+    /// Asks for one position, behind two tokens of text: how many log-probabilities came, and how long that took.
+    pub fn try_out(&self) -> Result<Trial, Error> {
+        let filler = self.words.filler().ok_or(Error::NoBytes { token: 0 })?;
+        let question = Question::Look { prompt: vec![filler; 2], n_tokens: 1 };
+        // The first request may open a connection, and read a model's weights.
+        self.ask(&question)?;
+        let began = Instant::now();
+        let told = self.ask(&question)?;
+        let position = told.positions.first().ok_or_else(|| self.garbage("no log-probabilities".to_owned()))?;
+        let (n_shown, n_dropped) = (position.shown.len(), position.n_dropped);
+        Ok(Trial { n_shown, n_dropped, mass: position.mass(), took: began.elapsed() })
+    }
+
     /// Whether the server samples, from what is made here of the offset.
     #[must_use]
     pub fn draws(&self) -> bool {
@@ -128,10 +153,13 @@ impl Server {
         self.offer.api == Api::Vllm
     }
 
-    /// Whether it tells of ids that are named.
+    /// Most ids that it tells of by name, where it does.
     #[must_use]
-    pub fn names(&self) -> bool {
-        self.offer.api == Api::Vllm
+    pub fn n_named(&self) -> Option<usize> {
+        /// vLLM takes no more, and no more than it shows log-probabilities.
+        const MOST: u32 = 128;
+        let is_part = self.spec.n_logprobs(self.offer.api).is_some();
+        (self.offer.api == Api::Vllm && is_part).then(|| self.n_logprobs().min(MOST) as usize)
     }
 
     /// Tokens that the base writes on in a request.
@@ -152,10 +180,14 @@ impl Server {
                 let text = self.words.spell(prompt)?;
                 self.complete(&openai::look_at_text(&self.offer.model, &text, *n_tokens, self.n_logprobs()), 0)
             }
-            (Question::Score { prompt, first }, _) => {
+            (Question::Score { prompt, first, keeps_own }, _) => {
                 let theirs = self.ids.all_theirs(prompt)?;
                 let n = self.spec.n_logprobs(Api::Vllm).map_or(-1, i64::from);
-                self.complete(&openai::look_at_ids(&self.offer.model, &theirs, 1, n, true), *first)
+                let mut told = self.complete(&openai::look_at_ids(&self.offer.model, &theirs, 1, n, true), *first)?;
+                if !keeps_own {
+                    told.positions.iter_mut().for_each(|position| position.keep(self.n_logprobs() as usize));
+                }
+                Ok(told)
             }
             (Question::Name { prompt, ids }, _) => {
                 let (theirs, ids) = (self.ids.all_theirs(prompt)?, self.ids.all_theirs(ids)?);

@@ -13,6 +13,8 @@ pub struct Stats {
     /// Positions that were looked at, and those of them that an earlier answer had brought.
     pub n_rows: usize,
     pub n_ahead: usize,
+    /// Ids that were asked for by name, since they could have mattered and were not shown.
+    pub n_named: usize,
     /// Entries that stand for no one id here.
     pub n_dropped: usize,
     /// Probability that the base leaves to ids that are not shown, over all positions: sum and most.
@@ -30,6 +32,7 @@ impl Stats {
         self.n_retries += other.n_retries;
         self.n_rows += other.n_rows;
         self.n_ahead += other.n_ahead;
+        self.n_named += other.n_named;
         self.n_dropped += other.n_dropped;
         self.rest += other.rest;
         self.rest_most = self.rest_most.max(other.rest_most);

@@ -224,7 +224,7 @@ impl Remote {
     /// Sends what a part asks for.
     pub fn submit(&mut self, part: &Part<'_>) -> Result<(), remote::Error> {
         let (n_rows, first) = part.rows();
-        self.context.submit(part.seq, part.tokens, n_rows, first)
+        self.context.submit(part.seq, part.tokens, n_rows, first, part.outputs == Outputs::Scored)
     }
 
     /// Waits for what a part asked for.

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::error::Error;
 use super::sequence::{ServerDraw, Sequence};
 use super::{Ensemble, Role};
+use crate::arithmetic::hidden;
 use crate::arithmetic::offset::add_dense;
 use crate::llama::Token;
 use crate::{remote, sampling};
@@ -60,6 +61,34 @@ impl Ensemble {
         let Context::Remote(remote) = &mut self.contexts[self.topology.lanes[lane].context] else { return Ok(()) };
         remote.context.draw(sequence.tracks[lane].seq, biases, &draw.sampling, seed);
         Ok(())
+    }
+
+    /// Asks the server for ids that it does not show, where some of them could matter to the sum at a sequence's next position;
+    /// whether it did.
+    pub(super) fn ask_for_hidden(&mut self, sequence: &Sequence) -> Result<bool, Error> {
+        let Some(n) = self.server().and_then(|server| server.n_named()) else { return Ok(false) };
+        let position = sequence.n_generated();
+        let Some(row) = self.told(sequence, position)? else { return Ok(false) };
+        let Some(shown) = row.shown() else { return Ok(false) };
+        let mut composed = Vec::new();
+        self.composed(sequence, position, 0.0, &mut composed)?;
+        let bound = hidden::hidden(row.logits(), &composed, shown, row.rest(), row.cap());
+        let wanted = hidden::most_wanted(row.logits(), &composed, shown, bound, n);
+        let lane = sequence.sampled();
+        let Context::Remote(remote) = &mut self.contexts[self.topology.lanes[lane].context] else { return Ok(false) };
+        if !wanted.is_empty() {
+            remote.context.name(sequence.tracks[lane].seq, wanted.clone());
+        }
+        Ok(!wanted.is_empty())
+    }
+
+    /// Waits for what was asked for so.
+    pub(super) fn collect_named(&mut self, sequence: &Sequence) -> Result<(), Error> {
+        let lane = sequence.sampled();
+        let role = self.lanes()[lane].role;
+        let Context::Remote(remote) = &mut self.contexts[self.topology.lanes[lane].context] else { return Ok(()) };
+        let named = remote.context.collect_named(sequence.tracks[lane].seq);
+        named.map_err(|source| Error::Remote { role, source: Box::new(source) })
     }
 
     /// Waits for the token that a sequence's server draws.

@@ -9,6 +9,7 @@ use super::sequence::Sampled;
 use super::topology::Topology;
 use super::{Lane, Role};
 use crate::llama::model::Model;
+use crate::plain::plain;
 use crate::remote::Server;
 
 /// A plan's models and the lanes that they make up: enough to say what each lane is given of a conversation.
@@ -43,11 +44,37 @@ impl Loaded {
         &self.sources[self.topology.lanes[lane].context].model
     }
 
+    /// What a lane is called: its model's file, or what its server calls the model, and where that is.
+    #[must_use]
+    pub fn name(&self, lane: usize) -> String {
+        let source = &self.sources[self.topology.lanes[lane].context];
+        match &source.server {
+            None => source.model.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Some(server) => {
+                let offer = server.offer();
+                format!("{} at {}", plain(file_name(&offer.model)), offer.url)
+            }
+        }
+    }
+
+    /// Parameters and bytes of a lane's model; a server does not say.
+    #[must_use]
+    pub fn size(&self, lane: usize) -> Option<(u64, u64)> {
+        let source = &self.sources[self.topology.lanes[lane].context];
+        source.server.is_none().then(|| (source.model.n_params(), source.model.n_bytes()))
+    }
+
     /// The server that holds the base, where one does.
     #[must_use]
     pub fn server(&self) -> Option<&Arc<Server>> {
         let base = self.lane(Role::Base)?;
         self.sources[self.topology.lanes[base].context].server.as_ref()
+    }
+
+    /// The same where that is what a role computes with.
+    #[must_use]
+    pub fn server_of(&self, role: Role) -> Option<&Arc<Server>> {
+        self.server().filter(|_| self.lane(role) == self.lane(Role::Base))
     }
 
     /// The models, each once, in no particular order.
@@ -79,4 +106,9 @@ impl Loaded {
             Sampled::Alone(role) => self.lane(role).map(Some).ok_or(Error::NoLane { role }),
         }
     }
+}
+
+/// A server may call a model by its path there.
+fn file_name(model: &str) -> &str {
+    model.rsplit('/').next().unwrap_or(model)
 }

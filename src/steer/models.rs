@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Role;
 use super::error::{Error, in_lane};
 use super::facts::same_file;
-use super::plan::ModelSource;
+use super::plan::{Base, ModelSource, Plan};
 use crate::llama::Token;
 use crate::llama::adapter::{Adapter, Scaled};
 use crate::llama::backend::Backend;
@@ -87,6 +87,18 @@ impl Models {
         let server = Arc::new(Server::connect(source, words(speller), vocabulary)?);
         self.servers.push((source.clone(), server.clone()));
         Ok(server)
+    }
+
+    /// The server of a plan's base, asked who it is unless it has been; `None` where the base is on none. Loads the first small
+    /// model, which has the tokenizer.
+    pub fn meet(&mut self, backend: &Backend, plan: &Plan) -> Result<Option<Arc<Server>>, Error> {
+        let Base::Remote(source) = &plan.base else { return Ok(None) };
+        let facts = plan.check()?;
+        let (role, speller) = plan.sources().next().ok_or(Error::NoSpeller)?;
+        let speller = self.get(backend, role, speller, &mut |_, _, _| true)?;
+        let vocabulary = facts.host.as_ref().ok_or(Error::NoSpeller)?;
+        let met = self.server(source, &speller, vocabulary);
+        met.map(Some).map_err(|source| Error::Remote { role: Role::Base, source: Box::new(source) })
     }
 
     /// How many models are loaded.

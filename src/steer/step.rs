@@ -119,6 +119,7 @@ impl Ensemble {
             }
         }
         self.draw_all(&items, works, &mut results);
+        self.name_all(&items, works, &mut results);
         for item in done.iter().filter(|item| results[item.work].is_err()) {
             let n_held = works[item.work].sequence.tracks[item.lane].n_held - item.n;
             self.roll_back(works[item.work].sequence, item.lane, n_held);
@@ -151,6 +152,31 @@ impl Ensemble {
             if results[work].is_ok()
                 && let Err(error) = self.collect_drawn(works[work].sequence)
             {
+                results[work] = Err(error);
+            }
+        }
+    }
+
+    /// Asks servers that tell of ids by name for those that could matter, of the works that bring one token.
+    fn name_all(&mut self, items: &[Item], works: &mut [Work<'_>], results: &mut [Result<(), Error>]) {
+        let names = self.server().is_some_and(|server| server.n_named().is_some());
+        let is_next = |item: &&Item| {
+            let Work { sequence, outputs, ahead, .. } = &works[item.work];
+            let has_one_row = item.outputs == Outputs::Last || *outputs == Outputs::All && item.n == 1;
+            item.lane == sequence.sampled() && sequence.is_steered() && ahead.is_none() && has_one_row
+        };
+        let works_of: Vec<usize> =
+            items.iter().filter(|_| names).filter(is_next).map(|item| item.work).filter(|&work| results[work].is_ok()).collect();
+        let mut asked = Vec::new();
+        for work in works_of {
+            match self.ask_for_hidden(works[work].sequence) {
+                Ok(true) => asked.push(work),
+                Ok(false) => {}
+                Err(error) => results[work] = Err(error),
+            }
+        }
+        for work in asked {
+            if let Err(error) = self.collect_named(works[work].sequence) {
                 results[work] = Err(error);
             }
         }

@@ -50,7 +50,7 @@ impl Session {
         let mut lines = Vec::new();
         for role in ensemble.topology().roles() {
             let Some(lane) = ensemble.lane(role) else { continue };
-            let file = ensemble.model(lane).path().file_name().unwrap_or_default().to_string_lossy();
+            let file = ensemble.loaded().name(lane);
             let View { template, system, prefix, prompt } = &ensemble.lanes()[lane].view;
             let mut sees = vec![if template.is_some() { "chat template" } else { "plain text" }];
             sees.extend(prompt.as_ref().map(|text| if text.is_empty() { "no prompt" } else { "a prompt of its own" }));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::chat::{MAX_CHOICES, MAX_TOP_LOGPROBS};
+use super::chat::MAX_CHOICES;
 use crate::generate::event::StopReason;
 use crate::generate::{Event, Finish, Input};
 use crate::llama::Token;
@@ -44,11 +44,14 @@ pub struct NativeFields {
     pub response_fields: Option<Vec<String>>,
 }
 
+/// As in llama-server, the vocabulary alone bounds how many are told: a model that is steered elsewhere may need all.
+const MAX_PROBS: usize = u32::MAX as usize;
+
 /// Runs inputs to their ends, and tells of them.
 pub async fn respond(app: &Arc<App>, body: &Value, inputs: Vec<Input>) -> Result<Response, Error> {
     let fields: NativeFields = read(body)?;
     let n = count(body, "n_cmpl", 1, MAX_CHOICES)?.or(count(body, "n", 1, MAX_CHOICES)?).unwrap_or(1);
-    let top = count(body, "n_probs", 0, MAX_TOP_LOGPROBS)?.or(count(body, "logprobs", 0, MAX_TOP_LOGPROBS)?);
+    let top = count(body, "n_probs", 0, MAX_PROBS)?.or(count(body, "logprobs", 0, MAX_PROBS)?);
     let top = top.filter(|n| *n > 0);
     let is_stream = flag(body, "stream")?;
     let mut asked = asked(app, body).await?;
