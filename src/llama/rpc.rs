@@ -4,8 +4,9 @@
 //! asked for its version before llama.cpp hears of it. One that dies later still takes the process along.
 
 use std::ffi::{CString, c_char};
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use llama_cpp_sys_2 as sys;
@@ -22,12 +23,31 @@ const N_ANSWER: usize = 4 + N_CAPABILITIES;
 const VERSION: (u8, u8) = (7, 0);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Those that were added, in the order of their devices.
+static SERVERS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn servers() -> MutexGuard<'static, Vec<String>> {
+    SERVERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// `ggml_backend_rpc_add_server`
 type AddServer = unsafe extern "C" fn(*const c_char) -> sys::ggml_backend_reg_t;
 
-/// Adds the devices of a server (`host:port`) to the list. Call before models are loaded, and only for a machine in a
-/// network of one's own.
-pub fn add_server(_: &Backend, endpoint: &str) -> Result<(), Error> {
+/// Adds the devices of servers (`host:port`) to the list: `RPC0`, `RPC1`, … in the order of the servers, each of which counts
+/// once. Call before models are loaded, and only for machines in a network of one's own.
+pub fn add_servers(_: &Backend, endpoints: &[String]) -> Result<(), Error> {
+    /// llama.cpp would list the devices of a server twice.
+    static ADDING: Mutex<()> = Mutex::new(());
+    let _adding = ADDING.lock().unwrap_or_else(PoisonError::into_inner);
+    for endpoint in endpoints {
+        if !servers().contains(endpoint) {
+            add_server(endpoint)?;
+        }
+    }
+    Ok(())
+}
+
+fn add_server(endpoint: &str) -> Result<(), Error> {
     let refused = |reason: String| Error::Rpc { endpoint: endpoint.to_owned(), reason };
     check_server(endpoint).map_err(refused)?;
     let c_endpoint = CString::new(endpoint).map_err(|_| refused("it contains a NUL byte".to_owned()))?;
@@ -52,7 +72,17 @@ pub fn add_server(_: &Backend, endpoint: &str) -> Result<(), Error> {
         }
         sys::ggml_backend_register(server);
     }
+    servers().push(endpoint.to_owned());
     Ok(())
+}
+
+/// As llama.cpp does, over IPv4 alone.
+fn connect(endpoint: &str) -> Result<TcpStream, String> {
+    let addresses = endpoint.to_socket_addrs().map_err(|_| "the host is not known".to_owned())?;
+    addresses
+        .filter(std::net::SocketAddr::is_ipv4)
+        .find_map(|address| TcpStream::connect_timeout(&address, TIMEOUT).ok())
+        .ok_or_else(|| "nothing answers there".to_owned())
 }
 
 /// Says what is wrong with a server unless it greets back in the protocol's version.
@@ -61,12 +91,8 @@ fn check_server(endpoint: &str) -> Result<(), String> {
     if parts.is_none() {
         return Err("expected host:port, the host by name or IPv4 address".to_owned());
     }
-    let addresses = endpoint.to_socket_addrs().map_err(|_| "the host is not known".to_owned())?;
-    let mut server = addresses
-        .filter(std::net::SocketAddr::is_ipv4)
-        .find_map(|address| TcpStream::connect_timeout(&address, TIMEOUT).ok())
-        .ok_or_else(|| "nothing answers there".to_owned())?;
-    let mut greet = || -> std::io::Result<Vec<u8>> {
+    let mut server = connect(endpoint)?;
+    let mut greet = || -> io::Result<Vec<u8>> {
         server.set_read_timeout(Some(TIMEOUT))?;
         server.write_all(&[HELLO])?;
         server.write_all(&(N_CAPABILITIES as u64).to_le_bytes())?;
@@ -84,6 +110,11 @@ fn check_server(endpoint: &str) -> Result<(), String> {
             let (of, at_most) = VERSION;
             Err(format!("it speaks version {major}.{minor} of the RPC protocol, expected {of}.{at_most}"))
         }
+        // A system says the one or the other.
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(format!(
+            "it accepts connections and did not answer for {} s; a server serves one program at a time and may be in use",
+            TIMEOUT.as_secs()
+        )),
         _ => Err("it does not speak llama.cpp's RPC protocol".to_owned()),
     }
 }

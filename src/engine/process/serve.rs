@@ -82,7 +82,7 @@ fn start(setup: &Setup, output: &Output, pulse: Sender<()>) -> Result<Thread, Fa
 fn load(setup: &Setup, output: &Output) -> Result<Engine, Failure> {
     let of_llama = |error: crate::llama::Error| Failure::from(crate::steer::Error::Chain(error));
     let backend = backend::shared().map_err(of_llama)?;
-    setup.rpc.iter().try_for_each(|endpoint| rpc::add_server(&backend, endpoint)).map_err(of_llama)?;
+    rpc::add_servers(&backend, &setup.rpc).map_err(of_llama)?;
     let mut told: (String, f32) = Default::default();
     let mut progress = |role: Role, path: &Path, share: f32| {
         /// Of a file.

@@ -57,7 +57,7 @@ pub fn run(backend: &Backend, request: &Request) -> Probed {
         Error::Load { reason, .. } | Error::Context { reason, .. } => reason,
         error => error.to_string(),
     };
-    let servers = rpc.iter().try_for_each(|endpoint| rpc::add_server(backend, endpoint));
+    let servers = rpc::add_servers(backend, rpc);
     let layout =
         servers.and_then(|()| probe::layout(backend, &source.path, &source.model, &source.context, *sequences));
     let decode = || probe::decode(backend, &source.path, &source.adapters, &source.model, &source.context);
