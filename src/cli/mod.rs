@@ -81,7 +81,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Recipe(command) => recipe::run(command),
         Command::Pull(args) => download::run(args),
-        Command::Devices => devices::run(),
+        Command::Devices(args) => devices::run(args),
         Command::Probe { request, .. } => probe::run(request),
         Command::Engine => engine::run(),
     };
