@@ -67,6 +67,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         waiting::spin_briefly(&typed);
     }
     crate::llama::log::capture(parsed.verbose());
+    crate::llama::abort::on_abort(report::gave_up);
     let done = match &parsed.command {
         Command::Generate(args) => generate::run(args),
         Command::Chat(args) => chat::run(args),

@@ -17,7 +17,7 @@ use crate::engine::thread::Thread;
 use crate::engine::{Engine, Id, Settings};
 use crate::generate::event::{Event, Failed, Failure, Kind};
 use crate::llama::leave::leave;
-use crate::llama::{backend, log, rpc};
+use crate::llama::{abort, backend, log, rpc};
 use crate::steer::{Loaded, Models, Role};
 
 /// A beat comes at least so often.
@@ -39,6 +39,13 @@ pub fn serve(stdin: impl Read, stdout: impl Write + Send + 'static) -> io::Resul
         Err(error) => refuse(internal(format!("the set-up cannot be read: {error}")), &output),
     };
     log::capture(setup.verbose);
+    abort::on_abort({
+        let output = output.clone();
+        move |error| {
+            output.send(Frame::GaveUp(error.to_string()));
+            output.end(1);
+        }
+    });
     let engine = Arc::new(OnceLock::new());
     let pulse = pulse(engine.clone(), output.clone())?;
     let (questions, inbox) = unbounded();
