@@ -49,7 +49,7 @@ impl Args {
             Command::Check(args) => args.models.verbose,
             #[cfg(feature = "server")]
             Command::Serve(args) => args.models.verbose,
-            Command::Recipe(_) | Command::Pull(_) | Command::Devices | Command::Engine => false,
+            Command::Recipe(_) | Command::Pull(_) | Command::Devices(_) | Command::Engine => false,
             Command::Probe { verbose, .. } => *verbose,
         }
     }
@@ -94,7 +94,7 @@ pub enum Command {
     /// Download what a recipe names, or a model of the Hugging Face hub.
     Pull(Pull),
     /// List the devices that layers can be moved to.
-    Devices,
+    Devices(Devices),
     /// What runs in a process of its own before files are loaded: a request in, an answer on stdout.
     #[command(name = probe::COMMAND, hide = true)]
     Probe {
@@ -110,8 +110,15 @@ pub enum Command {
 impl Command {
     /// Whether it runs a model, and not only to see whether that can be run.
     pub fn decodes(&self) -> bool {
-        !matches!(self, Self::Check(_) | Self::Recipe(_) | Self::Pull(_) | Self::Devices | Self::Probe { .. })
+        !matches!(self, Self::Check(_) | Self::Recipe(_) | Self::Pull(_) | Self::Devices(_) | Self::Probe { .. })
     }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Devices {
+    /// RPC servers whose devices join the list, between commas
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…")]
+    pub rpc: Vec<String>,
 }
 
 /// What every command that writes text takes.

@@ -4,16 +4,17 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::Done;
 use super::terminal::shown;
+use super::{Done, args};
 use crate::arithmetic::units;
 use crate::inspect::main_memory::{MainMemory, main_memory};
 use crate::llama::overrides::CPU;
-use crate::llama::{backend, device};
+use crate::llama::{backend, device, rpc};
 
-pub fn run() -> Result<Done> {
+pub fn run(args: &args::Devices) -> Result<Done> {
     let mut out = std::io::stdout().lock();
     let backend = backend::shared()?;
+    rpc::add_servers(&backend, &args.rpc)?;
     for device in device::list(&backend) {
         // llama.cpp calls all of main memory free.
         let memory = if device.name == CPU {

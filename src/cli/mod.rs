@@ -68,6 +68,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         waiting::spin_briefly(&typed);
     }
     crate::llama::log::capture(parsed.verbose());
+    crate::llama::abort::on_abort(report::gave_up);
     let done = match &parsed.command {
         Command::Generate(args) => generate::run(args),
         Command::Chat(args) => chat::run(args),
@@ -82,7 +83,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Recipe(command) => recipe::run(command),
         Command::Pull(args) => download::run(args),
-        Command::Devices => devices::run(),
+        Command::Devices(args) => devices::run(args),
         Command::Probe { request, .. } => probe::run(request),
         Command::Engine => engine::run(),
     };

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Error, Result};
@@ -73,6 +74,18 @@ pub fn tell(error: &Error) {
     // Every message holds what its source said.
     say!("error: {error}");
     if let Some(hint) = hint(error) {
+        say!("hint: {hint}");
+    }
+}
+
+/// Prints why llama.cpp ends the process. stdout is not touched: whoever writes to it waits for llama.cpp, and holds it.
+pub fn gave_up(error: &llama::Error) {
+    if std::io::stderr().is_terminal() {
+        // A text or a bar stands on the same line.
+        say!("");
+    }
+    say!("error: {error}");
+    if let Some(hint) = error.hint() {
         say!("hint: {hint}");
     }
 }

@@ -1,6 +1,5 @@
 //! Args and recipe → what is meant: a plan, a request, a conversation.
 
-use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -108,9 +107,7 @@ impl Resolved {
         }
         download::models(&mut recipe, &args.hub)?;
         let backend = backend::shared()?;
-        for endpoint in args.rpc.iter().collect::<BTreeSet<_>>() {
-            rpc::add_server(&backend, endpoint)?;
-        }
+        rpc::add_servers(&backend, &args.rpc)?;
         let mut plan = Plan::of_recipe(&recipe, &defaults(args), &backend)?;
         plan.allow_drift = args.allow_vocab_drift;
         let (models, rpc, fit) = (Loaded::default(), args.rpc.clone(), args.fit.margin());

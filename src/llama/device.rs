@@ -25,6 +25,16 @@ pub fn offload(backend: &Backend) -> Vec<LlamaBackendDevice> {
     devices
 }
 
+/// What a buffer of an RPC server is called with the name of its device in front: llama.cpp counts the devices of each server
+/// anew, so that the first of every server has the buffer `RPC0[host:port]`. `None` for buffers of other devices.
+#[must_use]
+pub fn rpc_buffer(devices: &[LlamaBackendDevice], buffer: &str) -> Option<String> {
+    let (i, endpoint) = buffer.strip_prefix("RPC")?.strip_suffix(']')?.split_once('[')?;
+    // Such a device is described by its server.
+    let mut of_server = devices.iter().filter(|device| device.description == endpoint);
+    Some(format!("{}[{endpoint}]", of_server.nth(i.parse().ok()?)?.name))
+}
+
 /// The index of each named device; `none` names no device, so everything stays on the CPU.
 pub fn by_name(backend: &Backend, names: &[String]) -> Result<Vec<usize>, Error> {
     if matches!(names, [name] if name == "none") {

@@ -36,6 +36,14 @@ pub enum Error {
     #[error("cannot use the RPC server {endpoint:?}: {reason}")]
     Rpc { endpoint: String, reason: String },
 
+    /// It ends the process: see [`super::abort`].
+    #[error("{} was lost: it has ended, or the connection to it has", servers(endpoints))]
+    RpcLost { endpoints: Vec<String> },
+
+    /// It ends the process: see [`super::abort`].
+    #[error("llama.cpp gave up: {reason}")]
+    GaveUp { reason: String },
+
     #[error("the text cannot be tokenised: {reason}")]
     Tokenize { reason: String },
 
@@ -113,7 +121,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Form(refused) => refused.hint(),
-            Self::Load { .. } => Some("proxytune's -v shows all that llama.cpp says"),
+            Self::Load { .. } | Self::GaveUp { .. } => Some("proxytune's -v shows all that llama.cpp says"),
             Self::Context { .. } => Some(
                 "a smaller context (-c; in the C API, n_ctx) or a smaller KV cache type (-ctk, -ctv) needs less memory",
             ),
@@ -121,11 +129,23 @@ impl Error {
             Self::Device { .. } => Some("`proxytune devices` lists them"),
             Self::Buffer { .. } => Some("--override-tensor takes pattern=buffer, as in exps=CPU"),
             Self::Rpc { .. } => Some("start llama.cpp's rpc-server there, of the version that proxytune is built with"),
+            Self::RpcLost { .. } => Some(
+                "see what it said last, start it again, and repeat the command; with less memory there, move fewer layers",
+            ),
             Self::Tokenize { .. } => Some("give a shorter text, or a model whose vocabulary has its characters"),
             Self::NotFinite { .. } => Some("`proxytune check --deep` tells whether the file is damaged"),
             Self::NothingToChoose => Some("the grammar, a logit bias or the samplers leave no token"),
             Self::Overflow { .. } => Some("biases, penalties and temperatures this extreme do not go together"),
             _ => None,
         }
+    }
+}
+
+fn servers(endpoints: &[String]) -> String {
+    match endpoints {
+        // A host has added it by itself.
+        [] => "an RPC server".to_owned(),
+        [one] => format!("the RPC server {one}"),
+        several => format!("one of the RPC servers {}", several.join(", ")),
     }
 }

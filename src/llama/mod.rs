@@ -14,6 +14,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod abort;
 pub mod adapter;
 pub mod backend;
 mod batch;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use llama_cpp_2::LlamaBackendDevice;
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,7 @@ pub fn layout(
     } else {
         layout.on_cpu = std::mem::take(&mut layout.overridden);
     }
+    layout.tell_servers_apart(&device::offload(backend));
     Ok((vocabulary_of(&model), layout))
 }
 
@@ -108,6 +110,17 @@ fn overridden(line: &str) -> Option<(String, String)> {
 }
 
 impl Layout {
+    /// Has every buffer begin with the name of its device.
+    fn tell_servers_apart(&mut self, devices: &[LlamaBackendDevice]) {
+        let compute = self.compute.iter_mut().map(|(buffer, _)| buffer);
+        let tensors = self.overridden.iter_mut().chain(&mut self.on_cpu).map(|(_, buffer)| buffer);
+        for buffer in compute.chain(tensors) {
+            if let Some(name) = device::rpc_buffer(devices, buffer) {
+                *buffer = name;
+            }
+        }
+    }
+
     /// Takes in a line of llama.cpp's log: `f: CPU compute buffer size = 12.50 MiB`,
     /// `f: size = 3.00 MiB (256 cells, …`, `f: layer 0 assigned to device CPU, …`.
     fn read(&mut self, line: &str) {

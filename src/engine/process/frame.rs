@@ -45,6 +45,8 @@ pub(super) enum Frame {
     Ready(Vec<About>),
     /// It could not be loaded, and ends.
     Failed(Failure),
+    /// llama.cpp gave up over this, and the process ends.
+    GaveUp(String),
     Beat(Beat),
     Event(Id, Event),
     Reply(Id, Result<Reply, Failure>),

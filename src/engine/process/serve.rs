@@ -17,7 +17,7 @@ use crate::engine::thread::Thread;
 use crate::engine::{Engine, Id, Settings};
 use crate::generate::event::{Event, Failed, Failure, Kind};
 use crate::llama::leave::leave;
-use crate::llama::{backend, log, rpc};
+use crate::llama::{abort, backend, log, rpc};
 use crate::steer::{Loaded, Models, Role};
 
 /// A beat comes at least so often.
@@ -39,6 +39,13 @@ pub fn serve(stdin: impl Read, stdout: impl Write + Send + 'static) -> io::Resul
         Err(error) => refuse(internal(format!("the set-up cannot be read: {error}")), &output),
     };
     log::capture(setup.verbose);
+    abort::on_abort({
+        let output = output.clone();
+        move |error| {
+            output.send(Frame::GaveUp(error.to_string()));
+            output.end(1);
+        }
+    });
     let engine = Arc::new(OnceLock::new());
     let pulse = pulse(engine.clone(), output.clone())?;
     let (questions, inbox) = unbounded();
@@ -82,7 +89,7 @@ fn start(setup: &Setup, output: &Output, pulse: Sender<()>) -> Result<Thread, Fa
 fn load(setup: &Setup, output: &Output) -> Result<Engine, Failure> {
     let of_llama = |error: crate::llama::Error| Failure::from(crate::steer::Error::Chain(error));
     let backend = backend::shared().map_err(of_llama)?;
-    setup.rpc.iter().try_for_each(|endpoint| rpc::add_server(&backend, endpoint)).map_err(of_llama)?;
+    rpc::add_servers(&backend, &setup.rpc).map_err(of_llama)?;
     let mut told: (String, f32) = Default::default();
     let mut progress = |role: Role, path: &Path, share: f32| {
         /// Of a file.

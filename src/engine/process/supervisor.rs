@@ -184,6 +184,10 @@ impl<'a> Attended<'a> {
                 self.process.kill();
                 return Some(End::Failed(failure));
             }
+            Frame::GaveUp(how) => {
+                self.process.kill();
+                return Some(self.died(how));
+            }
             Frame::Beat(beat) => {
                 self.has_beaten = true;
                 let age = beat.age;

@@ -154,10 +154,13 @@ impl Prober {
         not_asked.map_or(Ok(()), Err)
     }
 
-    /// Adapters are no part of a layout.
+    /// Adapters are no part of a layout. A model that uses no device needs no server, which would have to serve one child
+    /// after the other.
     fn layout_of(&self, source: &ModelSource, sequences: Sequences) -> Request {
         let source = ModelSource { adapters: Vec::new(), ..source.clone() };
-        Request { source, sequences, rpc: self.rpc.clone(), deep: false }
+        let uses_devices = source.model.devices.as_ref().is_none_or(|devices| !devices.is_empty());
+        let rpc = if uses_devices { self.rpc.clone() } else { Vec::new() };
+        Request { source, sequences, rpc, deep: false }
     }
 
     /// Asks about one file.

@@ -22,7 +22,7 @@ use crate::llama::backend::{self, Backend};
 use crate::llama::context::Sequences;
 use crate::llama::invariance::Invariance;
 use crate::llama::probe::{self, Layout, Vocabulary};
-use crate::llama::{Error, rpc};
+use crate::llama::{Error, abort, leave, rpc};
 use crate::steer::ModelSource;
 
 /// The hidden command under which `proxytune` calls [`serve`]. Without letters, so that no word that somebody mistypes is
@@ -57,7 +57,7 @@ pub fn run(backend: &Backend, request: &Request) -> Probed {
         Error::Load { reason, .. } | Error::Context { reason, .. } => reason,
         error => error.to_string(),
     };
-    let servers = rpc.iter().try_for_each(|endpoint| rpc::add_server(backend, endpoint));
+    let servers = rpc::add_servers(backend, rpc);
     let layout =
         servers.and_then(|()| probe::layout(backend, &source.path, &source.model, &source.context, *sequences));
     let decode = || probe::decode(backend, &source.path, &source.adapters, &source.model, &source.context);
@@ -77,9 +77,26 @@ pub fn serve(request: &str) -> std::io::Result<()> {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
         std::process::exit(1);
     })?;
+    abort::on_abort(last_words);
     let backend = backend::shared().map_err(std::io::Error::other)?;
-    let answer = serde_json::to_string(&run(&backend, &request))?;
+    answer(&run(&backend, &request))
+}
+
+fn answer(probed: &Probed) -> std::io::Result<()> {
+    let answer = serde_json::to_string(probed)?;
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "\n{answer}")?;
     stdout.flush()
+}
+
+/// A server that was lost is no fault of the file. What else makes llama.cpp give up is, and ends the process as if nobody
+/// had been asked.
+fn last_words(error: &Error) {
+    if let Error::GaveUp { reason } = error {
+        let _ = writeln!(std::io::stderr(), "{reason}");
+        std::process::abort();
+    }
+    let lost = error.to_string();
+    let probed = Probed { vocabulary: Err(lost.clone()), layout: Err(lost), decoded: None };
+    leave::leave(i32::from(answer(&probed).is_err()));
 }
