@@ -4,7 +4,7 @@ use super::finding::{Finding, Level};
 use crate::llama::backend::Backend;
 use crate::remote::{Server, Trial};
 use crate::steer::models::Models;
-use crate::steer::{Plan, Role};
+use crate::steer::{Error, Plan, Role};
 
 /// What there is to say of a plan's server; nothing where the base is on none. The first small model is loaded, and the
 /// server is asked for two tokens.
@@ -20,7 +20,14 @@ pub fn server(backend: &Backend, plan: &Plan) -> Vec<Finding> {
     let server = match Models::default().meet(backend, plan) {
         Ok(None) => return Vec::new(),
         Ok(Some(server)) => server,
-        Err(error) => return vec![finding(Level::Refused, "server", error.to_string(), error.hint())],
+        Err(error) => {
+            let hint = error.hint();
+            let text = match &error {
+                Error::Remote { source, .. } => source.to_string(),
+                other => other.to_string(),
+            };
+            return vec![finding(Level::Refused, "server", text, hint)];
+        }
     };
     let offer = server.offer();
     let mut about = vec![offer.to_string()];

@@ -30,8 +30,8 @@ struct Sequence {
     tokens: Vec<Token>,
     ahead: Ahead,
     rows: Vec<Row>,
-    /// What the last row was made of.
-    last: Position,
+    /// What each row was made of.
+    positions: Vec<Position>,
     asked: Option<Asked>,
     stats: Stats,
 }
@@ -145,8 +145,9 @@ impl Context {
     pub fn submit(&mut self, seq: usize, tokens: &[Token], n_rows: usize, first: usize, is_scored: bool) -> Result<(), Error> {
         self.check(seq, tokens.len(), n_rows)?;
         let n_under_way = self.n_under_way();
-        let Sequence { tokens: text, ahead, rows, asked, stats, .. } = &mut self.sequences[seq];
+        let Sequence { tokens: text, ahead, rows, positions, asked, stats } = &mut self.sequences[seq];
         rows.clear();
+        positions.clear();
         let n_past = text.len();
         text.extend_from_slice(tokens);
         let places = (0..n_rows).map(|i| n_past + first + i + 1);
@@ -206,21 +207,20 @@ impl Context {
 
     fn take_in(&mut self, seq: usize, answers: Vec<Wanted>) -> Result<(), Error> {
         let n_vocab = self.n_vocab();
-        let Sequence { tokens, ahead, rows, stats, last: known, .. } = &mut self.sequences[seq];
-        let take = |position: &Position, rows: &mut Vec<Row>, stats: &mut Stats| {
-            let row = Row::of(position, n_vocab);
+        let Sequence { tokens, ahead, rows, positions, stats, .. } = &mut self.sequences[seq];
+        let mut take = |position: Position, stats: &mut Stats| {
+            let row = Row::of(&position, n_vocab);
             stats.n_rows += 1;
             stats.n_dropped += position.n_dropped;
             stats.rest += row.rest();
             stats.rest_most = stats.rest_most.max(row.rest());
             rows.push(row);
+            positions.push(position);
         };
-        let mut newest = None;
         for wanted in answers {
             let (at, n, answer) = match wanted {
                 Wanted::Known(position) => {
-                    take(&position, rows, stats);
-                    newest = Some(position);
+                    take(position, stats);
                     continue;
                 }
                 Wanted::Open => continue,
@@ -233,15 +233,13 @@ impl Context {
                     what: format!("{} positions of {n} that were asked for", told.positions.len()),
                 });
             }
-            told.positions[..n].iter().for_each(|position| take(position, rows, stats));
-            newest = told.positions.get(n - 1).cloned();
+            told.positions[..n].iter().for_each(|position| take(position.clone(), stats));
             let last = at + n - 1;
             if last == tokens.len() {
                 // The last of them begins what the base writes on.
                 *ahead = Ahead { at: last, written: told.written, positions: told.positions[n - 1..].to_vec() };
             }
         }
-        *known = newest.unwrap_or_default();
         Ok(())
     }
 
@@ -274,28 +272,33 @@ impl Context {
         Ok(())
     }
 
-    /// Asks for these ids behind a text, whose last row does not show them. [`Self::collect_named`] waits for them.
-    pub fn name(&mut self, seq: usize, ids: Vec<Token>) {
+    /// Asks for ids that the text's rows do not show, each a row's place and its ids. [`Self::collect_named`] waits for them.
+    pub fn name(&mut self, seq: usize, wanted: Vec<(usize, Vec<Token>)>) {
         let n_under_way = self.n_under_way();
-        let prompt = self.sequences[seq].tokens.clone();
-        let at = prompt.len();
-        let answer = ask(&mut self.workers, n_under_way, &self.server, Question::Name { prompt, ids });
-        let answers = vec![Wanted::Answer { at, n: 1, answer }];
-        self.sequences[seq].asked = Some(Asked { n_past: at, began: Instant::now(), answers });
+        let Sequence { tokens, rows, .. } = &self.sequences[seq];
+        let (n_past, n_before) = (tokens.len(), tokens.len() - rows.len());
+        let mut answers = Vec::new();
+        for (i, (row, ids)) in wanted.into_iter().enumerate() {
+            let prompt = tokens[..=n_before + row].to_vec();
+            let question = Question::Name { prompt, ids };
+            // Where it belongs is told by its row.
+            let answer = ask(&mut self.workers, n_under_way + i, &self.server, question);
+            answers.push(Wanted::Answer { at: row, n: 1, answer });
+        }
+        self.sequences[seq].asked = Some(Asked { n_past, began: Instant::now(), answers });
     }
 
-    /// Waits for what was asked for by name: the last row knows it from then on.
+    /// Waits for what was asked for so: the rows know it from then on.
     pub fn collect_named(&mut self, seq: usize) -> Result<(), Error> {
         let n_vocab = self.n_vocab();
-        let sequence = &mut self.sequences[seq];
-        let Some(Asked { began, answers, .. }) = sequence.asked.take() else { return Ok(()) };
+        let Sequence { rows, positions, asked, stats, .. } = &mut self.sequences[seq];
+        let Some(Asked { began, answers, .. }) = asked.take() else { return Ok(()) };
         for wanted in answers {
-            let Wanted::Answer { answer, .. } = wanted else { continue };
-            let told = receive(&answer, &mut sequence.stats)?;
-            if let (Some(position), Some(row)) = (told.positions.first(), sequence.rows.last_mut()) {
-                sequence.last.add_named(position);
-                sequence.stats.n_named += position.shown.len();
-                *row = Row::of(&sequence.last, n_vocab);
+            let Wanted::Answer { at: row, answer, .. } = wanted else { continue };
+            let told = receive(&answer, stats)?;
+            if let (Some(told), Some(position)) = (told.positions.first(), positions.get_mut(row)) {
+                stats.n_named += position.add_named(told);
+                rows[row] = Row::of(position, n_vocab);
             }
         }
         self.busy += began.elapsed();

@@ -70,10 +70,12 @@ impl Position {
         self.shown.truncate(n);
     }
 
-    /// Takes in ids that were asked for and are not shown.
-    pub fn add_named(&mut self, told: &Self) {
+    /// Takes in ids that were asked for and are not shown; how many.
+    pub fn add_named(&mut self, told: &Self) -> usize {
         let known: BTreeSet<Token> = self.known().map(|(id, _)| id).collect();
+        let n_before = self.named.len();
         self.named.extend(told.shown.iter().filter(|(id, _)| !known.contains(id)));
+        self.named.len() - n_before
     }
 
     /// Probability that is known.

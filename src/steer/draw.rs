@@ -63,23 +63,30 @@ impl Ensemble {
         Ok(())
     }
 
-    /// Asks the server for ids that it does not show, where some of them could matter to the sum at a sequence's next position;
-    /// whether it did.
-    pub(super) fn ask_for_hidden(&mut self, sequence: &Sequence) -> Result<bool, Error> {
+    /// Asks the server for ids that it does not show, where some of them could matter to the sum at the last `n_rows` positions
+    /// of a sequence; whether it did.
+    pub(super) fn ask_for_hidden(&mut self, sequence: &Sequence, n_rows: usize) -> Result<bool, Error> {
         let Some(n) = self.server().and_then(|server| server.n_named()) else { return Ok(false) };
-        let position = sequence.n_generated();
-        let Some(row) = self.told(sequence, position)? else { return Ok(false) };
-        let Some(shown) = row.shown() else { return Ok(false) };
-        let mut composed = Vec::new();
-        self.composed(sequence, position, 0.0, &mut composed)?;
-        let bound = hidden::hidden(row.logits(), &composed, shown, row.rest(), row.cap());
-        let wanted = hidden::most_wanted(row.logits(), &composed, shown, bound, n);
+        let first = (sequence.n_generated() + 1).saturating_sub(n_rows);
+        let (mut all_wanted, mut composed) = (Vec::new(), Vec::new());
+        for place in 0..n_rows {
+            let position = first + place;
+            let Some(row) = self.told(sequence, position)? else { continue };
+            let Some(shown) = row.shown() else { continue };
+            self.composed(sequence, position, 0.0, &mut composed)?;
+            let bound = hidden::hidden(row.logits(), &composed, shown, row.rest(), row.cap());
+            let wanted = hidden::most_wanted(row.logits(), &composed, shown, bound, n);
+            if !wanted.is_empty() {
+                all_wanted.push((place, wanted));
+            }
+        }
         let lane = sequence.sampled();
         let Context::Remote(remote) = &mut self.contexts[self.topology.lanes[lane].context] else { return Ok(false) };
-        if !wanted.is_empty() {
-            remote.context.name(sequence.tracks[lane].seq, wanted.clone());
+        let is_asked = !all_wanted.is_empty();
+        if is_asked {
+            remote.context.name(sequence.tracks[lane].seq, all_wanted);
         }
-        Ok(!wanted.is_empty())
+        Ok(is_asked)
     }
 
     /// Waits for what was asked for so.

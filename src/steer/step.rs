@@ -157,22 +157,24 @@ impl Ensemble {
         }
     }
 
-    /// Asks servers that tell of ids by name for those that could matter, of the works that bring one token.
+    /// Asks servers that tell of ids by name for those that could matter to what is about to be chosen.
     fn name_all(&mut self, items: &[Item], works: &mut [Work<'_>], results: &mut [Result<(), Error>]) {
-        let names = self.server().is_some_and(|server| server.n_named().is_some());
-        let is_next = |item: &&Item| {
-            let Work { sequence, outputs, ahead, .. } = &works[item.work];
-            let has_one_row = item.outputs == Outputs::Last || *outputs == Outputs::All && item.n == 1;
-            item.lane == sequence.sampled() && sequence.is_steered() && ahead.is_none() && has_one_row
+        if self.server().is_none_or(|server| server.n_named().is_none()) {
+            return;
+        }
+        let is_chosen_from = |item: &&Item| {
+            let Work { sequence, ahead, .. } = &works[item.work];
+            let is_of_base = item.lane == sequence.sampled() && sequence.is_steered() && ahead.is_none();
+            is_of_base && matches!(item.outputs, Outputs::Last | Outputs::All) && results[item.work].is_ok()
         };
-        let works_of: Vec<usize> =
-            items.iter().filter(|_| names).filter(is_next).map(|item| item.work).filter(|&work| results[work].is_ok()).collect();
+        let of_base: Vec<Item> = items.iter().filter(is_chosen_from).copied().collect();
         let mut asked = Vec::new();
-        for work in works_of {
-            match self.ask_for_hidden(works[work].sequence) {
-                Ok(true) => asked.push(work),
+        for item in of_base {
+            let n_rows = if item.outputs == Outputs::All { item.n } else { 1 };
+            match self.ask_for_hidden(works[item.work].sequence, n_rows) {
+                Ok(true) => asked.push(item.work),
                 Ok(false) => {}
-                Err(error) => results[work] = Err(error),
+                Err(error) => results[item.work] = Err(error),
             }
         }
         for work in asked {
