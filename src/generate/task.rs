@@ -60,6 +60,14 @@ pub struct Task {
     draw: Option<Arc<ServerDraw>>,
 }
 
+/// Penalties divide positive logits and multiply negative ones; what a server shows is negative throughout.
+fn note_penalties(ensemble: &Ensemble, request: &Request) -> Option<String> {
+    let is_shown = ensemble.server().is_some_and(|server| !server.draws()) && matches!(request.sampled, Sampled::Steered | Sampled::Alone(Role::Base));
+    (is_shown && request.sampling.repeat_penalty != 1.0).then(|| {
+        "--repeat-penalty works on log-probabilities where the base is on a server, and weighs more than on logits".to_owned()
+    })
+}
+
 /// How a server that holds the base is to draw, where it is one that does. Refused where it could not do what is asked.
 fn drawn(
     ensemble: &Ensemble,
@@ -137,6 +145,7 @@ impl Task {
         let draw = if request.sampling.temp > 0.0 { Draw::Alike } else { Draw::Likeliest };
         let drafting = Drafting::new(&request.draft, draw, ensemble, sampled, prompts.sampled());
         let mut notes: Vec<_> = request.draft.note(ensemble).into_iter().collect();
+        notes.extend(note_penalties(ensemble, request));
         notes.extend_from_slice(chain.notes());
         Ok(Self {
             sampled,

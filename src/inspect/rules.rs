@@ -22,20 +22,25 @@ pub(super) fn all(plan: &Plan, facts: Result<&Facts, &Error>, models: &[Model], 
     for model in models {
         found.file(model, plan.sources().map(|(_, source)| source).find(|source| source.path == model.path));
     }
+    // Where the base is on a server, the first small model has its tokenizer, and says nothing else of it.
+    let has_file = plan.base.source().is_some();
     let Some((base, small)) = models.split_first() else { return found.0 };
     for model in small {
         if let (Ok(base), Ok(file)) = (&base.file, &model.file) {
             found.vocabulary(model.role, base, file, plan.allow_drift);
-            found.model(model.role, base, file);
+            if has_file {
+                found.model(model.role, base, file);
+            }
         }
     }
     if let Ok(file) = &base.file
+        && has_file
         && is_proxy_tuning(plan)
     {
         found.base(file);
     }
     let side = |side: &Option<SidePlan>| match &side.as_ref()?.source {
-        None => models.first(),
+        None => models.first().filter(|_| has_file),
         Some(source) => models.iter().find(|model| model.path == source.path),
     };
     for (i, pair) in plan.pairs.iter().enumerate() {

@@ -127,7 +127,9 @@ impl Error {
             Self::NotBuilt => Some("build proxytune with the feature `remote`"),
             Self::Unreachable { .. } => Some("check the address and that the server runs; `proxytune check` shows what it offers"),
             Self::TimedOut { .. } => Some("--base-timeout SECONDS waits longer"),
-            Self::Status { status: 404, .. } => Some("--base-api llama-server, vllm or openai says what the server speaks"),
+            Self::Status { status: 404, .. } => Some(
+                "--base-api llama-server, vllm or openai says what the server speaks; one that has chats alone cannot go on with a text",
+            ),
             Self::Status { status: 429, .. } => Some("the server limits requests: fewer texts at once (-np), or --base-ahead N for fewer requests"),
             Self::Denied { had_key: true, .. } => Some("check the key in --base-api-key-file or PROXYTUNE_BASE_API_KEY"),
             Self::Denied { had_key: false, .. } => Some("give the server's key with --base-api-key-file FILE, or in PROXYTUNE_BASE_API_KEY"),

@@ -34,6 +34,11 @@ pub(super) fn look(prompt: &[Token], wanted: Wanted) -> Value {
     })
 }
 
+/// Nothing but to have read a prompt.
+pub(super) fn read_ahead(prompt: &[Token]) -> Value {
+    json!({"prompt": prompt, "n_predict": 0, "cache_prompt": true, "stream": false})
+}
+
 /// A token of the steered distribution: the offset of every id, `None` for one that must not be chosen.
 pub(super) fn draw(
     prompt: &[Token],

@@ -55,6 +55,13 @@ pub(super) enum Spelling<'a> {
 }
 
 impl Spelling<'_> {
+    fn id_of_bytes(&self, bytes: &[u8]) -> Option<Token> {
+        match self {
+            Self::Bytes(index) => index.id_of(bytes),
+            Self::Ids(_) => self.id(std::str::from_utf8(bytes).ok()?),
+        }
+    }
+
     fn id(&self, word: &str) -> Option<Token> {
         match self {
             Self::Bytes(index) => index.id(word),
@@ -70,6 +77,9 @@ pub(super) fn read(answer: &Value, n_vocab: usize, spelling: &Spelling<'_>, garb
     let logprobs = &choice["logprobs"];
     let top = logprobs["top_logprobs"].as_array();
     let words = logprobs["tokens"].as_array();
+    if let Some(content) = logprobs["content"].as_array().filter(|content| !content.is_empty()) {
+        return read_content(content, n_vocab, spelling, garbage);
+    }
     let (Some(top), Some(words)) = (top, words) else {
         if has_ended && choice["text"].as_str().is_some_and(str::is_empty) {
             return Ok(Answer { tokens: Vec::new(), positions: Vec::new(), has_ended });
@@ -88,6 +98,26 @@ pub(super) fn read(answer: &Value, n_vocab: usize, spelling: &Spelling<'_>, garb
         positions.push(Position::of(entries, n_vocab, garbage)?);
     }
     Ok(Answer { tokens, positions, has_ended: has_ended && top.is_empty() })
+}
+
+/// The newer form, which chats have and llama-server's completions: entries with the bytes of their tokens.
+fn read_content(content: &[Value], n_vocab: usize, spelling: &Spelling<'_>, garbage: &dyn Fn(String) -> Error) -> Result<Answer, Error> {
+    let id = |entry: &Value| match entry["bytes"].as_array() {
+        Some(bytes) => spelling.id_of_bytes(&bytes.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect::<Vec<_>>()),
+        None => spelling.id(entry["token"].as_str()?),
+    };
+    let (mut tokens, mut positions) = (Vec::new(), Vec::new());
+    for told in content {
+        let top = told["top_logprobs"].as_array().ok_or_else(|| garbage("no `top_logprobs`".to_owned()))?;
+        let mut entries = Vec::with_capacity(top.len());
+        for entry in top {
+            let number = entry["logprob"].as_f64();
+            entries.push((id(entry), number.ok_or_else(|| garbage(format!("the log-probability {}", entry["logprob"])))?));
+        }
+        positions.push(Position::of(entries, n_vocab, garbage)?);
+        tokens.push(id(told));
+    }
+    Ok(Answer { tokens, positions, has_ended: false })
 }
 
 /// What vLLM thinks of each token of a prompt behind its first: position `i` is behind `i + 1` tokens.

@@ -78,6 +78,8 @@ pub(super) enum Question {
     /// The positions behind the first `n` tokens, behind one more, and so on to the end: vLLM alone.
     /// `keeps_own`: the text's own tokens too, where they are not among the most probable.
     Score { prompt: Vec<Token>, first: usize, keeps_own: bool },
+    /// Nothing: the server is to read the text ahead of a question.
+    Read { prompt: Vec<Token> },
     /// These ids' log-probabilities behind the text: vLLM alone.
     Name { prompt: Vec<Token>, ids: Vec<Token> },
     /// A token of the distribution that the offsets make.
@@ -188,6 +190,11 @@ impl Server {
                     told.positions.iter_mut().for_each(|position| position.keep(self.n_logprobs() as usize));
                 }
                 Ok(told)
+            }
+            (Question::Read { prompt }, _) => {
+                let request = llama_server::read_ahead(&self.ids.all_theirs(prompt)?);
+                let (answer, n_retries) = self.http.ask(llama_server::PATH, Some(&request), |_| Ok(Told::default()));
+                answer.map(|told| Told { n_requests: 1 + n_retries, n_retries, ..told })
             }
             (Question::Name { prompt, ids }, _) => {
                 let (theirs, ids) = (self.ids.all_theirs(prompt)?, self.ids.all_theirs(ids)?);

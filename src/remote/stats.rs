@@ -49,6 +49,6 @@ impl Stats {
     /// Share of the time in which requests were under way that the pair decoded in; NaN before the first.
     #[must_use]
     pub fn hidden(&self) -> f64 {
-        1.0 - self.waited.as_secs_f64() / self.under_way.as_secs_f64()
+        (1.0 - self.waited.as_secs_f64() / self.under_way.as_secs_f64()).max(0.0)
     }
 }

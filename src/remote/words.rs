@@ -90,8 +90,12 @@ pub(super) struct Index {
 impl Index {
     /// The one token that a server's word stands for: its bytes, or OpenAI's `bytes:\xe2\x80` for a part of a character.
     pub fn id(&self, word: &str) -> Option<Token> {
-        let known = |bytes: &[u8]| self.ids.get(bytes).copied().flatten();
-        known(word.as_bytes()).or_else(|| known(&escaped(word.strip_prefix("bytes:")?)?))
+        self.id_of(word.as_bytes()).or_else(|| self.id_of(&escaped(word.strip_prefix("bytes:")?)?))
+    }
+
+    /// The one token that has these bytes.
+    pub fn id_of(&self, bytes: &[u8]) -> Option<Token> {
+        self.ids.get(bytes).copied().flatten()
     }
 }
 
