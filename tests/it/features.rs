@@ -3,8 +3,10 @@
 use std::process::Command;
 
 /// What a terminal, a hub or a task is needed for, and nothing else here.
-const HEAVY: [&str; 11] =
-    ["clap", "comfy-table", "ctrlc", "gguf-rs", "hf-hub", "indicatif", "regex", "ring", "rustyline", "sysinfo", "ureq"];
+const HEAVY: [&str; 12] = [
+    "clap", "comfy-table", "ctrlc", "gguf-rs", "hf-hub", "indicatif", "regex", "ring", "rustyline", "sysinfo", "tokenizers",
+    "ureq",
+];
 
 /// The names of the packages that are linked into one.
 fn linked(args: &[&str]) -> Vec<String> {
@@ -35,6 +37,12 @@ fn the_plugin_and_the_bare_library_are_light() {
 #[test]
 fn the_program_has_all_of_it() {
     assert_eq!(heavy(&linked(&["-p", "proxytune"])), HEAVY);
+}
+
+#[test]
+fn a_base_on_a_server_needs_no_command_line() {
+    let names = linked(&["-p", "proxytune", "--no-default-features", "--features", "remote"]);
+    assert_eq!(heavy(&names), ["regex", "ring", "tokenizers", "ureq"]);
 }
 
 #[test]
