@@ -186,9 +186,7 @@ impl Server {
                 let theirs = self.ids.all_theirs(prompt)?;
                 let n = self.spec.n_logprobs(Api::Vllm).map_or(-1, i64::from);
                 let mut told = self.complete(&openai::look_at_ids(&self.offer.model, &theirs, 1, n, true), *first)?;
-                if !keeps_own {
-                    told.positions.iter_mut().for_each(|position| position.keep(self.n_logprobs() as usize));
-                }
+                told.positions.iter_mut().for_each(|position| position.keep(self.n_logprobs() as usize, *keeps_own));
                 Ok(told)
             }
             (Question::Read { prompt }, _) => {
