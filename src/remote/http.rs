@@ -89,9 +89,15 @@ impl Http {
         }
     }
 
-    /// What cannot be read as it should.
+    /// What cannot be read as it should. It may repeat what the server said.
     pub fn garbage(&self, what: impl Into<String>) -> Error {
-        Error::Garbage { url: self.root.clone(), what: what.into() }
+        Error::Garbage { url: self.root.clone(), what: self.shown(&what.into()) }
+    }
+
+    /// A text of the server's: without its key, without control characters, and short.
+    fn shown(&self, text: &str) -> String {
+        let text = self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.hidden_in(text));
+        crate::plain::plain(text.trim()).replace('\n', " ").chars().take(MAX_SAID).collect()
     }
 
     #[cfg(not(feature = "remote"))]
@@ -132,7 +138,7 @@ impl Http {
         })
     }
 
-    /// The server's own words: the message of its error object, or what it wrote, cut short, and never its key.
+    /// The server's own words: the message of its error object, or what it wrote.
     #[cfg(feature = "remote")]
     fn said(&self, text: &[u8]) -> String {
         let object: Option<Value> = serde_json::from_slice(text).ok();
@@ -141,8 +147,7 @@ impl Http {
             error.get("message").or(error.get("detail")).unwrap_or(error).as_str()
         });
         let words = message.map_or_else(|| String::from_utf8_lossy(text).into_owned(), str::to_owned);
-        let words = self.key.as_ref().map_or(words.clone(), |key| key.hidden_in(&words));
-        crate::plain::plain(words.trim()).replace('\n', " ").chars().take(MAX_SAID).collect()
+        self.shown(&words)
     }
 
     #[cfg(feature = "remote")]

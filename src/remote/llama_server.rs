@@ -12,6 +12,9 @@ use crate::sampling::{Sampler, Sampling};
 
 pub(super) const PATH: &str = "/completion";
 
+/// Above every logit, and no more than `proxytune serve` takes.
+const FORCE: f32 = 1000.0;
+
 /// What a request is to bring.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
@@ -25,7 +28,7 @@ pub(super) struct Wanted {
 /// Log-probabilities behind a prompt, and behind what the base writes on.
 pub(super) fn look(prompt: &[Token], wanted: Wanted) -> Value {
     let Wanted { n_tokens, n_logprobs, forced } = wanted;
-    let bias: Vec<_> = forced.iter().map(|token| json!([token, 1e6])).collect();
+    let bias: Vec<_> = forced.iter().map(|token| json!([token, FORCE])).collect();
     json!({
         "prompt": prompt, "n_predict": n_tokens, "n_probs": n_logprobs, "cache_prompt": true, "return_tokens": true,
         "stream": false, "samplers": ["top_k"], "top_k": 1, "temperature": 0.0, "ignore_eos": forced.is_none(), "logit_bias": bias,

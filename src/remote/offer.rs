@@ -173,7 +173,10 @@ pub(super) fn verify(http: &Http, offer: &Offer, words: &Words, ids: &Ids) -> Re
             return Err(other(format!("its vocabulary ends at {n_theirs}, and token {token} is {text:?} here")));
         }
     }
+    // Some tokenizers put a space in front of a text, and take one away: letters stand there, so that it is none of a token's.
+    let front = words.filler().and_then(|id| Some((id, words.text(id as usize)?)));
     let spell = |texts: &[(Token, &str)]| -> Result<(String, String), Error> {
+        let texts: Vec<_> = front.iter().chain(texts).collect();
         let tokens: Vec<Token> = texts.iter().map(|(token, _)| ids.theirs(*token)).collect::<Result<_, _>>()?;
         let body = match offer.api {
             Api::LlamaServer => json!({"tokens": tokens}),
@@ -185,7 +188,6 @@ pub(super) fn verify(http: &Http, offer: &Offer, words: &Words, ids: &Ids) -> Re
         };
         let theirs = http.ask("/detokenize", Some(&body), read).0?;
         let ours: String = texts.iter().map(|(_, text)| *text).collect();
-        // Some tokenizers put a space in front of a text, and take one away.
         Ok((ours.trim_start().to_owned(), theirs.trim_start().to_owned()))
     };
     for chunk in texts.chunks(CHUNK) {
@@ -200,6 +202,11 @@ pub(super) fn verify(http: &Http, offer: &Offer, words: &Words, ids: &Ids) -> Re
                 return Err(other("it spells tokens otherwise".to_owned()));
             }
             if let [(token, _)] = part {
+                let own = |text: String| match front.and_then(|(_, front)| text.strip_prefix(front)) {
+                    Some(own) => own.to_owned(),
+                    None => text,
+                };
+                let (ours, theirs) = (own(ours), own(theirs));
                 return Err(other(format!("token {token} is {theirs:?} there and {ours:?} here")));
             }
             let (front, back) = part.split_at(part.len() / 2);

@@ -65,9 +65,13 @@ impl Position {
         self.shown.iter().chain(&self.named).copied()
     }
 
-    /// Forgets all but the `n` most probable: some servers tell of the text's own token beside them.
-    pub fn keep(&mut self, n: usize) {
-        self.shown.truncate(n);
+    /// Shows the `n` most probable. Some servers tell of the text's own token beside them: it is named, or forgotten. The
+    /// others are as probable as the last that is shown at most, and not as it.
+    pub fn keep(&mut self, n: usize, names_others: bool) {
+        let others = self.shown.split_off(n.min(self.shown.len()));
+        if names_others {
+            self.named.extend(others);
+        }
     }
 
     /// Takes in ids that were asked for and are not shown; how many.

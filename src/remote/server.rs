@@ -186,9 +186,7 @@ impl Server {
                 let theirs = self.ids.all_theirs(prompt)?;
                 let n = self.spec.n_logprobs(Api::Vllm).map_or(-1, i64::from);
                 let mut told = self.complete(&openai::look_at_ids(&self.offer.model, &theirs, 1, n, true), *first)?;
-                if !keeps_own {
-                    told.positions.iter_mut().for_each(|position| position.keep(self.n_logprobs() as usize));
-                }
+                told.positions.iter_mut().for_each(|position| position.keep(self.n_logprobs() as usize, *keeps_own));
                 Ok(told)
             }
             (Question::Read { prompt }, _) => {
@@ -326,11 +324,13 @@ impl Server {
             self.same_model(answer)?;
             let garbage = |what| self.garbage(what);
             let answer = llama_server::read(answer, self.n_vocab(), |id| self.ids.own(id), &garbage)?;
-            let Some(Some(token)) = answer.tokens.first() else {
-                return Err(self.garbage("no token".to_owned()));
+            let token = answer.tokens.first().copied().flatten();
+            let is_ours = |token: &Token| usize::try_from(*token).is_ok_and(|id| id < self.n_vocab());
+            let Some(token) = token.filter(is_ours) else {
+                return Err(self.garbage("no token of the small models".to_owned()));
             };
             let position = answer.positions.into_iter().next().map(|(_, position)| position);
-            Ok(Told { positions: position.into_iter().collect(), written: vec![*token], ..Told::default() })
+            Ok(Told { positions: position.into_iter().collect(), written: vec![token], ..Told::default() })
         });
         answer.map(|told| Told { n_requests: 1 + n_retries, n_retries, ..told })
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_possible_wrap)]
 
+#[path = "../support/base_server.rs"]
+mod base_server;
 #[path = "../support/gguf.rs"]
 mod gguf;
 #[path = "../support/hub_server.rs"]
@@ -54,6 +56,7 @@ mod probe;
 mod process;
 mod prompts;
 mod raw_prompts;
+mod remote;
 mod report;
 mod resting;
 mod rpc;
