@@ -36,8 +36,8 @@ pub mod parameter;
 pub mod plain;
 pub mod prompt;
 pub mod recipe;
-pub mod remote;
 mod remembered;
+pub mod remote;
 pub mod sampling;
 #[cfg(feature = "server")]
 pub mod server;

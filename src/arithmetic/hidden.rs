@@ -22,10 +22,12 @@ pub fn hidden(base: &[f32], composed: &[f32], shown: &[i32], rest: f64, cap: f32
     let mut is_shown = vec![false; base.len()];
     shown.iter().filter_map(|&id| usize::try_from(id).ok()).for_each(|id| is_shown[id] = true);
     let all = || base.iter().zip(composed).zip(&is_shown);
-    let lead = all().filter(|(_, shown)| **shown).map(|((_, sum), _)| f64::from(*sum)).fold(f64::NEG_INFINITY, f64::max);
+    let lead =
+        all().filter(|(_, shown)| **shown).map(|((_, sum), _)| f64::from(*sum)).fold(f64::NEG_INFINITY, f64::max);
     let known: f64 = all().filter(|(_, shown)| **shown).map(|((_, sum), _)| (f64::from(*sum) - lead).exp()).sum();
     // What a hidden id would weigh if it had as much as one can have.
-    let hidden = all().filter(|(_, shown)| !**shown).map(|((base, sum), _)| f64::from(*sum) - f64::from(*base) + cap - lead);
+    let hidden =
+        all().filter(|(_, shown)| !**shown).map(|((base, sum), _)| f64::from(*sum) - f64::from(*base) + cap - lead);
     let mut weights: Vec<f64> = hidden.collect();
     let n_full = rest / cap.exp();
     let n_most = (n_full.ceil() as usize).min(weights.len());

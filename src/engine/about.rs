@@ -108,7 +108,9 @@ impl AboutRole {
         Some(Self {
             role,
             file: loaded.name(lane),
-            description: loaded.server_of(role).map_or_else(|| model.description(), |server| server.offer().to_string()),
+            description: loaded
+                .server_of(role)
+                .map_or_else(|| model.description(), |server| server.offer().to_string()),
             n_ctx_train: model.n_ctx_train(),
             n_vocab: model.n_vocab(),
             n_params,

@@ -60,7 +60,8 @@ impl Answer {
                 text
             }
             Event::Done(done) => {
-                let Done { finish, stopped_by, is_full, text, notes, stats, prompt_seconds, seconds, timings, served } = done;
+                let Done { finish, stopped_by, is_full, text, notes, stats, prompt_seconds, seconds, timings, served } =
+                    done;
                 self.notes.extend(notes);
                 self.served = served;
                 self.stopped_by = stopped_by;

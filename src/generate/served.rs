@@ -76,7 +76,11 @@ impl fmt::Display for Served {
                 percent(self.hidden_mean()),
                 percent(self.hidden_most)
             )?;
-            write!(f, "; at {} of {} positions one of them could have been the top token", self.n_may_lead, self.n_chosen)?;
+            write!(
+                f,
+                "; at {} of {} positions one of them could have been the top token",
+                self.n_may_lead, self.n_chosen
+            )?;
         }
         if self.requests.n_named > 0 {
             write!(f, "; {} more of its log-probabilities were asked for by name", self.requests.n_named)?;

@@ -19,8 +19,8 @@ use crate::llama::chain::{Bounds, Chain};
 use crate::llama::context::Outputs;
 use crate::llama::draft_chain::Draw;
 use crate::llama::{self, Token};
-use crate::steer::error::in_lane;
 use crate::remote::{self, Row};
+use crate::steer::error::in_lane;
 use crate::steer::{Ensemble, Error, Idle, Prompts, Role, Sampled, Sequence, ServerDraw, Weights, Work};
 
 /// One generation. [`Self::start`] gives it a sequence; then, in every round, [`Self::want`], [`Self::draft`] for as long as
@@ -62,9 +62,11 @@ pub struct Task {
 
 /// Penalties divide positive logits and multiply negative ones; what a server shows is negative throughout.
 fn note_penalties(ensemble: &Ensemble, request: &Request) -> Option<String> {
-    let is_shown = ensemble.server().is_some_and(|server| !server.draws()) && matches!(request.sampled, Sampled::Steered | Sampled::Alone(Role::Base));
+    let is_shown = ensemble.server().is_some_and(|server| !server.draws())
+        && matches!(request.sampled, Sampled::Steered | Sampled::Alone(Role::Base));
     (is_shown && request.sampling.repeat_penalty != 1.0).then(|| {
-        "--repeat-penalty works on log-probabilities where the base is on a server, and weighs more than on logits".to_owned()
+        "--repeat-penalty works on log-probabilities where the base is on a server, and weighs more than on logits"
+            .to_owned()
     })
 }
 
@@ -80,9 +82,7 @@ fn drawn(
     if !is_of_base || !ensemble.server().is_some_and(|server| server.draws()) {
         return Ok(None);
     }
-    let refused = |what: String| {
-        Error::Remote { role: Role::Base, source: Box::new(remote::Error::NotExact { what }) }
-    };
+    let refused = |what: String| Error::Remote { role: Role::Base, source: Box::new(remote::Error::NotExact { what }) };
     if let Some(what) = remote::not_exact(&request.sampling) {
         return Err(refused(what));
     }

@@ -60,7 +60,10 @@ fn shown(server: &Server, trial: Trial) -> String {
     };
     let dropped = if n_dropped == 0 { String::new() } else { format!(", {n_dropped} more stand for no one token") };
     let took = took.as_secs_f64() * 1e3;
-    format!("{n_shown} at a position, {by}{dropped}: {:.1} % of the probability; a request takes {took:.1} ms", mass * 100.0)
+    format!(
+        "{n_shown} at a position, {by}{dropped}: {:.1} % of the probability; a request takes {took:.1} ms",
+        mass * 100.0
+    )
 }
 
 /// How the server is used, and what else it could do.
@@ -79,7 +82,9 @@ fn mode(server: &Server) -> (String, Option<&'static str>) {
         "top {n}: a token is chosen among those that the server shows; a bound on what the others could have is told with each text"
     );
     let advice = match server.offer().api {
-        Api::LlamaServer => "--base-exact lets the server sample from the whole distribution; --base-logprobs N shows more of it here",
+        Api::LlamaServer => {
+            "--base-exact lets the server sample from the whole distribution; --base-logprobs N shows more of it here"
+        }
         Api::Vllm => "--base-logprobs N shows more of it, as many as the server's --max-logprobs",
         Api::OpenAi => "--base-logprobs N shows more of it, as many as the server gives",
     };

@@ -192,8 +192,12 @@ impl TryFrom<Fields> for ModelSpec {
             (Some(path), None, None) if fields.hf_file.is_none() => path.into(),
             (None, Some(repo), None) => ModelName::Hub { repo, file: fields.hf_file },
             (None, None, Some(remote)) if fields.hf_file.is_none() => ModelName::Remote(remote),
-            (None, None, None) => return Err("a model is named by `model`, `hf` or `remote`, and here is none of them"),
-            _ => return Err("a model is named by `model`, by `hf` and `hf_file`, or by `remote`, and here are several"),
+            (None, None, None) => {
+                return Err("a model is named by `model`, `hf` or `remote`, and here is none of them");
+            }
+            _ => {
+                return Err("a model is named by `model`, by `hf` and `hf_file`, or by `remote`, and here are several");
+            }
         };
         let template = fields.template.map(|name| name.as_str().into());
         let view = View { template, system: fields.system, prefix: fields.prefix, prompt: fields.prompt };

@@ -133,7 +133,8 @@ impl Remote {
         });
         if !is_address {
             // An address may hold a password.
-            let shown = if self.url.contains('@') { "an address with a user".to_owned() } else { format!("{:?}", self.url) };
+            let shown =
+                if self.url.contains('@') { "an address with a user".to_owned() } else { format!("{:?}", self.url) };
             let expected = "http://HOST:PORT or https://HOST without user, query and fragment";
             return Err(OutOfRange::new("base-url", shown, expected));
         }

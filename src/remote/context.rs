@@ -138,14 +138,23 @@ impl Context {
             return Err(Error::Full { n_ctx: self.n_ctx, n_tokens });
         }
         if self.server.draws() && n_rows > 1 {
-            return Err(Error::NotExact { what: "several positions at once (drafts, scores): a server that samples tells one token".to_owned() });
+            return Err(Error::NotExact {
+                what: "several positions at once (drafts, scores): a server that samples tells one token".to_owned(),
+            });
         }
         Ok(())
     }
 
     /// Puts tokens behind a text, and asks for a row behind each of them from the one at `first` on, if there is to be any.
     /// [`Self::collect`] waits for them. `is_scored`: the text is given, and its own tokens may be told of beside the others.
-    pub fn submit(&mut self, seq: usize, tokens: &[Token], n_rows: usize, first: usize, is_scored: bool) -> Result<(), Error> {
+    pub fn submit(
+        &mut self,
+        seq: usize,
+        tokens: &[Token],
+        n_rows: usize,
+        first: usize,
+        is_scored: bool,
+    ) -> Result<(), Error> {
         self.check(seq, tokens.len(), n_rows)?;
         let n_under_way = self.n_under_way();
         let Sequence { tokens: text, ahead, rows, positions, asked, stats } = &mut self.sequences[seq];
@@ -174,7 +183,11 @@ impl Context {
             }
             match missing.as_slice() {
                 [at, .., _] if self.server.scores() => {
-                    questions.push((*at, missing.len(), Question::Score { prompt: text.clone(), first: *at, keeps_own: is_scored }));
+                    questions.push((
+                        *at,
+                        missing.len(),
+                        Question::Score { prompt: text.clone(), first: *at, keeps_own: is_scored },
+                    ));
                 }
                 missing => questions.extend(missing.iter().map(|&at| {
                     let n_tokens = if at == text.len() { self.server.n_ahead() } else { 1 };

@@ -125,26 +125,36 @@ impl Error {
             Self::Key { .. } => Some("give it with --base-api-key-file FILE, or in PROXYTUNE_BASE_API_KEY"),
             Self::PlainKey { .. } => Some("use an https:// address, or a tunnel to this machine"),
             Self::NotBuilt => Some("build proxytune with the feature `remote`"),
-            Self::Unreachable { .. } => Some("check the address and that the server runs; `proxytune check` shows what it offers"),
+            Self::Unreachable { .. } => {
+                Some("check the address and that the server runs; `proxytune check` shows what it offers")
+            }
             Self::TimedOut { .. } => Some("--base-timeout SECONDS waits longer"),
             Self::Status { status: 404, .. } => Some(
                 "--base-api llama-server, vllm or openai says what the server speaks; one that has chats alone cannot go on with a text",
             ),
-            Self::Status { status: 429, .. } => Some("the server limits requests: fewer texts at once (-np), or --base-ahead N for fewer requests"),
-            Self::Denied { had_key: true, .. } => Some("check the key in --base-api-key-file or PROXYTUNE_BASE_API_KEY"),
-            Self::Denied { had_key: false, .. } => Some("give the server's key with --base-api-key-file FILE, or in PROXYTUNE_BASE_API_KEY"),
+            Self::Status { status: 429, .. } => {
+                Some("the server limits requests: fewer texts at once (-np), or --base-ahead N for fewer requests")
+            }
+            Self::Denied { had_key: true, .. } => {
+                Some("check the key in --base-api-key-file or PROXYTUNE_BASE_API_KEY")
+            }
+            Self::Denied { had_key: false, .. } => {
+                Some("give the server's key with --base-api-key-file FILE, or in PROXYTUNE_BASE_API_KEY")
+            }
             Self::GaveUp { source, .. } => source.hint(),
             Self::ModelChanged { .. } => Some("start again: what was written so far is by the first model"),
             Self::NoApi { .. } => Some("say what the server speaks with --base-api"),
             Self::SeveralModels { .. } | Self::NoModel { .. } => Some("name one with --base-model"),
-            Self::TooFew { .. } => Some(
-                "ask for fewer with --base-logprobs, or let the server show more (vLLM: --max-logprobs)",
-            ),
+            Self::TooFew { .. } => {
+                Some("ask for fewer with --base-logprobs, or let the server show more (vLLM: --max-logprobs)")
+            }
             Self::OtherTokenizer { .. } => Some(
                 "base and small models must come from one family; --base-tokenizer tokenizer.json names what the server's ids stand for",
             ),
             Self::OtherFile { .. } => Some("base and small models must come from one family with one tokenizer"),
-            Self::NotExact { .. } => Some("leave --base-exact out: the server's log-probabilities then go through the whole chain here"),
+            Self::NotExact { .. } => {
+                Some("leave --base-exact out: the server's log-probabilities then go through the whole chain here")
+            }
             Self::Full { .. } => Some("start the server with a longer context, or shorten the text"),
             Self::Garbage { .. } | Self::Cut { .. } | Self::Status { .. } => Some("look into the server's own log"),
             _ => None,

@@ -203,7 +203,13 @@ mod tests {
 
     #[test]
     fn a_key_leaves_ones_own_network_encrypted_alone() {
-        for root in ["https://a.example", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:80/x", "http://10.0.0.1:80"] {
+        for root in [
+            "https://a.example",
+            "http://127.0.0.1:8080",
+            "http://localhost",
+            "http://[::1]:80/x",
+            "http://10.0.0.1:80",
+        ] {
             assert!(is_private(root), "{root}");
         }
         for root in ["http://a.example", "http://8.8.8.8:80", "http://localhost.example"] {

@@ -94,7 +94,9 @@ pub fn not_exact(s: &Sampling) -> Option<String> {
     if s.plausibility > 0.0 {
         return named("plausibility", "the server adds the offset before any of its samplers");
     }
-    for (sampler, why) in [(Sampler::AdaptiveP, stateful), (Sampler::Infill, stateful), (Sampler::Gumbel, "it is proxytune's own")] {
+    for (sampler, why) in
+        [(Sampler::AdaptiveP, stateful), (Sampler::Infill, stateful), (Sampler::Gumbel, "it is proxytune's own")]
+    {
         if has(sampler) {
             return named(sampler.name(), why);
         }
@@ -103,10 +105,14 @@ pub fn not_exact(s: &Sampling) -> Option<String> {
     match proxy {
         None => named("a chain without proxy", "the server would be sent no offset"),
         // Those in front are switched off, or were refused.
-        Some(at) => order[..at]
-            .iter()
-            .find(|sampler| ![Sampler::Penalties, Sampler::Dry].contains(sampler))
-            .and_then(|first| named(&format!("{} in front of proxy", first.name()), "the server adds the offset before any of its samplers")),
+        Some(at) => {
+            order[..at].iter().find(|sampler| ![Sampler::Penalties, Sampler::Dry].contains(sampler)).and_then(|first| {
+                named(
+                    &format!("{} in front of proxy", first.name()),
+                    "the server adds the offset before any of its samplers",
+                )
+            })
+        }
     }
 }
 
@@ -133,7 +139,9 @@ pub(super) fn read(
         let top = told["top_logprobs"].as_array().ok_or_else(|| missing("`top_logprobs`"))?;
         let mut entries = Vec::with_capacity(top.len());
         for entry in top {
-            let logprob = entry["logprob"].as_f64().ok_or_else(|| garbage(format!("the log-probability {}", entry["logprob"])))?;
+            let logprob = entry["logprob"]
+                .as_f64()
+                .ok_or_else(|| garbage(format!("the log-probability {}", entry["logprob"])))?;
             entries.push((own(id(&entry["id"])?), logprob));
         }
         positions.push((own(id(&told["id"])?), Position::of(entries, n_vocab, garbage)?));

@@ -71,7 +71,12 @@ impl Spelling<'_> {
 }
 
 /// Reads an answer.
-pub(super) fn read(answer: &Value, n_vocab: usize, spelling: &Spelling<'_>, garbage: &dyn Fn(String) -> Error) -> Result<Answer, Error> {
+pub(super) fn read(
+    answer: &Value,
+    n_vocab: usize,
+    spelling: &Spelling<'_>,
+    garbage: &dyn Fn(String) -> Error,
+) -> Result<Answer, Error> {
     let choice = answer["choices"].get(0).ok_or_else(|| garbage("no `choices`".to_owned()))?;
     let has_ended = choice["finish_reason"] == "stop";
     let logprobs = &choice["logprobs"];
@@ -101,9 +106,16 @@ pub(super) fn read(answer: &Value, n_vocab: usize, spelling: &Spelling<'_>, garb
 }
 
 /// The newer form, which chats have and llama-server's completions: entries with the bytes of their tokens.
-fn read_content(content: &[Value], n_vocab: usize, spelling: &Spelling<'_>, garbage: &dyn Fn(String) -> Error) -> Result<Answer, Error> {
+fn read_content(
+    content: &[Value],
+    n_vocab: usize,
+    spelling: &Spelling<'_>,
+    garbage: &dyn Fn(String) -> Error,
+) -> Result<Answer, Error> {
     let id = |entry: &Value| match entry["bytes"].as_array() {
-        Some(bytes) => spelling.id_of_bytes(&bytes.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect::<Vec<_>>()),
+        Some(bytes) => {
+            spelling.id_of_bytes(&bytes.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect::<Vec<_>>())
+        }
         None => spelling.id(entry["token"].as_str()?),
     };
     let (mut tokens, mut positions) = (Vec::new(), Vec::new());
@@ -112,7 +124,8 @@ fn read_content(content: &[Value], n_vocab: usize, spelling: &Spelling<'_>, garb
         let mut entries = Vec::with_capacity(top.len());
         for entry in top {
             let number = entry["logprob"].as_f64();
-            entries.push((id(entry), number.ok_or_else(|| garbage(format!("the log-probability {}", entry["logprob"])))?));
+            entries
+                .push((id(entry), number.ok_or_else(|| garbage(format!("the log-probability {}", entry["logprob"])))?));
         }
         positions.push(Position::of(entries, n_vocab, garbage)?);
         tokens.push(id(told));
@@ -132,7 +145,8 @@ pub(super) fn read_prompt(
     let mut positions = Vec::with_capacity(told.len());
     // Nothing stands in front of the first.
     for shown in told.iter().skip(1) {
-        let shown = shown.as_object().ok_or_else(|| garbage("no log-probabilities at a token of the prompt".to_owned()))?;
+        let shown =
+            shown.as_object().ok_or_else(|| garbage("no log-probabilities at a token of the prompt".to_owned()))?;
         let mut entries = Vec::with_capacity(shown.len());
         for (id, told) in shown {
             let number = told["logprob"].as_f64().ok_or_else(|| garbage(format!("the log-probability {told}")))?;

@@ -96,7 +96,9 @@ impl Server {
         let http = Http::new(&spec.url, key, patience)?;
         let mut offer = offer::find(&http, &spec)?;
         if spec.exact && offer.api != Api::LlamaServer {
-            return Err(Error::NotExact { what: format!("with {}, which does not sample from biased logits as llama-server does", offer.api) });
+            return Err(Error::NotExact {
+                what: format!("with {}, which does not sample from biased logits as llama-server does", offer.api),
+            });
         }
         let ids = spec.tokenizer.as_deref().map(|path| tokenizer::ids(path, vocabulary)).transpose()?;
         offer.tokenizer = match (&ids, offer.api) {
@@ -230,7 +232,8 @@ impl Server {
             return Err(self.garbage("no log-probabilities".to_owned()));
         }
         // OpenAI's are as many as there are words that differ, which may be fewer.
-        if self.offer.api != Api::OpenAi && got < asked.min(u32::try_from(self.n_vocab()).unwrap_or(u32::MAX)) as usize {
+        if self.offer.api != Api::OpenAi && got < asked.min(u32::try_from(self.n_vocab()).unwrap_or(u32::MAX)) as usize
+        {
             return Err(self.garbage(format!("{got} log-probabilities of {asked} that were asked for")));
         }
         if position.shown.is_empty() {
@@ -297,7 +300,8 @@ impl Server {
             }
             if read.has_ended {
                 // It says nothing but that it would end here.
-                let end = self.words.eog().ok_or_else(|| self.garbage("the end of a text that has no end".to_owned()))?;
+                let end =
+                    self.words.eog().ok_or_else(|| self.garbage("the end of a text that has no end".to_owned()))?;
                 told.positions.push(Position::certain(end));
                 return Ok(told);
             }
@@ -316,7 +320,13 @@ impl Server {
         answer.map(|told| Told { n_requests: 1 + n_retries, n_retries, ..told })
     }
 
-    fn draw(&self, prompt: &[Token], biases: &[(Token, Option<f32>)], sampling: &Sampling, seed: u32) -> Result<Told, Error> {
+    fn draw(
+        &self,
+        prompt: &[Token],
+        biases: &[(Token, Option<f32>)],
+        sampling: &Sampling,
+        seed: u32,
+    ) -> Result<Told, Error> {
         let theirs = self.ids.all_theirs(prompt)?;
         let biases: Vec<_> = biases.iter().filter_map(|(id, bias)| Some((self.ids.theirs(*id).ok()?, *bias))).collect();
         let request = llama_server::draw(&theirs, &biases, sampling, seed, self.n_logprobs());

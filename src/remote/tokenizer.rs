@@ -44,7 +44,8 @@ fn read(path: &Path) -> Result<Vocabulary, Error> {
 
     let text = crate::text_file::read(path, MAX_BYTES)?;
     let refuse = |what: String| Error::Tokenizer { path: path.display().to_string(), what };
-    let tokenizer: tokenizers::Tokenizer = text.parse().map_err(|error: tokenizers::Error| refuse(error.to_string()))?;
+    let tokenizer: tokenizers::Tokenizer =
+        text.parse().map_err(|error: tokenizers::Error| refuse(error.to_string()))?;
     let added = tokenizer.get_added_tokens_decoder();
     let vocab = tokenizer.get_vocab(true);
     let n_ids = vocab.values().max().map_or(0, |last| *last as usize + 1);

@@ -64,7 +64,9 @@ impl Words {
         if let Some(id) = ids.iter().find(|id| special(id)) {
             let name = self.pieces.get(*id as usize).map(|name| String::from_utf8_lossy(name).into_owned());
             let name = name.unwrap_or_default();
-            return Err(refuse(format!("it holds the special token {name:?}, which a server may read as plain letters")));
+            return Err(refuse(format!(
+                "it holds the special token {name:?}, which a server may read as plain letters"
+            )));
         }
         let bytes = ids.iter().flat_map(|&id| self.pieces[id as usize].iter().copied()).collect();
         String::from_utf8(bytes).map_err(|_| refuse("it ends within a character".to_owned()))

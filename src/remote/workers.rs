@@ -30,7 +30,11 @@ impl Workers {
     }
 
     /// Starts a job; its result comes through the channel, which closes without one where the job cannot be run.
-    pub fn start<T: Send + 'static>(&mut self, n_under_way: usize, job: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    pub fn start<T: Send + 'static>(
+        &mut self,
+        n_under_way: usize,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Receiver<T> {
         let (done, result) = bounded(1);
         let job: Job = Box::new(move || {
             let _ = done.send(job());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::error::Error;
-use super::sequence::{ServerDraw, Sequence};
+use super::sequence::{Sequence, ServerDraw};
 use super::{Ensemble, Role};
 use crate::arithmetic::hidden;
 use crate::arithmetic::offset::add_dense;

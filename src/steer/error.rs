@@ -180,7 +180,9 @@ impl Error {
             Self::Prompt { source, .. } => source.hint(),
             Self::Remote { source, .. } => source.hint(),
             Self::NoSpeller => Some("name an expert with -me and an antiexpert with -ma"),
-            Self::NothingShown { .. } => Some("ask for more with --base-logprobs; a grammar or bias may leave out all that is shown"),
+            Self::NothingShown { .. } => {
+                Some("ask for more with --base-logprobs; a grammar or bias may leave out all that is shown")
+            }
             Self::NotLocal { .. } => Some("ask that of a base that runs here, with -m FILE"),
             Self::Begun { source, .. } => source.hint(),
             Self::NoWeights { .. } => Some("name the file of the whole model"),

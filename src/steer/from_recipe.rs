@@ -53,7 +53,8 @@ fn pairs(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<V
         let Some(spec) = spec else { return Ok(None) };
         let is_base = spec.model == ModelName::Base && spec.lora.is_empty();
         let is_remote = matches!(recipe.base.model, ModelName::Remote(_));
-        let is_as_base = is_base && (is_remote || spec.placement == Placement::default() && spec.rope == Rope::default());
+        let is_as_base =
+            is_base && (is_remote || spec.placement == Placement::default() && spec.rope == Rope::default());
         let placement = spec.placement.or(&recipe.base.placement);
         let own = || source(recipe, role, spec, &placement, defaults, backend);
         let source = if is_as_base { None } else { Some(own()?) };

@@ -15,8 +15,8 @@ use crate::llama::Token;
 use crate::llama::backend::Backend;
 use crate::llama::context;
 use crate::llama::model::Model;
-use crate::{prompt, remote};
 use crate::vocab::{IdMap, Vocabulary};
+use crate::{prompt, remote};
 
 /// A lane before its context is there.
 struct Wanted {

@@ -8,8 +8,6 @@
 
 #![allow(clippy::cast_precision_loss)]
 
-mod measured;
-
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -71,15 +69,26 @@ impl Bench {
 
     /// Nats per token and the share of top tokens that are those of the whole distribution, by how much of it is shown.
     fn what_is_shown(&mut self, url: &str, text: &str, n_tokens: usize) -> Result<(), Box<dyn Error>> {
-        let whole = scores(&mut self.ensemble(Some(Remote { logprobs: Some(Logprobs::All), ..Remote::at(url) }))?, text, n_tokens)?;
-        println!("{:<10} {:>9} {:>9} {:>9} {:>14} {:>9} {:>9}", "shown", "base", "steered", "agreement", "not shown, base", "bound", "may lead");
-        let mut print = |name: &str, scores: &[Score]| {
+        let whole = scores(
+            &mut self.ensemble(Some(Remote { logprobs: Some(Logprobs::All), ..Remote::at(url) }))?,
+            text,
+            n_tokens,
+        )?;
+        println!(
+            "{:<10} {:>9} {:>9} {:>9} {:>14} {:>9} {:>9}",
+            "shown", "base", "steered", "agreement", "not shown, base", "bound", "may lead"
+        );
+        let print = |name: &str, scores: &[Score]| {
             let mean = |of: &dyn Fn(&Score) -> f64| scores.iter().map(of).sum::<f64>() / scores.len() as f64;
             let agrees = scores.iter().zip(&whole).filter(|(a, b)| a.top == b.top).count() as f64 / scores.len() as f64;
             println!(
                 "{name:<10} {:9.4} {:9.4} {:7.1} % {:12.1} % {:7.1} % {:7.1} %",
-                mean(&|score| score.base), mean(&|score| score.steered), agrees * 100.0, mean(&|score| score.rest) * 100.0,
-                mean(&|score| score.bound) * 100.0, mean(&|score| f64::from(u8::from(score.may_lead))) * 100.0
+                mean(&|score| score.base),
+                mean(&|score| score.steered),
+                agrees * 100.0,
+                mean(&|score| score.rest) * 100.0,
+                mean(&|score| score.bound) * 100.0,
+                mean(&|score| f64::from(u8::from(score.may_lead))) * 100.0
             );
         };
         for n in [5, 20, 100] {
@@ -131,14 +140,22 @@ impl Bench {
                 *last = answer;
             }
         }
-        println!("{:<22} {:>22} {:>9} {:>10} {:>8}", "base", "tokens/s (10 to 90 %)", "requests", "positions", "hidden");
+        println!(
+            "{:<22} {:>22} {:>9} {:>10} {:>8}",
+            "base", "tokens/s (10 to 90 %)", "requests", "positions", "hidden"
+        );
         for (name, _, mut speeds, answer) in engines {
             speeds.sort_by(f64::total_cmp);
             let at = |q| quantile(&speeds, q);
             let of = answer.served.map(|served| served.requests);
             let hidden = of.map_or("–".to_owned(), |stats| format!("{:.0} %", stats.hidden() * 100.0));
             let [n_requests, n_rows] = of.map_or([0, 0], |stats| [stats.n_requests, stats.n_rows]);
-            println!("{name:<22} {:8.1} ({:.1} to {:.1}) {n_requests:>9} {n_rows:>10} {hidden:>8}", at(0.5), at(0.1), at(0.9));
+            println!(
+                "{name:<22} {:8.1} ({:.1} to {:.1}) {n_requests:>9} {n_rows:>10} {hidden:>8}",
+                at(0.5),
+                at(0.1),
+                at(0.9)
+            );
         }
         Ok(())
     }
@@ -173,12 +190,13 @@ fn scores(ensemble: &mut Ensemble, text: &str, n_tokens: usize) -> Result<Vec<Sc
                 let base = ensemble.logits(&sequence, 0, at)?;
                 let token = window[at + 1] as usize;
                 let told = ensemble.told(&sequence, at)?;
-                let bound = told.and_then(|row| {
-                    Some(hidden::hidden(base, &composed, row.shown()?, row.rest(), row.cap()))
-                });
+                let bound =
+                    told.and_then(|row| Some(hidden::hidden(base, &composed, row.shown()?, row.rest(), row.cap())));
                 let top = match told.and_then(|row| row.shown()) {
                     None => softmax::argmax(&composed),
-                    Some(shown) => shown.iter().map(|&id| id as usize).max_by(|&a, &b| composed[a].total_cmp(&composed[b])),
+                    Some(shown) => {
+                        shown.iter().map(|&id| id as usize).max_by(|&a, &b| composed[a].total_cmp(&composed[b]))
+                    }
                 };
                 scores.push(Score {
                     base: softmax::log_sum_exp(base) - f64::from(base[token]),

@@ -4,7 +4,17 @@ use std::process::Command;
 
 /// What a terminal, a hub or a task is needed for, and nothing else here.
 const HEAVY: [&str; 12] = [
-    "clap", "comfy-table", "ctrlc", "gguf-rs", "hf-hub", "indicatif", "regex", "ring", "rustyline", "sysinfo", "tokenizers",
+    "clap",
+    "comfy-table",
+    "ctrlc",
+    "gguf-rs",
+    "hf-hub",
+    "indicatif",
+    "regex",
+    "ring",
+    "rustyline",
+    "sysinfo",
+    "tokenizers",
     "ureq",
 ];
 

@@ -96,7 +96,8 @@ impl Draft {
         let (asked, n_step) = (self.n_step(), self.n_step_of(ensemble));
         if let Some(server) = ensemble.server() {
             let is_typed = matches!(self.length, Length::Fixed(_)) && asked > 1 && server.draws();
-            return is_typed.then(|| "nothing is drafted: the server draws one token at a time (--base-exact)".to_owned());
+            return is_typed
+                .then(|| "nothing is drafted: the server draws one token at a time (--base-exact)".to_owned());
         }
         if asked > 1 && !ensemble.can_roll_back() {
             return Some("a model with a recurrent state cannot take tokens back, so nothing is drafted".to_owned());
