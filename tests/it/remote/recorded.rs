@@ -146,7 +146,7 @@ fn vllm_scores_a_text_in_one_answer() {
     assert!((base - loss).abs() < 1e-4, "{base}, {loss} in the answer");
 }
 
-/// As OpenAI has it: words are looked up by their bytes.
+/// In the form of `OpenAI`: words are looked up by their bytes.
 #[test]
 fn words_are_looked_up_by_their_bytes() {
     let server = vllm(TEXT);
