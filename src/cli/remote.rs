@@ -1,6 +1,7 @@
 //! What can be typed of a base that is on a server.
 
 #![allow(clippy::doc_markdown, reason = "doc comments are the help texts")]
+#![allow(clippy::struct_field_names, reason = "fields are named as the flags are")]
 
 use std::path::PathBuf;
 

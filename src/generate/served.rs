@@ -85,6 +85,12 @@ impl fmt::Display for Served {
         if self.requests.n_named > 0 {
             write!(f, "; {} more of its log-probabilities were asked for by name", self.requests.n_named)?;
         }
+        if let Some((ours, theirs)) = self.requests.prompt.filter(|(ours, theirs)| *ours as u64 != *theirs) {
+            write!(f, "; the server read {theirs} tokens where the small models have {ours}")?;
+            if theirs + 1 == ours as u64 {
+                f.write_str(": it may put no token in front of a text")?;
+            }
+        }
         if n_dropped > 0 {
             write!(f, "; {n_dropped} entries stand for no one token and were left out")?;
         }

@@ -11,7 +11,7 @@ use crate::parameter::OutOfRange;
 
 /// Log-probabilities that a server is asked for at each position, where nobody says how many.
 const LOGPROBS: u32 = 20;
-/// The same of OpenAI's completions, which give no more.
+/// The same of `OpenAI`'s completions, which give no more.
 const LOGPROBS_OPENAI: u32 = 5;
 /// Tokens that the base writes on by itself in a request, the first included: each brings the row behind it.
 const AHEAD: u32 = 4;
@@ -171,7 +171,7 @@ pub enum Api {
     LlamaServer,
     /// vLLM's `/v1/completions`, with prompts and answers as ids.
     Vllm,
-    /// `/v1/completions` as OpenAI has it: prompts and answers as text.
+    /// `/v1/completions` as `OpenAI` has it: prompts and answers as text.
     #[serde(rename = "openai")]
     OpenAi,
 }

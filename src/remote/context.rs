@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::position::Position;
+use super::position::{MOST_MASS, Position};
 use super::row::Row;
 use super::server::{Question, Told};
 use super::workers::Workers;
@@ -245,6 +245,7 @@ impl Context {
                 Wanted::Open => continue,
                 Wanted::Answer { at, n, answer } => (at, n, answer),
             };
+            let n_prompt = at;
             let told = match receive(&answer, stats) {
                 // Whatever kept it from reading is told by the next request.
                 Err(_) if n == 0 => continue,
@@ -258,6 +259,9 @@ impl Context {
                     url: self.server.offer().url.clone(),
                     what: format!("{} positions of {n} that were asked for", told.positions.len()),
                 });
+            }
+            if let (None, Some(n_read)) = (stats.prompt, told.n_read) {
+                stats.prompt = Some((n_prompt, n_read));
             }
             told.positions[..n].iter().for_each(|position| take(position.clone(), stats));
             let last = at + n - 1;
@@ -324,6 +328,10 @@ impl Context {
             let told = receive(&answer, stats)?;
             if let (Some(told), Some(position)) = (told.positions.first(), positions.get_mut(row)) {
                 stats.n_named += position.add_named(told);
+                if position.mass() > MOST_MASS {
+                    let what = format!("probabilities that add up to {:.3}", position.mass());
+                    return Err(Error::Garbage { url: self.server.offer().url.clone(), what });
+                }
                 rows[row] = Row::of(position, n_vocab);
             }
         }

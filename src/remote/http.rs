@@ -95,7 +95,7 @@ impl Http {
     }
 
     /// A text of the server's: without its key, without control characters, and short.
-    fn shown(&self, text: &str) -> String {
+    pub fn shown(&self, text: &str) -> String {
         let text = self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.hidden_in(text));
         crate::plain::plain(text.trim()).replace('\n', " ").chars().take(MAX_SAID).collect()
     }

@@ -90,9 +90,12 @@ fn is_other(error: &Error) -> bool {
 }
 
 fn llama_server(http: &Http, spec: &Remote) -> Result<Offer, Error> {
-    let read = |props: &Value| match props["default_generation_settings"].is_object() {
-        true => Ok(props.clone()),
-        false => Err(http.garbage("no `default_generation_settings` in /props")),
+    let read = |props: &Value| {
+        if props["default_generation_settings"].is_object() {
+            Ok(props.clone())
+        } else {
+            Err(http.garbage("no `default_generation_settings` in /props"))
+        }
     };
     let props = http.ask("/props", None, read).0?;
     let listed = http.ask("/v1/models", None, |models| Ok(models.clone())).0?;
@@ -113,9 +116,12 @@ fn llama_server(http: &Http, spec: &Remote) -> Result<Offer, Error> {
 }
 
 fn completions(http: &Http, spec: &Remote, api: Option<Api>) -> Result<Offer, Error> {
-    let read = |models: &Value| match models["data"].is_array() {
-        true => Ok(models.clone()),
-        false => Err(http.garbage("no list of models in /v1/models")),
+    let read = |models: &Value| {
+        if models["data"].is_array() {
+            Ok(models.clone())
+        } else {
+            Err(http.garbage("no list of models in /v1/models"))
+        }
     };
     let listed = http.ask("/v1/models", None, read).0.map_err(|error| match error {
         error if api.is_none() && is_other(&error) => Error::NoApi { url: http.root().to_owned() },
@@ -151,14 +157,14 @@ fn entry<'a>(listed: &'a Value, model: &str) -> &'a Value {
 /// The model that is meant.
 fn choose(http: &Http, spec: &Remote, names: &[String]) -> Result<String, Error> {
     let url = || http.root().to_owned();
+    let shown = |names: &[String]| names.iter().map(|name| http.shown(name)).collect();
     match (&spec.model, names) {
         (Some(name), names) if names.contains(name) => Ok(name.clone()),
-        // A list may leave out what can be asked for.
-        (Some(name), []) => Ok(name.clone()),
-        (Some(name), names) => Err(Error::NoModel { url: url(), name: name.clone(), names: names.to_vec() }),
-        (None, [name]) => Ok(name.clone()),
+        (Some(name), [_, ..]) => Err(Error::NoModel { url: url(), name: name.clone(), names: shown(names) }),
+        // A list may be empty, and the model there all the same.
+        (Some(name), []) | (None, [name]) => Ok(name.clone()),
         (None, []) => Ok(String::new()),
-        (None, names) => Err(Error::SeveralModels { url: url(), names: names.to_vec() }),
+        (None, names) => Err(Error::SeveralModels { url: url(), names: shown(names) }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/completions` as OpenAI has it, and vLLM's with ids in it.
+//! `/v1/completions` as `OpenAI` has it, and vLLM's with ids in it.
 //!
 //! The first knows text alone: a prompt goes out as what its ids spell, and the words that come back are looked up by their
 //! bytes. vLLM takes and gives ids, and tells of the tokens of a prompt too.

@@ -19,6 +19,8 @@ pub(super) struct Position {
 const LOWEST: f32 = -1e4;
 /// Logarithms are rounded: the sum of probabilities may lie a little above 1.
 const MOST: f32 = 1e-3;
+/// And that of a position.
+pub(super) const MOST_MASS: f64 = 1.01;
 
 impl Position {
     /// Takes entries in, of which `None` is one that stands for no id. `garbage` makes an error of what is wrong with them.
@@ -45,11 +47,11 @@ impl Position {
         position.shown.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let mut ids: Vec<Token> = position.shown.iter().map(|(id, _)| *id).collect();
         ids.sort_unstable();
-        if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(garbage(format!("token {} twice at one position", twice[0])));
+        if let Some((twice, _)) = ids.iter().zip(ids.iter().skip(1)).find(|(a, b)| a == b) {
+            return Err(garbage(format!("token {} twice at one position", twice)));
         }
         let mass = position.mass();
-        if mass > f64::from(1.0 + 10.0 * MOST) {
+        if mass > MOST_MASS {
             return Err(garbage(format!("probabilities that add up to {mass:.3}")));
         }
         Ok(position)

@@ -65,6 +65,8 @@ pub(super) struct Told {
     pub positions: Vec<Position>,
     /// What the base wrote on, as far as it is known.
     pub written: Vec<Token>,
+    /// Tokens of the prompt, where the server says how it cut a text.
+    pub n_read: Option<u64>,
     /// Requests, and those of them that were sent again.
     pub n_requests: u32,
     pub n_retries: u32,
@@ -197,8 +199,11 @@ impl Server {
                 answer.map(|told| Told { n_requests: 1 + n_retries, n_retries, ..told })
             }
             (Question::Name { prompt, ids }, _) => {
-                let (theirs, ids) = (self.ids.all_theirs(prompt)?, self.ids.all_theirs(ids)?);
-                self.complete(&openai::look_at_named(&self.offer.model, &theirs, &ids), 0)
+                let (theirs, named) = (self.ids.all_theirs(prompt)?, self.ids.all_theirs(ids)?);
+                let mut told = self.complete(&openai::look_at_named(&self.offer.model, &theirs, &named), 0)?;
+                // The token that was written comes too.
+                told.positions.iter_mut().for_each(|position| position.shown.retain(|(id, _)| ids.contains(id)));
+                Ok(told)
             }
             (Question::Draw { prompt, biases, sampling, seed }, _) => self.draw(prompt, biases, sampling, *seed),
         }
@@ -215,7 +220,7 @@ impl Server {
         let mut known = self.model.lock().unwrap_or_else(PoisonError::into_inner);
         match known.as_ref() {
             Some(expected) if expected != got => {
-                Err(Error::ModelChanged { expected: expected.clone(), got: got.to_owned() })
+                Err(Error::ModelChanged { expected: self.http.shown(expected), got: self.http.shown(got) })
             }
             Some(_) => Ok(()),
             None => {
@@ -293,7 +298,7 @@ impl Server {
                 _ => Spelling::Ids(&own),
             };
             let read = openai::read(answer, self.n_vocab(), &spelling, &garbage)?;
-            let mut told = Told::default();
+            let mut told = Told { n_read: answer["usage"]["prompt_tokens"].as_u64(), ..Told::default() };
             if scores {
                 let prompt = openai::read_prompt(answer, self.n_vocab(), own, &garbage)?;
                 told.positions.extend(prompt.into_iter().skip(first.saturating_sub(1)));
@@ -328,7 +333,12 @@ impl Server {
         seed: u32,
     ) -> Result<Told, Error> {
         let theirs = self.ids.all_theirs(prompt)?;
-        let biases: Vec<_> = biases.iter().filter_map(|(id, bias)| Some((self.ids.theirs(*id).ok()?, *bias))).collect();
+        let mut biases: Vec<_> =
+            biases.iter().filter_map(|(id, bias)| Some((self.ids.theirs(*id).ok()?, *bias))).collect();
+        // Tokens that only the base has are never chosen.
+        let n_theirs = self.offer.n_vocab.and_then(|n| Token::try_from(n).ok()).unwrap_or(0);
+        let is_ours = |id: Token| self.ids.own(id.into()).is_some_and(|own| (own as usize) < self.n_vocab());
+        biases.extend((0..n_theirs).filter(|id| !is_ours(*id)).map(|id| (id, None)));
         let request = llama_server::draw(&theirs, &biases, sampling, seed, self.n_logprobs());
         let (answer, n_retries) = self.http.ask(llama_server::PATH, Some(&request), |answer| {
             self.same_model(answer)?;

@@ -15,6 +15,8 @@ pub struct Stats {
     pub n_ahead: usize,
     /// Ids that were asked for by name, since they could have mattered and were not shown.
     pub n_named: usize,
+    /// Tokens of the first text that was sent, as the small models count them and as a server that reads text does.
+    pub prompt: Option<(usize, u64)>,
     /// Entries that stand for no one id here.
     pub n_dropped: usize,
     /// Probability that the base leaves to ids that are not shown, over all positions: sum and most.
@@ -33,6 +35,7 @@ impl Stats {
         self.n_rows += other.n_rows;
         self.n_ahead += other.n_ahead;
         self.n_named += other.n_named;
+        self.prompt = self.prompt.or(other.prompt);
         self.n_dropped += other.n_dropped;
         self.rest += other.rest;
         self.rest_most = self.rest_most.max(other.rest_most);

@@ -90,7 +90,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// The one token that a server's word stands for: its bytes, or OpenAI's `bytes:\xe2\x80` for a part of a character.
+    /// The one token that a server's word stands for: its bytes, or `OpenAI`'s `bytes:\xe2\x80` for a part of a character.
     pub fn id(&self, word: &str) -> Option<Token> {
         self.id_of(word.as_bytes()).or_else(|| self.id_of(&escaped(word.strip_prefix("bytes:")?)?))
     }

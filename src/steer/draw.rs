@@ -158,7 +158,9 @@ mod tests {
         let base: Vec<f32> = (0..200).map(|i| (i as f32 * 1.7).cos() * 4.0).collect();
         let threshold = 0.05;
         let mut sent = base.clone();
-        far_from_most(&offset, threshold).iter().for_each(|(id, bias)| sent[*id as usize] += bias.unwrap_or(0.0));
+        for (id, bias) in far_from_most(&offset, threshold) {
+            sent[id as usize] += bias.unwrap_or(0.0);
+        }
         let whole: Vec<f32> = base.iter().zip(&offset).map(|(base, offset)| base + offset).collect();
         let logprobs = |row: &[f32]| {
             let sum = crate::arithmetic::softmax::log_sum_exp(row);

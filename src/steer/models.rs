@@ -18,7 +18,7 @@ use crate::vocab::Vocabulary;
 /// Models by file, so that each file is loaded once however many roles it plays; adapters with the model they are for.
 #[derive(Debug, Default)]
 pub struct Models {
-    models: Vec<(PathBuf, ModelParams, Arc<Model>)>,
+    loaded: Vec<(PathBuf, ModelParams, Arc<Model>)>,
     adapters: Vec<(PathBuf, Arc<Model>, Arc<Adapter>)>,
     servers: Vec<(remote::Source, Arc<Server>)>,
 }
@@ -34,13 +34,13 @@ impl Models {
     ) -> Result<Arc<Model>, Error> {
         let ModelSource { path, model: params, .. } = source;
         let same = |(loaded, with, _): &&(PathBuf, ModelParams, _)| with == params && same_file(loaded, path);
-        if let Some((_, _, model)) = self.models.iter().find(same) {
+        if let Some((_, _, model)) = self.loaded.iter().find(same) {
             return Ok(model.clone());
         }
         let report = |share| progress(role, path, share);
         let model = Model::load(backend, path, params, report).map_err(in_lane(role))?;
         let model = Arc::new(model);
-        self.models.push((path.clone(), params.clone(), model.clone()));
+        self.loaded.push((path.clone(), params.clone(), model.clone()));
         Ok(model)
     }
 
@@ -104,7 +104,7 @@ impl Models {
     /// How many models are loaded.
     #[must_use]
     pub fn n_loaded(&self) -> usize {
-        self.models.len()
+        self.loaded.len()
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) enum Command<Request = (), Question = (), Weights = ()> {
 pub(super) type Unread = Command<Value, Value, Value>;
 
 /// What a process tells.
+#[allow(clippy::large_enum_variant, reason = "most frames are events")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Frame {
