@@ -174,7 +174,7 @@ impl Model {
         }
         let mut tensor_split = params.tensor_split.clone();
         tensor_split.resize(n_split, 0.0);
-        let overrides = RawOverrides::new(backend, &params.overrides)?;
+        let overrides = RawOverrides::new(backend, &params.overrides, params.devices.as_deref())?;
         let mut cancelled = false;
         let mut report = |share| {
             let go_on = progress(share);
