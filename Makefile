@@ -1,5 +1,5 @@
 # Every target installs what it needs first. All of them share one build of llama.cpp.
-.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-vulkan test-clients test-web community report header notices install lint bench bench-forms bench-peers grown setup
+.PHONY: demo test test-load soak test-hostile test-plugin test-plugin-asan test-python test-vulkan test-cuda test-clients test-web community report header notices install lint bench bench-forms bench-peers grown setup
 
 # As in .cargo/config.toml, without AMX.
 NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
@@ -70,10 +70,15 @@ test-plugin-asan: setup
 # (libvulkan-dev and spirv-headers of Debian 13; unpacked elsewhere, VULKAN_SDK, CMAKE_PREFIX_PATH and CPATH say where). Builds
 # llama.cpp with its shaders: a quarter of an hour the first time, and lavapipe then takes another. Tests are left out that
 # compare bits, which devices do not promise, and those of recurrent models, whose logits are NaN on lavapipe.
-VULKAN_TESTS := chain:: engine::a_ engine::as_ engine::requests engine::several cells:: steering::a_
+DEVICE_TESTS := chain:: engine::a_ engine::as_ engine::requests engine::several cells:: steering::a_
 test-vulkan: setup
 	GGML_VK_VISIBLE_DEVICES=$${GGML_VK_VISIBLE_DEVICES:-0} cargo test --target-dir target/vulkan --features vulkan --test it -- \
-		--test-threads 1 $(VULKAN_TESTS) --skip recurrent
+		--test-threads 1 $(DEVICE_TESTS) --skip recurrent
+
+# The same on a GPU of Nvidia, with the CUDA toolkit: its kernels take an hour on two cores. They are built for the GPU at hand;
+# CMAKE_CUDA_ARCHITECTURES=90 names another.
+test-cuda: setup
+	cargo test --target-dir target/cuda --features cuda --test it -- --test-threads 1 $(DEVICE_TESTS)
 
 # The plugin's header, from its sources.
 header: setup

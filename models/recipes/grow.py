@@ -1,12 +1,14 @@
 """A trio of small models → the same functions in models of honest size, to measure speed with real acceptance rates.
 
 What a larger model costs can be measured with random weights; how many drafted tokens its steered text accepts cannot.
-A grown model has both: the cost of its size, and token for token the text of the small one. It grows in four ways,
+A grown model has both: the cost of its size, and token for token the text of the small one. It grows in five ways,
 none of which changes a logit beyond rounding:
 
 - width: all matrices are padded with zeros, so the new dimensions of the residual stream stay zero. They thin out its
   mean square by d_old/d_new, so the norms' epsilon is multiplied by that, and their weights by its square root;
-- heads of the same size: their rows of Q, K, V and their columns of the output projection are zero;
+- heads: their rows of Q, K, V and their columns of the output projection are zero;
+- heads that are f times as large: the same. Pair i of Q and K becomes pair f·i, which is rotated as it was. Scores are
+  divided by the root of the size, so Q is multiplied by the root of f, which is exact where f is a power of 4;
 - FFN: the same with the new neurons;
 - depth: added layers have random weights, but write zeros: attention output and FFN down projection.
 
@@ -54,6 +56,7 @@ LAYER = {
 }
 AXES = LAYER | {"token_embd": (VOCAB, EMBD), "output": (VOCAB, EMBD), "output_norm": (EMBD,)}
 WRITES_TO_THE_STREAM = ("attn_output", "ffn_down")
+ROTATED = ("attn_q", "attn_k")
 
 N_VERIFIED = 256
 TOLERANCE = 1e-3
@@ -65,9 +68,11 @@ class Shape:
     n_layer: int
     n_head: int
     n_ff: int
+    head_dim: int
 
     def __str__(self) -> str:
-        return f"width {self.n_embd}, {self.n_layer} layers, {self.n_head} heads, FFN {self.n_ff}"
+        heads = f"{self.n_head} heads of {self.head_dim}"
+        return f"width {self.n_embd}, {self.n_layer} layers, {heads}, FFN {self.n_ff}"
 
 
 def say(text: str) -> None:
@@ -94,7 +99,7 @@ class Small:
         self.tensors = {tensor.name: tensor for tensor in self.reader.tensors}
         self.hyperparameters = h = Hyperparameters.read(self.reader)
         n_ff = self.reader.get_field("llama.feed_forward_length").contents()
-        self.shape = Shape(h.n_embd, h.n_layer, h.n_head, n_ff)
+        self.shape = Shape(h.n_embd, h.n_layer, h.n_head, n_ff, h.head_dim)
         unknown = [name for name in self.tensors if AXES.get(part(name)) is None or not name.endswith(".weight")]
         if unknown or h.n_head != h.n_head_kv:
             raise SystemExit(f"{path} is not of the recipes' architecture: {unknown or 'K and V have fewer heads'}")
@@ -125,7 +130,9 @@ class Grown:
                 raise SystemExit(f"a model of {old} does not become one of {shape}: it only grows")
         self.small, self.shape = small, shape
         self.thinned = old.n_embd / shape.n_embd
-        n_heads = shape.n_head * small.hyperparameters.head_dim
+        if shape.head_dim % old.head_dim:
+            raise SystemExit(f"heads of {shape.head_dim} are no multiple of {old.head_dim}")
+        n_heads = shape.n_head * shape.head_dim
         self.sizes = {VOCAB: small.tensors["token_embd.weight"].data.shape[0], EMBD: shape.n_embd, HEADS: n_heads}
         self.sizes[FF] = shape.n_ff
         for axis in (EMBD, HEADS, FF):
@@ -140,7 +147,24 @@ class Grown:
         weight = self.small.weight(name)
         if weight.ndim == 1:
             weight = weight * np.float32(self.thinned**0.5)
-        return np.pad(weight, [(0, new - n) for new, n in zip(self.dims(name), weight.shape, strict=True)])
+        if part(name) == "attn_q":
+            weight = weight * np.float32((self.shape.head_dim / self.small.shape.head_dim) ** 0.5)
+        for i, (axis, new) in enumerate(zip(AXES[part(name)], self.dims(name), strict=True)):
+            if axis == HEADS:
+                weight = self.larger_heads(weight, i, spreads=part(name) in ROTATED)
+            weight = np.pad(weight, [(0, new - n if i == j else 0) for j, n in enumerate(weight.shape)])
+        return weight
+
+    def larger_heads(self, weight: np.ndarray, axis: int, *, spreads: bool) -> np.ndarray:
+        """The heads along an axis of a matrix with zeros behind them, or between their pairs."""
+        then, now = self.small.shape.head_dim, self.shape.head_dim
+        at = np.arange(then)
+        if spreads:
+            at = at % 2 + at // 2 * 2 * (now // then)
+        heads = np.moveaxis(weight, axis, 0).reshape(-1, then, weight.shape[1 - axis])
+        larger = np.zeros((len(heads), now, heads.shape[2]), dtype=weight.dtype)
+        larger[:, at] = heads
+        return np.moveaxis(larger.reshape(-1, heads.shape[2]), 0, axis)
 
     def added(self, name: str, random: np.random.Generator) -> np.ndarray:
         """A tensor of a layer that the small model does not have."""
@@ -153,7 +177,7 @@ class Grown:
         return random.standard_normal(dims, dtype=np.float32) / np.float32(self.small.shape.n_embd**0.5)
 
     def metadata(self) -> dict[str, object]:
-        h, arch = self.small.hyperparameters, "llama"
+        h, arch, head_dim = self.small.hyperparameters, "llama", self.shape.head_dim
         name = self.small.reader.get_field(Keys.General.NAME)
         return {
             Keys.General.NAME: f"{name.contents()}, grown" if name else "grown",
@@ -163,9 +187,10 @@ class Grown:
             Keys.LLM.FEED_FORWARD_LENGTH.format(arch=arch): self.shape.n_ff,
             Keys.Attention.HEAD_COUNT.format(arch=arch): self.shape.n_head,
             Keys.Attention.HEAD_COUNT_KV.format(arch=arch): self.shape.n_head,
-            Keys.Attention.KEY_LENGTH.format(arch=arch): h.head_dim,
-            Keys.Attention.VALUE_LENGTH.format(arch=arch): h.head_dim,
+            Keys.Attention.KEY_LENGTH.format(arch=arch): head_dim,
+            Keys.Attention.VALUE_LENGTH.format(arch=arch): head_dim,
             Keys.Attention.LAYERNORM_RMS_EPS.format(arch=arch): h.norm_eps * self.thinned,
+            Keys.Rope.DIMENSION_COUNT.format(arch=arch): head_dim,
         }
 
     def write(self, out: Path, kind: str, stamp: str) -> int:
@@ -285,6 +310,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "target/grown")
     parser.add_argument("--base", default=[2048, 22, 64, 5632], help="shape of the base", **names)
     parser.add_argument("--pair", default=[768, 16, 24, 2048], help="shape of expert and antiexpert", **names)
+    parser.add_argument("--head-dim", default=32, type=int, help="size of the heads")
     parser.add_argument("--pair-type", choices=KINDS, default="Q4_0", help="the base is written in both")
     parser.add_argument("--verify", action="store_true", help="compare logits with the small models' over --text")
     parser.add_argument("--text", type=Path, default=REPOSITORY / "models/demo/heldout-prose.txt")
@@ -292,9 +318,10 @@ def main() -> None:
     trio, out = arguments.trio, arguments.out
     out.mkdir(parents=True, exist_ok=True)
 
-    files = [(trio / "base.gguf", out / f"base-{kind}.gguf", Shape(*arguments.base), kind) for kind in KINDS]
+    base, pair = (Shape(*shape, arguments.head_dim) for shape in (arguments.base, arguments.pair))
+    files = [(trio / "base.gguf", out / f"base-{kind}.gguf", base, kind) for kind in KINDS]
     for role in ("expert", "antiexpert"):
-        files.append((trio / f"{role}.gguf", out / f"{role}.gguf", Shape(*arguments.pair), arguments.pair_type))
+        files.append((trio / f"{role}.gguf", out / f"{role}.gguf", pair, arguments.pair_type))
     for file in files:
         grow(*file)
     for kind, recipe in (("Q4_0", "recipe.toml"), ("Q8_0", "recipe-Q8_0.toml")):

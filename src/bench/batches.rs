@@ -7,8 +7,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Batches {
     pub role: String,
-    /// Whose matrix products it is computed with in main memory: ours, by their instructions, or llama.cpp's.
-    pub kernels: &'static str,
+    /// Whose matrix products it is computed with: ours, by their instructions, llama.cpp's, or a device's.
+    pub kernels: String,
     /// `None` where the context is too small to see.
     pub batch_invariant: Option<bool>,
     /// Tokens in the cache before the batches that were compared, and tokens in them.

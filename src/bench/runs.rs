@@ -274,7 +274,13 @@ impl<'a> Runner<'a> {
             let found_out = self.subjects.engine.invariance(lane)?;
             let batch_invariant = found_out.holds();
             let Invariance { n_kv, widths, .. } = found_out;
-            let kernels = self.subjects.ensemble().model(lane).kernels().map_or("llama.cpp's", Isa::name);
+            let model = self.subjects.ensemble().model(lane);
+            let on_cpu = model.kernels().map_or("llama.cpp's", Isa::name);
+            let kernels = match (model.uses_devices(), model.is_on_devices()) {
+                (false, _) => on_cpu.to_owned(),
+                (true, true) => "the device's".to_owned(),
+                (true, false) => format!("{on_cpu}, the device's"),
+            };
             found.push(Batches { role, kernels, batch_invariant, n_kv, widths });
         }
         Ok(())

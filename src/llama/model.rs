@@ -116,6 +116,8 @@ pub struct Model {
     raw: NonNull<sys::llama_model>,
     path: PathBuf,
     uses_devices: bool,
+    is_on_devices: bool,
+    n_layer_on_devices: usize,
     kernels: Option<Isa>,
     /// Known once it is asked for.
     pub(super) spelling: OnceLock<Spelling>,
@@ -174,7 +176,7 @@ impl Model {
         }
         let mut tensor_split = params.tensor_split.clone();
         tensor_split.resize(n_split, 0.0);
-        let overrides = RawOverrides::new(backend, &params.overrides)?;
+        let overrides = RawOverrides::new(backend, &params.overrides, params.devices.as_deref())?;
         let mut cancelled = false;
         let mut report = |share| {
             let go_on = progress(share);
@@ -225,9 +227,26 @@ impl Model {
         };
         let no_devices = params.n_gpu_layers == Some(0) || params.devices.as_ref().is_some_and(Vec::is_empty);
         let uses_devices = !no_devices && !super::device::offload(backend).is_empty();
+        // SAFETY: the model is valid.
+        let n_layer = usize::try_from(unsafe { sys::llama_model_n_layer(raw.as_ptr()) }).unwrap_or(0);
+        let asked_for = params.n_gpu_layers.map_or(usize::MAX, |n| n as usize);
+        let n_layer_on_devices = if uses_devices { n_layer.min(asked_for) } else { 0 };
+        // The output is a layer more, and the first to be moved.
+        let is_on_devices = uses_devices && asked_for > n_layer;
         let (spelling, specials, spelled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let path = path.to_path_buf();
-        let model = Self { raw, path, uses_devices, kernels, spelling, specials, spelled, _backend: backend.clone() };
+        let (path, _backend) = (path.to_path_buf(), backend.clone());
+        let model = Self {
+            raw,
+            path,
+            uses_devices,
+            is_on_devices,
+            n_layer_on_devices,
+            kernels,
+            spelling,
+            specials,
+            spelled,
+            _backend,
+        };
         model.check_generative()?;
         Ok(model)
     }
@@ -285,6 +304,18 @@ impl Model {
     pub fn n_params(&self) -> u64 {
         // SAFETY: the model is valid.
         unsafe { sys::llama_model_n_params(self.raw.as_ptr()) }
+    }
+
+    /// Whether all of them do, the output's among them.
+    #[must_use]
+    pub fn is_on_devices(&self) -> bool {
+        self.is_on_devices
+    }
+
+    /// Layers that may live on devices, the output's not counted.
+    #[must_use]
+    pub fn n_layer_on_devices(&self) -> usize {
+        self.n_layer_on_devices
     }
 
     /// Bytes of all tensors.

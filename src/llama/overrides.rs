@@ -5,8 +5,8 @@ use std::ffi::{CStr, CString};
 use llama_cpp_sys_2 as sys;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
 use super::backend::Backend;
+use super::{Error, device};
 use crate::parameter::OutOfRange;
 
 /// llama.cpp's name for main memory as a place for tensors.
@@ -36,8 +36,16 @@ pub(super) struct RawOverrides {
 }
 
 impl RawOverrides {
-    pub fn new(_: &Backend, overrides: &[TensorOverride]) -> Result<Self, Error> {
-        let types = buffer_types();
+    /// `devices`: those that the model uses beside the CPU; `None` are all. llama.cpp aborts over a tensor in the buffer of
+    /// another.
+    pub fn new(backend: &Backend, overrides: &[TensorOverride], devices: Option<&[usize]>) -> Result<Self, Error> {
+        let unused: Vec<_> = device::offload(backend)
+            .into_iter()
+            .filter(|device| devices.is_some_and(|used| !used.contains(&device.index)))
+            .map(|device| device.name)
+            .collect();
+        let mut types = buffer_types();
+        types.retain(|(name, _)| !unused.contains(name));
         let (mut patterns, mut array) = (Vec::new(), Vec::new());
         for TensorOverride { pattern, buffer } in overrides {
             let found = types.iter().find(|(name, _)| name == buffer);

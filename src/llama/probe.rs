@@ -134,7 +134,9 @@ impl Layout {
             self.compute.extend(mib(bytes).map(|bytes| (buffer.trim().to_owned(), bytes)));
         } else if let Some(bytes) = said.strip_prefix("size =").filter(|rest| rest.contains(" cells,")) {
             self.kv_bytes += mib(bytes).unwrap_or_default();
-        } else if let Some((_, device)) = said.split_once(" assigned to device ") {
+        } else if let Some((_, device)) =
+            line.strip_prefix("load_tensors: ").and(said.split_once(" assigned to device "))
+        {
             self.layers.push(device.split(',').next().unwrap_or_default().to_owned());
         }
     }
@@ -175,6 +177,7 @@ mod tests {
         for line in [
             "load_tensors: layer   0 assigned to device CUDA0, is_swa = 0",
             "load_tensors: layer   1 assigned to device CPU, is_swa = 0",
+            "resolve: layer 0 is assigned to device CUDA0 but Flash Attention is assigned to device CPU (usually …)",
             "sched_reserve:        CPU compute buffer size =    12.50 MiB",
             "sched_reserve:  CUDA_Host compute buffer size =     0.25 MiB",
             "llama_kv_cache: size =    3.00 MiB (   256 cells,   2 layers,  1/1 seqs), K (f16):    1.50 MiB, V …",

@@ -18,21 +18,28 @@ pub struct Costs {
 /// goes by them drafts the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assumed {
-    /// Each lane's part of a step: together 1.
-    pub lanes: Vec<f64>,
+    /// One token on each lane by itself, as a share of a step of all; and a step of all lanes but that one.
+    pub ahead: Vec<f64>,
+    pub behind: Vec<f64>,
     /// A further token, as a share of the first one.
     pub further: f64,
 }
 
 impl Assumed {
+    /// Lanes that compute one after the other, by each one's part of a step: together 1.
+    #[must_use]
+    pub fn in_turns(lanes: Vec<f64>, further: f64) -> Self {
+        Self { behind: lanes.iter().map(|part| 1.0 - part).collect(), ahead: lanes, further }
+    }
+
     fn ahead(&self, lane: usize) -> f64 {
-        self.lanes.get(lane).copied().unwrap_or(0.0)
+        self.ahead.get(lane).copied().unwrap_or(0.0)
     }
 
     fn step(&self, order: Order, n: usize) -> f64 {
         let lanes = match order {
             Order::AtOnce => 1.0,
-            Order::Behind(lane) => 1.0 - self.ahead(lane),
+            Order::Behind(lane) => self.behind.get(lane).copied().unwrap_or(1.0),
         };
         lanes * (1.0 + self.further * n.saturating_sub(1) as f64)
     }
@@ -175,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_is_assumed_no_clock_changes() {
-        let mut costs = Costs::assumed(Assumed { lanes: vec![0.75, 0.25], further: 0.5 });
+        let mut costs = Costs::assumed(Assumed::in_turns(vec![0.75, 0.25], 0.5));
         let hour = Duration::from_secs(3600);
         costs.add_ahead(1, hour);
         costs.add_step(Order::AtOnce, 1, hour);

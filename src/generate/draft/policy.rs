@@ -395,7 +395,7 @@ mod tests {
 
     /// An expert of a sixth of a step.
     fn assuming() -> Policy {
-        Policy::assuming(Assumed { lanes: vec![0.167, 0.833], further: EXPECTED_COST })
+        Policy::assuming(Assumed::in_turns(vec![0.167, 0.833], EXPECTED_COST))
     }
 
     /// Nobody measures what these machines' steps cost, and drafts pay where they are right.

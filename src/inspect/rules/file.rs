@@ -8,6 +8,7 @@ use crate::inspect::probe::Probed;
 use crate::llama::context::FlashAttention;
 use crate::llama::invariance::{self, Difference, Invariance};
 use crate::llama::kernels::{self, Isa, Kernels};
+use crate::llama::overrides::CPU;
 use crate::recipe::placement::CacheType;
 use crate::steer::{ModelSource, Role};
 
@@ -35,7 +36,8 @@ impl Findings {
             );
             return;
         }
-        self.ok("kernels", role, whose(&file.header, kernels));
+        let layers = model.report().and_then(|report| Some(report.layout.as_ref().ok()?.layers.as_slice()));
+        self.ok("kernels", role, whose_with_devices(&file.header, kernels, layers.unwrap_or_default()));
         let dependent = invariance::dependent(&file.header, kernels);
         let first = model.probed.as_ref().map(|probed| (model.role, probed));
         let others = model.with_other_adapters.iter().map(|(role, probed)| (*role, probed));
@@ -110,7 +112,17 @@ impl Findings {
     }
 }
 
-/// Whose matrix products a file is computed with in main memory, and why.
+/// Whose matrix products a file is computed with, by the device of each of its layers.
+fn whose_with_devices(header: &Header, kernels: Kernels, layers: &[String]) -> String {
+    let n_elsewhere = layers.iter().filter(|device| *device != CPU).count();
+    match n_elsewhere {
+        0 => whose(header, kernels),
+        n if n == layers.len() => "the device's".to_owned(),
+        n => format!("{}; the device's for {n} of {} layers", whose(header, kernels), layers.len()),
+    }
+}
+
+/// The same in main memory, and why.
 fn whose(header: &Header, kernels: Kernels) -> String {
     let unknown: Vec<_> = header.matrix_types().into_iter().filter(|kind| !kernels::knows(kind)).collect();
     let why = match (kernels.isa(header), kernels) {
