@@ -234,10 +234,9 @@ impl Model {
         // The output is a layer more, and the first to be moved.
         let is_on_devices = uses_devices && asked_for > n_layer;
         let (spelling, specials, spelled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let (path, _backend) = (path.to_path_buf(), backend.clone());
         let model = Self {
             raw,
-            path,
+            path: path.to_path_buf(),
             uses_devices,
             is_on_devices,
             n_layer_on_devices,
@@ -245,7 +244,7 @@ impl Model {
             spelling,
             specials,
             spelled,
-            _backend,
+            _backend: backend.clone(),
         };
         model.check_generative()?;
         Ok(model)

@@ -5,13 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::wire::{Answer, Fault, Wire};
 use super::{Error, Secret};
 
-/// A whole vocabulary's log-probabilities take some 20 MB of JSON.
-#[cfg(feature = "remote")]
-const MAX_BYTES: u64 = 256 << 20;
-#[cfg(feature = "remote")]
-const CONNECT: Duration = Duration::from_secs(15);
 /// The wait before the third try; the second comes at once, since a server may close a connection that was idle.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const MAX_WAIT: Duration = Duration::from_secs(16);
@@ -32,12 +28,10 @@ pub(super) struct Http {
     root: String,
     key: Option<Secret>,
     patience: Patience,
-    #[cfg(feature = "remote")]
-    agent: ureq::Agent,
+    wire: Wire,
 }
 
 impl Http {
-    #[cfg_attr(not(feature = "remote"), allow(clippy::unnecessary_wraps))]
     pub fn new(url: &str, key: Option<Secret>, patience: Patience) -> Result<Self, Error> {
         // `/v1` is a part of the routes here.
         let root = url.trim_end_matches('/');
@@ -45,10 +39,7 @@ impl Http {
         if key.is_some() && !is_private(&root) {
             return Err(Error::PlainKey { url: root });
         }
-        #[cfg(not(feature = "remote"))]
-        return Err(Error::NotBuilt);
-        #[cfg(feature = "remote")]
-        Ok(Self { agent: agent(patience), root, key, patience })
+        Ok(Self { wire: Wire::new(patience.timeout)?, root, key, patience })
     }
 
     /// The server's address, for people.
@@ -57,7 +48,7 @@ impl Http {
     }
 
     /// Sends a request until `read` makes something of the answer, or failures do not pass; how often it was sent again.
-    /// With all its tries it takes no longer than twice the timeout.
+    /// No try begins later than twice the timeout after the first.
     pub fn ask<T>(
         &self,
         path: &str,
@@ -100,33 +91,11 @@ impl Http {
         crate::plain::plain(text.trim()).replace('\n', " ").chars().take(MAX_SAID).collect()
     }
 
-    #[cfg(not(feature = "remote"))]
-    fn once(&self, _path: &str, _body: Option<&Value>) -> Result<Value, Error> {
-        Err(Error::NotBuilt)
-    }
-
-    #[cfg(feature = "remote")]
     fn once(&self, path: &str, body: Option<&Value>) -> Result<Value, Error> {
-        use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-
-        let url = format!("{}{path}", self.root);
         let key = self.key.as_ref().map(Secret::bearer);
-        let sent = match body {
-            None => {
-                let request = self.agent.get(&url);
-                key.iter().fold(request, |request, key| request.header(AUTHORIZATION, key)).call()
-            }
-            Some(body) => {
-                let text = serde_json::to_vec(body).unwrap_or_default();
-                let request = self.agent.post(&url).header(CONTENT_TYPE, "application/json");
-                key.iter().fold(request, |request, key| request.header(AUTHORIZATION, key)).send(&text)
-            }
-        };
-        let mut answer = sent.map_err(|error| self.failure(error))?;
-        let status = answer.status().as_u16();
-        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let text = answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec();
-        let text = text.map_err(|error| self.failure(error))?;
+        let body = body.map(|body| serde_json::to_vec(body).unwrap_or_default());
+        let sent = self.wire.send(&format!("{}{path}", self.root), key.as_deref(), body.as_deref());
+        let Answer { status, retry_after, text } = sent.map_err(|fault| self.failure(fault))?;
         if status == 200 {
             return serde_json::from_slice(&text)
                 .map_err(|error| self.garbage(format!("what is no JSON ({error}): {}", self.said(&text))));
@@ -134,12 +103,11 @@ impl Http {
         let (url, said) = (self.root.clone(), self.said(&text));
         Err(match status {
             401 | 403 => Error::Denied { url, status, had_key: self.key.is_some(), said },
-            _ => Error::Status { url, status, said, retry_after: retry_after.map(Duration::from_secs) },
+            _ => Error::Status { url, status, said, retry_after },
         })
     }
 
     /// The server's own words: the message of its error object, or what it wrote.
-    #[cfg(feature = "remote")]
     fn said(&self, text: &[u8]) -> String {
         let object: Option<Value> = serde_json::from_slice(text).ok();
         let message = object.as_ref().and_then(|object| {
@@ -150,35 +118,15 @@ impl Http {
         self.shown(&words)
     }
 
-    #[cfg(feature = "remote")]
-    fn failure(&self, error: ureq::Error) -> Error {
-        let (url, what) = (self.root.clone(), error.to_string());
-        match error {
-            ureq::Error::Timeout(_) => Error::TimedOut { url, waited: self.patience.timeout },
-            ureq::Error::Io(source) if source.kind() == std::io::ErrorKind::ConnectionRefused => {
-                Error::Unreachable { url, what: "nobody listens there".to_owned() }
-            }
-            ureq::Error::Io(_) => Error::Cut { url, what },
-            ureq::Error::Protocol(_) => Error::Garbage { url, what: format!("what is not HTTP ({what})") },
-            ureq::Error::BodyExceedsLimit(n) => Error::Garbage { url, what: format!("more than {n} bytes") },
-            _ => Error::Unreachable { url, what },
+    fn failure(&self, fault: Fault) -> Error {
+        let url = self.root.clone();
+        match fault {
+            Fault::TimedOut => Error::TimedOut { url, waited: self.patience.timeout },
+            Fault::Cut(what) => Error::Cut { url, what },
+            Fault::NotHttp(what) => Error::Garbage { url, what },
+            Fault::Unreachable(what) => Error::Unreachable { url, what },
         }
     }
-}
-
-#[cfg(feature = "remote")]
-fn agent(patience: Patience) -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .user_agent(concat!("proxytune/", env!("CARGO_PKG_VERSION")))
-        .max_idle_connections_per_host(super::workers::MAX_WORKERS)
-        .timeout_resolve(Some(CONNECT))
-        .timeout_connect(Some(CONNECT.min(patience.timeout)))
-        .timeout_send_body(Some(patience.timeout))
-        .timeout_recv_response(Some(patience.timeout))
-        .timeout_recv_body(Some(patience.timeout));
-    config.build().into()
 }
 
 /// Whether a key may be sent there: encrypted, or no further than a network of one's own.

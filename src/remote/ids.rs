@@ -18,6 +18,7 @@ struct Maps {
 
 impl Ids {
     /// From the small models' id for each of the server's.
+    #[cfg(feature = "remote")]
     pub fn mapped(own: IdMap) -> Self {
         let pairs = (0..own.as_slice().len()).filter_map(|theirs| Some((own.other(theirs)?, theirs)));
         let theirs = pairs.collect();

@@ -26,6 +26,7 @@ mod secret;
 mod server;
 mod stats;
 mod tokenizer;
+mod wire;
 mod words;
 mod workers;
 

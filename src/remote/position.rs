@@ -48,7 +48,7 @@ impl Position {
         let mut ids: Vec<Token> = position.shown.iter().map(|(id, _)| *id).collect();
         ids.sort_unstable();
         if let Some((twice, _)) = ids.iter().zip(ids.iter().skip(1)).find(|(a, b)| a == b) {
-            return Err(garbage(format!("token {} twice at one position", twice)));
+            return Err(garbage(format!("token {twice} twice at one position")));
         }
         let mass = position.mass();
         if mass > MOST_MASS {

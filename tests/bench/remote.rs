@@ -4,7 +4,7 @@
 //!     cargo bench --bench remote                              # the bundled trio, its base on a `proxytune serve`
 //!     BASE_URL=http://127.0.0.1:8080 RECIPE=my.toml TEXT=text.txt cargo bench --bench remote
 //!
-//! BASE_URL is a server that shows the whole vocabulary: llama-server, `proxytune serve`, or vLLM with `--max-logprobs -1`.
+//! `BASE_URL` is a server that shows the whole vocabulary: llama-server, `proxytune serve`, or vLLM with `--max-logprobs -1`.
 
 #![allow(clippy::cast_precision_loss)]
 
@@ -25,6 +25,7 @@ use proxytune::llama::log;
 use proxytune::prompt::Conversation;
 use proxytune::recipe::remote::Logprobs;
 use proxytune::recipe::{ModelName, Recipe, Remote};
+use proxytune::remote::Row;
 use proxytune::sampling::Sampling;
 use proxytune::steer::{Ensemble, ModelSource, Models, Plan, Sampled, Work};
 
@@ -192,7 +193,7 @@ fn scores(ensemble: &mut Ensemble, text: &str, n_tokens: usize) -> Result<Vec<Sc
                 let told = ensemble.told(&sequence, at)?;
                 let bound =
                     told.and_then(|row| Some(hidden::hidden(base, &composed, row.shown()?, row.rest(), row.cap())));
-                let top = match told.and_then(|row| row.shown()) {
+                let top = match told.and_then(Row::shown) {
                     None => softmax::argmax(&composed),
                     Some(shown) => {
                         shown.iter().map(|&id| id as usize).max_by(|&a, &b| composed[a].total_cmp(&composed[b]))
@@ -202,7 +203,7 @@ fn scores(ensemble: &mut Ensemble, text: &str, n_tokens: usize) -> Result<Vec<Sc
                     base: softmax::log_sum_exp(base) - f64::from(base[token]),
                     steered: softmax::log_sum_exp(&composed) - f64::from(composed[token]),
                     top,
-                    rest: told.map_or(0.0, |row| row.rest()),
+                    rest: told.map_or(0.0, Row::rest),
                     bound: bound.map_or(0.0, |bound| bound.share),
                     may_lead: bound.is_some_and(|bound| bound.may_lead),
                 });
@@ -231,7 +232,7 @@ impl Own {
         for line in lines.by_ref() {
             let line = line?;
             if let Some(address) = line.strip_prefix("listening on ") {
-                url = address.trim().to_owned();
+                address.trim().clone_into(&mut url);
             }
             if line.starts_with("ready") {
                 break;
