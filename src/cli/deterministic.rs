@@ -16,7 +16,7 @@ use crate::gguf::Header;
 use crate::llama::context::FlashAttention;
 use crate::llama::invariance;
 use crate::recipe::placement::{CacheType, GpuLayers, Placement};
-use crate::recipe::{ModelName, ModelSpec, Recipe};
+use crate::recipe::{ModelSpec, Recipe};
 use crate::steer::Plan;
 
 /// Places every role of a recipe as the set-up asks for; refuses what says otherwise.
@@ -41,9 +41,6 @@ pub fn place(args: &Models, recipe: &mut Recipe) -> Result<()> {
 fn contradiction(args: &Models, recipe: &Recipe) -> Option<String> {
     if args.flash_attn == FlashAttention::Off {
         return Some("flash attention is off".to_owned());
-    }
-    if let ModelName::Remote(remote) = &recipe.base.model {
-        return Some(format!("the base is on the server {}", remote.url));
     }
     if !args.rpc.is_empty() {
         return Some(format!("there are devices at {}", args.rpc.join(",")));

@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn offsets_are_counted_from_where_most_of_them_lie() {
-        let offset = [5.0, 1.0, 1.1, 0.9, 1.05, -3.0];
+        let offset = [5.0, 1.0, 1.0625, 0.9375, 1.03125, -3.0];
         assert_eq!(far_from_most(&offset, 0.0).len(), 6);
-        let far = far_from_most(&offset, 0.1);
+        let far = far_from_most(&offset, 0.125);
         assert_eq!(far.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0, 5]);
         assert!(far[0].1.is_some_and(|bias| (bias - 4.0).abs() < 1e-6), "{far:?}");
         assert_eq!(far_from_most(&[0.0, 0.0, 2.0], 0.0), [(2, Some(2.0))]);

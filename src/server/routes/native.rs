@@ -44,17 +44,16 @@ pub struct NativeFields {
     pub response_fields: Option<Vec<String>>,
 }
 
-/// As in llama-server, the vocabulary alone bounds how many are told: a model that is steered elsewhere may need all.
-const MAX_PROBS: usize = u32::MAX as usize;
-
 /// Runs inputs to their ends, and tells of them.
 pub async fn respond(app: &Arc<App>, body: &Value, inputs: Vec<Input>) -> Result<Response, Error> {
     let fields: NativeFields = read(body)?;
     let n = count(body, "n_cmpl", 1, MAX_CHOICES)?.or(count(body, "n", 1, MAX_CHOICES)?).unwrap_or(1);
-    let top = count(body, "n_probs", 0, MAX_PROBS)?.or(count(body, "logprobs", 0, MAX_PROBS)?);
-    let top = top.filter(|n| *n > 0);
     let is_stream = flag(body, "stream")?;
     let mut asked = asked(app, body).await?;
+    // As in llama-server, the vocabulary alone bounds how many are told: a model that is steered elsewhere may need all.
+    let n_vocab = app.about()?.get(asked.job.ensemble).map_or(0, |about| about.n_vocab);
+    let top = count(body, "n_probs", 0, n_vocab)?.or(count(body, "logprobs", 0, n_vocab)?);
+    let top = top.filter(|n| *n > 0);
     if let Some(top) = top {
         asked.report(top);
     }

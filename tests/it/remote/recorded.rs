@@ -102,21 +102,31 @@ fn vllm_is_known_by_its_models_and_tells_ids() {
     }
 }
 
-/// Ids that are not shown and could matter are asked for.
+/// Ids that are not shown and could matter are asked for; of others that a server tells of nobody has asked.
 #[test]
 fn vllm_tells_ids_by_name() {
-    let server = vllm(VLLM_COMPLETION);
-    server.next("/v1/completions", [VLLM_COMPLETION, NAMED].map(Fault::Says));
-    let args =
-        ["generate", "-R", "demo", "--temp", "0", "--repeat-penalty", "1.0", "-c", "256", "-p", PROMPT, "-n", "1"];
-    let more = ["--alpha", "0", "--base-logprobs", "3", "--base-url", &server.url];
-    let output = run_with_key(&[&args[..], &more].concat(), None);
-    assert_eq!(stdout(&output).trim_end(), " girl");
-    let said = stderr(&output);
-    assert!(said.contains("1 positions of the base by 2 requests"), "{said}");
+    let run = |named: &str| {
+        let server = vllm(VLLM_COMPLETION);
+        let named: &'static str = String::leak(named.to_owned());
+        server.next("/v1/completions", [VLLM_COMPLETION, named].map(Fault::Says));
+        let args =
+            ["generate", "-R", "demo", "--temp", "0", "--repeat-penalty", "1.0", "-c", "256", "-p", PROMPT, "-n", "1"];
+        let more = ["--alpha", "0", "--base-logprobs", "3", "--base-url", &server.url];
+        let output = run_with_key(&[&args[..], &more].concat(), None);
+        assert_eq!(stdout(&output).trim_end(), " girl");
+        let said = stderr(&output);
+        assert!(said.contains("1 positions of the base by 2 requests"), "{said}");
+        let asked = asked(&server, "/v1/completions");
+        let ids: Vec<i64> = serde_json::from_value(asked[1]["logprob_token_ids"].clone()).expect("ids");
+        (ids, said)
+    };
+    let (ids, said) = run(NAMED);
+    assert_eq!(ids.len(), 3);
+    assert!(!said.contains("by name"), "{said}");
+    let named = NAMED.replace("token_id:10\"", &format!("token_id:{}\"", ids[0]));
+    let named = named.replace("token_id:20\"", &format!("token_id:{}\"", ids[1]));
+    let (_, said) = run(&named);
     assert!(said.contains("2 more of its log-probabilities were asked for by name"), "{said}");
-    let asked = asked(&server, "/v1/completions");
-    assert_eq!(asked[1]["logprob_token_ids"].as_array().map(Vec::len), Some(3));
 }
 
 /// One request has every token of a text that is scored.
