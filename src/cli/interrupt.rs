@@ -7,6 +7,7 @@ static IS_FORGIVING: AtomicBool = AtomicBool::new(false);
 
 /// Starts to listen, and hands out the flag that a first ctrl-C sets.
 pub fn listen() -> &'static AtomicBool {
+    crate::remote::stop_when(stopped);
     // Where no handler can be installed, ctrl-C ends the program as it always did.
     let _ = ctrlc::set_handler(|| {
         if STOPPED.swap(true, Ordering::Relaxed) && !IS_FORGIVING.load(Ordering::Relaxed) {

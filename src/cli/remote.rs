@@ -43,7 +43,7 @@ pub struct RemoteArgs {
     /// needed [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub base_ahead: Option<u32>,
-    /// Seconds to wait for an answer; with all its tries a request takes twice that at most [default: 120]
+    /// Seconds to wait for an answer; a request is not sent again once twice as much has passed [default: 120]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub base_timeout: Option<u32>,
     /// How often a request that failed is sent again, after growing waits [default: 4]

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::position::{MOST_MASS, Position};
 use super::row::Row;
 use super::server::{Question, Told};
 use super::workers::Workers;
-use super::{Error, Server, Stats, Token};
+use super::{Error, Server, Stats, Token, stop};
 use crate::sampling::Sampling;
 
 /// Rows that a step puts out at most: each is a request, but on servers that score, and takes `4 · n_vocab` bytes.
@@ -381,8 +381,17 @@ fn ask(
 
 /// Waits for an answer, and counts it.
 fn receive(answer: &Receiver<(Result<Told, Error>, Duration)>, stats: &mut Stats) -> Result<Told, Error> {
+    /// How soon a wait is broken off.
+    const SLICE: Duration = Duration::from_millis(100);
     let waits = Instant::now();
-    let (told, under_way) = answer.recv().map_err(|_| lost())?;
+    let (told, under_way) = loop {
+        match answer.recv_timeout(SLICE) {
+            Ok(told) => break told,
+            Err(RecvTimeoutError::Disconnected) => return Err(lost()),
+            Err(RecvTimeoutError::Timeout) if stop::is_asked_for() => return Err(Error::Stopped),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    };
     (stats.waited, stats.under_way) = (stats.waited + waits.elapsed(), stats.under_way + under_way);
     let told = told?;
     stats.n_requests += told.n_requests as usize;

@@ -84,6 +84,9 @@ pub enum Error {
     #[error("the server's context holds {n_ctx} tokens, and the text has {n_tokens}")]
     Full { n_ctx: usize, n_tokens: usize },
 
+    #[error("it was stopped while the server was waited for")]
+    Stopped,
+
     #[error("there is no row {row}, expected one of {n_rows}")]
     Row { row: usize, n_rows: usize },
 }

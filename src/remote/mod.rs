@@ -25,6 +25,7 @@ mod row;
 mod secret;
 mod server;
 mod stats;
+mod stop;
 mod tokenizer;
 mod wire;
 mod words;
@@ -38,6 +39,7 @@ pub use row::Row;
 pub use secret::{Secret, VARIABLE};
 pub use server::{Server, Source, Trial};
 pub use stats::Stats;
+pub use stop::stop_when;
 pub use words::Words;
 
 /// A token's id, as llama.cpp has it.
