@@ -5,6 +5,7 @@ mod faults;
 mod keys;
 mod recorded;
 mod texts;
+mod tokenizer;
 
 use std::process::Output;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
