@@ -1,7 +1,7 @@
 //! What is typed, or stands in a recipe, of a base on a server: taken, or refused in words.
 
-use super::{base, generated, tried};
-use crate::command_line::refused;
+use super::{base, generated, run_with_key, tried};
+use crate::command_line::{refused, stdout};
 use crate::trio::{PROMPT, file};
 
 /// Where nobody listens; what is refused before is asked nothing.
@@ -143,4 +143,34 @@ fn a_recipe_names_a_server() {
         );
         assert!(!said.contains("word@"), "{said}");
     }
+}
+
+/// `check` tells who is there, what it shows, and how it will be used.
+#[test]
+fn check_tells_what_a_server_offers() {
+    let base = base();
+    let check = |more: &[&str]| run_with_key(&[&["check", "-R", "demo"], more].concat(), None);
+    for (more, mode) in [
+        (&[][..], "top 20: a token is chosen among those that the server shows"),
+        (&["--base-exact"], "exact: the offset goes to the server"),
+        (&["--base-logprobs", "all"], "exact: the log-probabilities of the whole vocabulary come here"),
+    ] {
+        let output = check(&[&["--base-url", &base.url], more].concat());
+        let said = stdout(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        for part in [
+            "llama-server (proxytune-",
+            "texts of 256 tokens",
+            "tokens as the small models do",
+            "at a position, by id",
+            mode,
+        ] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+        assert!(!said.contains("base tuned"), "the expert is not the base: {said}");
+    }
+    let output = check(&["--base-url", "http://127.0.0.1:1", "--base-retries", "0"]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("refused  base server") && said.contains("nobody listens there"), "{said}");
 }

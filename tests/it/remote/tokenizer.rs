@@ -55,7 +55,7 @@ fn server() -> BaseServer {
 
 /// The tokens of the demo under the server's numbers, as `tokenizers` writes them; `change` may spoil them.
 fn tokenizer(folder: &TempDir, change: impl FnOnce(&mut Map<String, Value>)) -> PathBuf {
-    let header = Header::read(&file("base")).expect("a header");
+    let header = Header::read(file("base")).expect("a header");
     let vocabulary = Vocabulary::of(&header).expect("a vocabulary");
     let (mut vocab, mut added) = (Map::new(), Vec::new());
     for id in 0..vocabulary.len() {
