@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 
 use super::position::{MOST_MASS, Position};
 use super::row::Row;
@@ -294,7 +294,7 @@ impl Context {
             let Wanted::Answer { answer, .. } = wanted else { continue };
             let Told { positions, written, .. } = receive(&answer, &mut sequence.stats)?;
             sequence.stats.n_rows += 1;
-            let Some(&token) = written.first() else { return Err(lost()) };
+            let Some(&token) = written.first() else { return Err(stop::lost()) };
             let position = positions.into_iter().next().unwrap_or_else(|| Position::certain(token));
             sequence.rows = vec![Row::of(&position, n_vocab).chosen(token)];
         }
@@ -381,27 +381,13 @@ fn ask(
 
 /// Waits for an answer, and counts it.
 fn receive(answer: &Receiver<(Result<Told, Error>, Duration)>, stats: &mut Stats) -> Result<Told, Error> {
-    /// How soon a wait is broken off.
-    const SLICE: Duration = Duration::from_millis(100);
     let waits = Instant::now();
-    let (told, under_way) = loop {
-        match answer.recv_timeout(SLICE) {
-            Ok(told) => break told,
-            Err(RecvTimeoutError::Disconnected) => return Err(lost()),
-            Err(RecvTimeoutError::Timeout) if stop::is_asked_for() => return Err(Error::Stopped),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-    };
+    let (told, under_way) = stop::wait_for(answer)?;
     (stats.waited, stats.under_way) = (stats.waited + waits.elapsed(), stats.under_way + under_way);
     let told = told?;
     stats.n_requests += told.n_requests as usize;
     stats.n_retries += told.n_retries as usize;
     Ok(told)
-}
-
-/// The thread that asked is gone.
-fn lost() -> Error {
-    Error::Garbage { url: "the thread that asks".to_owned(), what: "nothing".to_owned() }
 }
 
 #[cfg(test)]

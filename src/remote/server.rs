@@ -12,7 +12,8 @@ use super::offer::{self, Offer, Verified};
 use super::openai::{self, Spelling};
 use super::position::Position;
 use super::words::{Index, Words};
-use super::{Error, Secret, Token, tokenizer};
+use super::workers::Workers;
+use super::{Error, Secret, Token, stop, tokenizer};
 use crate::recipe::Remote;
 use crate::recipe::remote::Api;
 use crate::sampling::Sampling;
@@ -92,7 +93,14 @@ impl Server {
     /// Asks who is there and makes sure that its ids are the small models', whose vocabulary is given twice: as bytes, and
     /// as their file has it.
     pub fn connect(source: &Source, words: Words, vocabulary: &Vocabulary) -> Result<Self, Error> {
-        let Source { spec, key } = source.clone();
+        let (source, vocabulary) = (source.clone(), vocabulary.clone());
+        // On a thread of its own: a person may not want to wait for a server that says nothing.
+        let mut workers = Workers::new();
+        stop::wait_for(&workers.start(0, move || Self::meet(source, words, &vocabulary)))?
+    }
+
+    fn meet(source: Source, words: Words, vocabulary: &Vocabulary) -> Result<Self, Error> {
+        let Source { spec, key } = source;
         spec.validate()?;
         let patience = Patience { timeout: spec.patience(), n_retries: spec.n_retries() };
         let http = Http::new(&spec.url, key, patience)?;
