@@ -36,6 +36,9 @@ struct Sequence {
     /// What each row was made of.
     positions: Vec<Position>,
     asked: Option<Asked>,
+    drawn: Option<Answer>,
+    /// Each with the row that it belongs to.
+    named: Vec<(usize, Answer)>,
     stats: Stats,
 }
 
@@ -57,13 +60,15 @@ impl Ahead {
     }
 }
 
-/// What is under way for a text.
+/// An answer that is under way, and how long it was.
+type Answer = Receiver<(Result<Told, Error>, Duration)>;
+
+/// What a text was submitted for.
 #[derive(Debug)]
 struct Asked {
     /// Tokens before the submit.
     n_past: usize,
-    began: Instant,
-    answers: Vec<Wanted>,
+    wanted: Vec<Wanted>,
 }
 
 #[derive(Debug)]
@@ -71,9 +76,9 @@ enum Wanted {
     /// It was told already.
     Known(Position),
     /// The positions behind the text's first `at` tokens and on, so many of them.
-    Answer { at: usize, n: usize, answer: Receiver<(Result<Told, Error>, Duration)> },
-    /// The server is to draw a token, once it can be told the offset.
-    Open,
+    Positions { at: usize, n: usize, answer: Answer },
+    /// The server reads the text; it is asked for a token once the offset is known.
+    Read(Answer),
 }
 
 impl Context {
@@ -156,19 +161,17 @@ impl Context {
         is_scored: bool,
     ) -> Result<(), Error> {
         self.check(seq, tokens.len(), n_rows)?;
-        let n_under_way = self.n_under_way();
-        let Sequence { tokens: text, ahead, rows, positions, asked, stats } = &mut self.sequences[seq];
+        let Sequence { tokens: text, ahead, rows, positions, asked, stats, .. } = &mut self.sequences[seq];
+        let mut ask = |question| ask(&mut self.workers, &self.server, question);
         rows.clear();
         positions.clear();
         let n_past = text.len();
         text.extend_from_slice(tokens);
         let places = (0..n_rows).map(|i| n_past + first + i + 1);
-        let mut answers = Vec::new();
-        let mut questions = Vec::new();
+        let mut wanted = Vec::new();
         if self.server.draws() {
-            answers.extend(places.map(|_| Wanted::Open));
             if tokens.len() >= WORTH_READING {
-                questions.push((text.len(), 0, Question::Read { prompt: text.clone() }));
+                wanted.push(Wanted::Read(ask(Question::Read { prompt: text.clone() })));
             }
         } else {
             let mut missing = Vec::new();
@@ -176,55 +179,42 @@ impl Context {
                 match ahead.behind(&text[..at]) {
                     Some(position) => {
                         stats.n_ahead += 1;
-                        answers.push(Wanted::Known(position.clone()));
+                        wanted.push(Wanted::Known(position.clone()));
                     }
                     None => missing.push(at),
                 }
             }
             match missing.as_slice() {
                 [at, .., _] if self.server.scores() => {
-                    questions.push((
-                        *at,
-                        missing.len(),
-                        Question::Score { prompt: text.clone(), first: *at, keeps_own: is_scored },
-                    ));
+                    let question = Question::Score { prompt: text.clone(), first: *at, keeps_own: is_scored };
+                    wanted.push(Wanted::Positions { at: *at, n: missing.len(), answer: ask(question) });
                 }
-                missing => questions.extend(missing.iter().map(|&at| {
+                missing => wanted.extend(missing.iter().map(|&at| {
                     let n_tokens = if at == text.len() { self.server.n_ahead() } else { 1 };
                     // The server would cut a text that it has no room for.
                     let n_left = u32::try_from(self.n_ctx - at).unwrap_or(u32::MAX).max(1);
-                    (at, 1, Question::Look { prompt: text[..at].to_vec(), n_tokens: n_tokens.min(n_left) })
+                    let question = Question::Look { prompt: text[..at].to_vec(), n_tokens: n_tokens.min(n_left) };
+                    Wanted::Positions { at, n: 1, answer: ask(question) }
                 })),
             }
         }
-        for (i, (at, n, question)) in questions.into_iter().enumerate() {
-            let answer = ask(&mut self.workers, n_under_way + i, &self.server, question);
-            answers.push(Wanted::Answer { at, n, answer });
-        }
-        *asked = Some(Asked { n_past, began: Instant::now(), answers });
+        *asked = Some(Asked { n_past, wanted });
         Ok(())
-    }
-
-    /// Requests whose answers nobody has waited for yet.
-    fn n_under_way(&self) -> usize {
-        let asked = self.sequences.iter().filter_map(|sequence| sequence.asked.as_ref());
-        asked.flat_map(|asked| &asked.answers).filter(|wanted| matches!(wanted, Wanted::Answer { .. })).count()
     }
 
     /// Waits for what a text was submitted for. On an error the text is what it was before.
     pub fn collect(&mut self, seq: usize) -> Result<(), Error> {
-        let Some(Asked { n_past, began, answers }) = self.sequences[seq].asked.take() else { return Ok(()) };
-        let done = self.take_in(seq, answers);
-        let sequence = &mut self.sequences[seq];
+        let Some(Asked { n_past, wanted }) = self.sequences[seq].asked.take() else { return Ok(()) };
+        let done = self.take_in(seq, wanted);
         if done.is_err() {
-            sequence.tokens.truncate(n_past);
-            sequence.rows.clear();
+            let Sequence { tokens, rows, .. } = &mut self.sequences[seq];
+            tokens.truncate(n_past);
+            rows.clear();
         }
-        self.busy += began.elapsed();
         done
     }
 
-    fn take_in(&mut self, seq: usize, answers: Vec<Wanted>) -> Result<(), Error> {
+    fn take_in(&mut self, seq: usize, wanted: Vec<Wanted>) -> Result<(), Error> {
         let n_vocab = self.n_vocab();
         let Sequence { tokens, ahead, rows, positions, stats, .. } = &mut self.sequences[seq];
         let mut take = |position: Position, stats: &mut Stats| {
@@ -236,24 +226,22 @@ impl Context {
             rows.push(row);
             positions.push(position);
         };
-        for wanted in answers {
+        for wanted in wanted {
             let (at, n, answer) = match wanted {
                 Wanted::Known(position) => {
                     take(position, stats);
                     continue;
                 }
-                Wanted::Open => continue,
-                Wanted::Answer { at, n, answer } => (at, n, answer),
+                Wanted::Read(answer) => {
+                    match receive(&answer, stats, &mut self.busy) {
+                        Err(Error::Stopped) => return Err(Error::Stopped),
+                        // Whatever kept it from reading is told by the next request.
+                        Err(_) | Ok(_) => continue,
+                    }
+                }
+                Wanted::Positions { at, n, answer } => (at, n, answer),
             };
-            let n_prompt = at;
-            let told = match receive(&answer, stats) {
-                // Whatever kept it from reading is told by the next request.
-                Err(_) if n == 0 => continue,
-                told => told?,
-            };
-            if n == 0 {
-                continue;
-            }
+            let mut told = receive(&answer, stats, &mut self.busy)?;
             if told.positions.len() < n {
                 return Err(Error::Garbage {
                     url: self.server.offer().url.clone(),
@@ -261,13 +249,13 @@ impl Context {
                 });
             }
             if let (None, Some(n_read)) = (stats.prompt, told.n_read) {
-                stats.prompt = Some((n_prompt, n_read));
+                stats.prompt = Some((at, n_read));
             }
             told.positions[..n].iter().for_each(|position| take(position.clone(), stats));
             let last = at + n - 1;
             if last == tokens.len() {
                 // The last of them begins what the base writes on.
-                *ahead = Ahead { at: last, written: told.written, positions: told.positions[n - 1..].to_vec() };
+                *ahead = Ahead { at: last, written: told.written, positions: told.positions.split_off(n - 1) };
             }
         }
         Ok(())
@@ -276,66 +264,50 @@ impl Context {
     /// Lets the server draw a token behind a text, from its own logits and these biases, `None` for a token that must not be
     /// chosen. [`Self::collect_drawn`] waits for it.
     pub fn draw(&mut self, seq: usize, biases: Vec<(Token, Option<f32>)>, sampling: &Sampling, seed: u32) {
-        let n_under_way = self.n_under_way();
         let prompt = self.sequences[seq].tokens.clone();
-        let at = prompt.len();
         let question = Question::Draw { prompt, biases, sampling: Box::new(sampling.clone()), seed };
-        let answer = ask(&mut self.workers, n_under_way, &self.server, question);
-        let answers = vec![Wanted::Answer { at, n: 1, answer }];
-        self.sequences[seq].asked = Some(Asked { n_past: at, began: Instant::now(), answers });
+        self.sequences[seq].drawn = Some(ask(&mut self.workers, &self.server, question));
     }
 
     /// Waits for the token that a text's server draws: the row's only id that may be chosen.
     pub fn collect_drawn(&mut self, seq: usize) -> Result<(), Error> {
         let n_vocab = self.n_vocab();
-        let sequence = &mut self.sequences[seq];
-        let Some(Asked { began, answers, .. }) = sequence.asked.take() else { return Ok(()) };
-        for wanted in answers {
-            let Wanted::Answer { answer, .. } = wanted else { continue };
-            let Told { positions, written, .. } = receive(&answer, &mut sequence.stats)?;
-            sequence.stats.n_rows += 1;
-            let Some(&token) = written.first() else { return Err(stop::lost()) };
-            let position = positions.into_iter().next().unwrap_or_else(|| Position::certain(token));
-            sequence.rows = vec![Row::of(&position, n_vocab).chosen(token)];
-        }
-        self.busy += began.elapsed();
+        let Sequence { rows, drawn, stats, .. } = &mut self.sequences[seq];
+        let Some(answer) = drawn.take() else { return Ok(()) };
+        let Told { positions, written, .. } = receive(&answer, stats, &mut self.busy)?;
+        stats.n_rows += 1;
+        let Some(&token) = written.first() else { return Err(stop::lost()) };
+        let position = positions.into_iter().next().unwrap_or_else(|| Position::certain(token));
+        *rows = vec![Row::of(&position, n_vocab).chosen(token)];
         Ok(())
     }
 
     /// Asks for ids that the text's rows do not show, each a row's place and its ids. [`Self::collect_named`] waits for them.
     pub fn name(&mut self, seq: usize, wanted: Vec<(usize, Vec<Token>)>) {
-        let n_under_way = self.n_under_way();
-        let Sequence { tokens, rows, .. } = &self.sequences[seq];
-        let (n_past, n_before) = (tokens.len(), tokens.len() - rows.len());
-        let mut answers = Vec::new();
-        for (i, (row, ids)) in wanted.into_iter().enumerate() {
-            let prompt = tokens[..=n_before + row].to_vec();
-            let question = Question::Name { prompt, ids };
-            // Where it belongs is told by its row.
-            let answer = ask(&mut self.workers, n_under_way + i, &self.server, question);
-            answers.push(Wanted::Answer { at: row, n: 1, answer });
-        }
-        self.sequences[seq].asked = Some(Asked { n_past, began: Instant::now(), answers });
+        let Sequence { tokens, rows, named, .. } = &mut self.sequences[seq];
+        let n_before = tokens.len() - rows.len();
+        let ask = |(row, ids)| {
+            let question = Question::Name { prompt: tokens[..=n_before + row].to_vec(), ids };
+            (row, ask(&mut self.workers, &self.server, question))
+        };
+        *named = wanted.into_iter().map(ask).collect();
     }
 
     /// Waits for what was asked for so: the rows know it from then on.
     pub fn collect_named(&mut self, seq: usize) -> Result<(), Error> {
         let n_vocab = self.n_vocab();
-        let Sequence { rows, positions, asked, stats, .. } = &mut self.sequences[seq];
-        let Some(Asked { began, answers, .. }) = asked.take() else { return Ok(()) };
-        for wanted in answers {
-            let Wanted::Answer { at: row, answer, .. } = wanted else { continue };
-            let told = receive(&answer, stats)?;
-            if let (Some(told), Some(position)) = (told.positions.first(), positions.get_mut(row)) {
-                stats.n_named += position.add_named(told);
-                if position.mass() > MOST_MASS {
-                    let what = format!("probabilities that add up to {:.3}", position.mass());
-                    return Err(Error::Garbage { url: self.server.offer().url.clone(), what });
-                }
-                rows[row] = Row::of(position, n_vocab);
+        let Sequence { rows, positions, named, stats, .. } = &mut self.sequences[seq];
+        for (row, answer) in std::mem::take(named) {
+            let told = receive(&answer, stats, &mut self.busy)?;
+            let Some(told) = told.positions.first() else { continue };
+            let position = &mut positions[row];
+            stats.n_named += position.add_named(told);
+            if position.mass() > MOST_MASS {
+                let what = format!("probabilities that add up to {:.3}", position.mass());
+                return Err(Error::Garbage { url: self.server.offer().url.clone(), what });
             }
+            rows[row] = Row::of(position, n_vocab);
         }
-        self.busy += began.elapsed();
         Ok(())
     }
 
@@ -345,12 +317,13 @@ impl Context {
         rows.get(i).ok_or(Error::Row { row: i, n_rows: rows.len() })
     }
 
-    /// Forgets what a text has behind its first `n` tokens.
+    /// Forgets what a text has behind its first `n` tokens, and what is under way for it.
     pub fn roll_back(&mut self, seq: usize, n: usize) {
-        let Sequence { tokens, ahead, rows, asked, .. } = &mut self.sequences[seq];
+        let Sequence { tokens, ahead, rows, asked, drawn, named, .. } = &mut self.sequences[seq];
         tokens.truncate(n);
         rows.clear();
-        *asked = None;
+        (*asked, *drawn) = (None, None);
+        named.clear();
         if n < ahead.at {
             *ahead = Ahead::default();
         }
@@ -366,24 +339,22 @@ impl Context {
     }
 }
 
-fn ask(
-    workers: &mut Workers,
-    n_under_way: usize,
-    server: &Arc<Server>,
-    question: Question,
-) -> Receiver<(Result<Told, Error>, Duration)> {
+fn ask(workers: &mut Workers, server: &Arc<Server>, question: Question) -> Answer {
     let server = server.clone();
-    workers.start(n_under_way, move || {
+    workers.start(move || {
         let began = Instant::now();
         (server.ask(&question), began.elapsed())
     })
 }
 
 /// Waits for an answer, and counts it.
-fn receive(answer: &Receiver<(Result<Told, Error>, Duration)>, stats: &mut Stats) -> Result<Told, Error> {
+fn receive(answer: &Answer, stats: &mut Stats, busy: &mut Duration) -> Result<Told, Error> {
     let waits = Instant::now();
-    let (told, under_way) = stop::wait_for(answer)?;
-    (stats.waited, stats.under_way) = (stats.waited + waits.elapsed(), stats.under_way + under_way);
+    let received = stop::wait_for(answer);
+    let waited = waits.elapsed();
+    (stats.waited, *busy) = (stats.waited + waited, *busy + waited);
+    let (told, under_way) = received?;
+    stats.under_way += under_way;
     let told = told?;
     stats.n_requests += told.n_requests as usize;
     stats.n_retries += told.n_retries as usize;

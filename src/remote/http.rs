@@ -55,10 +55,11 @@ impl Http {
         body: Option<&Value>,
         read: impl Fn(&Value) -> Result<T, Error>,
     ) -> (Result<T, Error>, u32) {
+        let body = body.map(|body| serde_json::to_vec(body).unwrap_or_default());
         let began = Instant::now();
         let mut n_failed = 0;
         loop {
-            let error = match self.once(path, body).and_then(|value| read(&value)) {
+            let error = match self.once(path, body.as_deref()).and_then(|value| read(&value)) {
                 Ok(done) => return (Ok(done), n_failed),
                 Err(error) => error,
             };
@@ -91,10 +92,9 @@ impl Http {
         crate::plain::plain(text.trim()).replace('\n', " ").chars().take(MAX_SAID).collect()
     }
 
-    fn once(&self, path: &str, body: Option<&Value>) -> Result<Value, Error> {
+    fn once(&self, path: &str, body: Option<&[u8]>) -> Result<Value, Error> {
         let key = self.key.as_ref().map(Secret::bearer);
-        let body = body.map(|body| serde_json::to_vec(body).unwrap_or_default());
-        let sent = self.wire.send(&format!("{}{path}", self.root), key.as_deref(), body.as_deref());
+        let sent = self.wire.send(&format!("{}{path}", self.root), key.as_deref(), body);
         let Answer { status, retry_after, text } = sent.map_err(|fault| self.failure(fault))?;
         if status == 200 {
             return serde_json::from_slice(&text)

@@ -96,7 +96,7 @@ impl Server {
         let (source, vocabulary) = (source.clone(), vocabulary.clone());
         // On a thread of its own: a person may not want to wait for a server that says nothing.
         let mut workers = Workers::new();
-        stop::wait_for(&workers.start(0, move || Self::meet(source, words, &vocabulary)))?
+        stop::wait_for(&workers.start(move || Self::meet(source, words, &vocabulary)))?
     }
 
     fn meet(source: Source, words: Words, vocabulary: &Vocabulary) -> Result<Self, Error> {
