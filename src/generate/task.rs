@@ -1,6 +1,7 @@
 //! From a prompt to an end: a state machine that is told of rows and tells of tokens.
 
 mod end;
+mod on_server;
 mod steer;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::llama::chain::{Bounds, Chain};
 use crate::llama::context::Outputs;
 use crate::llama::draft_chain::Draw;
 use crate::llama::{self, Token};
-use crate::remote::{self, Row};
+use crate::remote::Row;
 use crate::steer::error::in_lane;
 use crate::steer::{Ensemble, Error, Idle, Prompts, Role, Sampled, Sequence, ServerDraw, Weights, Work};
 
@@ -60,45 +61,6 @@ pub struct Task {
     draw: Option<Arc<ServerDraw>>,
 }
 
-/// Penalties divide positive logits and multiply negative ones; what a server shows is negative throughout.
-fn note_penalties(ensemble: &Ensemble, request: &Request) -> Option<String> {
-    let is_shown = ensemble.server().is_some_and(|server| !server.draws())
-        && matches!(request.sampled, Sampled::Steered | Sampled::Alone(Role::Base));
-    (is_shown && request.sampling.repeat_penalty != 1.0).then(|| {
-        "--repeat-penalty works on log-probabilities where the base is on a server, and weighs more than on logits"
-            .to_owned()
-    })
-}
-
-/// How a server that holds the base is to draw, where it is one that does. Refused where it could not do what is asked.
-fn drawn(
-    ensemble: &Ensemble,
-    request: &Request,
-    weights: &Weights,
-    has_form: bool,
-    never: &[Token],
-) -> Result<Option<Arc<ServerDraw>>, Error> {
-    let is_of_base = matches!(request.sampled, Sampled::Steered | Sampled::Alone(Role::Base));
-    if !is_of_base || !ensemble.server().is_some_and(|server| server.draws()) {
-        return Ok(None);
-    }
-    let refused = |what: String| Error::Remote { role: Role::Base, source: Box::new(remote::Error::NotExact { what }) };
-    if let Some(what) = remote::not_exact(&request.sampling) {
-        return Err(refused(what));
-    }
-    if has_form {
-        return Err(refused("tools, schemas and other forms: they start again with every token there".to_owned()));
-    }
-    if request.prompt_probs.is_some() {
-        return Err(refused("scores of a prompt: a server that samples tells one token".to_owned()));
-    }
-    ensemble.check_drawn(weights)?;
-    let mut never = never.to_vec();
-    never.sort_unstable();
-    never.dedup();
-    Ok(Some(Arc::new(ServerDraw { sampling: request.sampling.clone(), never })))
-}
-
 /// Most tokens of an answer that are read in one step: so many have the logits that they would have one by one, bit by bit,
 /// where kernels allow it. ggml's attention adds up in another order from 64 on.
 const N_AGAIN: usize = 32;
@@ -135,7 +97,7 @@ impl Task {
         let bounds =
             Bounds { n_ctx: ensemble.n_ctx_of(lane), eog: &ends.eog, never: &never, form: asked.form.as_ref() };
         let mut chain = Chain::new(ensemble.model(lane), &request.sampling, &bounds).map_err(Error::Chain)?;
-        let server_draw = drawn(ensemble, request, &weights, asked.form.is_some(), &never)?;
+        let server_draw = on_server::draw(ensemble, request, &weights, asked.form.is_some(), &never)?;
         let n_begun = request.begin.len();
         let n_prompt = prompts.sampled().len().saturating_sub(n_begun);
         chain.accept_prompt(&prompts.sampled()[..n_prompt]).map_err(Error::Chain)?;
@@ -145,7 +107,7 @@ impl Task {
         let draw = if request.sampling.temp > 0.0 { Draw::Alike } else { Draw::Likeliest };
         let drafting = Drafting::new(&request.draft, draw, ensemble, sampled, prompts.sampled());
         let mut notes: Vec<_> = request.draft.note(ensemble).into_iter().collect();
-        notes.extend(note_penalties(ensemble, request));
+        notes.extend(on_server::note(ensemble, request));
         notes.extend_from_slice(chain.notes());
         Ok(Self {
             sampled,

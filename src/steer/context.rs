@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::on_server;
 use super::{Error, Role};
 use crate::llama::context::{Outputs, Part, Timings};
 use crate::llama::model::Model;
@@ -38,7 +39,7 @@ impl Failure {
     pub fn of(self, role: Role) -> Error {
         match self {
             Self::Local(source) => Error::Lane { role, source },
-            Self::Remote(source) => Error::Remote { role, source: Box::new(source) },
+            Self::Remote(source) => on_server(role)(source),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::error::Error;
+use super::error::{Error, on_server};
 use super::sequence::{Sequence, ServerDraw};
 use super::{Ensemble, Role};
 use crate::arithmetic::hidden;
@@ -17,16 +17,10 @@ impl Ensemble {
         self.context(sequence.sampled()).remote().is_some_and(|context| context.server().draws())
     }
 
-    /// Refuses what cannot be sent as an offset of every token: terms with the base's own row.
+    /// Refuses what a server that draws cannot be sent as an offset of every token: terms with the base's own row.
     pub fn check_drawn(&self, weights: &super::Weights) -> Result<(), Error> {
         let base = self.lane(Role::Base);
-        if !self.server().is_some_and(|server| server.draws()) {
-            return Ok(());
-        }
-        let refuse = |what: &str| {
-            let source = Box::new(remote::Error::NotExact { what: what.to_owned() });
-            Err(Error::Remote { role: Role::Base, source })
-        };
+        let refuse = |what: &str| Err(on_server(Role::Base)(remote::Error::NotExact { what: what.to_owned() }));
         if self.topology.pairs.iter().any(|pair| pair.expert == base || pair.antiexpert == base) {
             return refuse("a pair one side of which is the base: its logits never come here");
         }
@@ -42,7 +36,7 @@ impl Ensemble {
         let role = self.lanes()[lane].role;
         let no_draw = || {
             let what = "scores of a text: a server that samples tells one token".to_owned();
-            Error::Remote { role, source: Box::new(remote::Error::NotExact { what }) }
+            on_server(role)(remote::Error::NotExact { what })
         };
         let draw: Arc<ServerDraw> = sequence.draw.clone().ok_or_else(no_draw)?;
         let position = sequence.n_generated();
@@ -95,7 +89,7 @@ impl Ensemble {
         let role = self.lanes()[lane].role;
         let Context::Remote(remote) = &mut self.contexts[self.topology.lanes[lane].context] else { return Ok(()) };
         let named = remote.context.collect_named(sequence.tracks[lane].seq);
-        named.map_err(|source| Error::Remote { role, source: Box::new(source) })
+        named.map_err(on_server(role))
     }
 
     /// Waits for the token that a sequence's server draws.
@@ -104,7 +98,7 @@ impl Ensemble {
         let role = self.lanes()[lane].role;
         let Context::Remote(remote) = &mut self.contexts[self.topology.lanes[lane].context] else { return Ok(()) };
         let drawn = remote.collect_drawn(sequence.tracks[lane].seq);
-        drawn.map_err(|source| Error::Remote { role, source: Box::new(source) })
+        drawn.map_err(on_server(role))
     }
 }
 

@@ -227,6 +227,11 @@ impl Error {
     }
 }
 
+/// Names the role whose server failed.
+pub fn on_server(role: Role) -> impl Fn(remote::Error) -> Error {
+    move |source| Error::Remote { role, source: Box::new(source) }
+}
+
 /// Names the role whose lane failed.
 pub fn in_lane(role: Role) -> impl Fn(llama::Error) -> Error {
     move |source| Error::Lane { role, source }

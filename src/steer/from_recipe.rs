@@ -15,8 +15,7 @@ impl Plan {
     pub fn of_recipe(recipe: &Recipe, defaults: &ModelSource, backend: &Backend) -> Result<Self, error::Error> {
         let base = match &recipe.base.model {
             ModelName::Remote(spec) => {
-                let refused = |source| error::Error::Remote { role: Role::Base, source: Box::new(source) };
-                Base::Remote(remote::Source::of((**spec).clone()).map_err(refused)?)
+                Base::Remote(remote::Source::of((**spec).clone()).map_err(error::on_server(Role::Base))?)
             }
             _ => source(recipe, Role::Base, &recipe.base, &recipe.base.placement, defaults, backend)?.into(),
         };

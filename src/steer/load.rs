@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::context::{Context, Remote};
-use super::error::{Error, in_lane};
+use super::error::{Error, in_lane, on_server};
 use super::facts::{Facts, ids_of};
 use super::loaded::Loaded;
 use super::models::{Models, Source};
@@ -95,7 +95,7 @@ impl Loaded {
                 let speller = models.source(backend, role, speller, progress)?;
                 let vocabulary = facts.host.as_ref().ok_or(Error::NoSpeller)?;
                 let server = models.server(server, &speller.model, vocabulary);
-                let server = server.map_err(|source| Error::Remote { role: Role::Base, source: Box::new(source) })?;
+                let server = server.map_err(on_server(Role::Base))?;
                 let base = Source { adapters: Vec::new(), server: Some(server), ..speller };
                 with_base(&base, plan, facts, &mut |role, source| models.source(backend, role, source, progress))?
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Role;
-use super::error::{Error, in_lane};
+use super::error::{Error, in_lane, on_server};
 use super::facts::same_file;
 use super::plan::{Base, ModelSource, Plan};
 use crate::llama::Token;
@@ -98,7 +98,7 @@ impl Models {
         let speller = self.get(backend, role, speller, &mut |_, _, _| true)?;
         let vocabulary = facts.host.as_ref().ok_or(Error::NoSpeller)?;
         let met = self.server(source, &speller, vocabulary);
-        met.map(Some).map_err(|source| Error::Remote { role: Role::Base, source: Box::new(source) })
+        met.map(Some).map_err(on_server(Role::Base))
     }
 
     /// How many models are loaded.

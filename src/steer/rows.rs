@@ -4,7 +4,7 @@
 //! step of their context.
 
 use super::Ensemble;
-use super::error::{Error, in_lane};
+use super::error::{Error, in_lane, on_server};
 use super::sequence::Sequence;
 use crate::arithmetic::offset::{Term, add_dense, first_non_finite_logit};
 use crate::arithmetic::plausibility;
@@ -40,7 +40,7 @@ impl Ensemble {
         let track = &sequence.tracks[lane];
         let at = (track.n_prompt + position).checked_sub(track.first_row + 1).unwrap_or(usize::MAX);
         let role = self.lanes()[lane].role;
-        context.row(track.seq, at).map(Some).map_err(|source| Error::Remote { role, source: Box::new(source) })
+        context.row(track.seq, at).map(Some).map_err(on_server(role))
     }
 
     /// The same by the base's ids.
