@@ -159,7 +159,9 @@ impl Error {
                 Some("leave --base-exact out: the server's log-probabilities then go through the whole chain here")
             }
             Self::Full { .. } => Some("start the server with a longer context, or shorten the text"),
-            Self::Garbage { .. } | Self::Cut { .. } | Self::Status { .. } => Some("look into the server's own log"),
+            Self::Garbage { .. } | Self::Cut { .. } | Self::Status { status: 500.., .. } => {
+                Some("look into the server's own log")
+            }
             _ => None,
         }
     }
